@@ -1,0 +1,12 @@
+//! What every binary shares: configuration, logs and metrics, health, shutdown, a database, exit codes.
+//!
+//! A binary reads `node::cli::parse`, `node::config::load`, and hands its `async fn` to [`exit::run`]; every server is
+//! started by [`server::serve`], so that health, reflection, the ready file and a clean end come for free.
+
+pub mod cli;
+pub mod config;
+pub mod database;
+pub mod exit;
+pub mod server;
+pub mod shutdown;
+pub mod telemetry;
