@@ -1,0 +1,159 @@
+//! The engine: executes a transaction on a state and judges invariants on what it leaves behind.
+
+use crate::{
+    BlockEnv, Execution, Invariant, Judgement, Outcome, Reason, State, StateError, Status, Transaction,
+    evm::{Changes, Fault, Machine},
+    judge,
+};
+
+/// Version that stands in every witness: of this crate and of the EVM in it.
+pub const ENGINE_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "+revm-43.0.3");
+
+/// Why judging failed, as opposed to a bad transaction or missing state, which are answers.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// The state source is broken or contradicts itself.
+    #[error("state source broken: {0}; nothing was judged")]
+    State(String),
+    /// The EVM failed in a way that no input should bring about.
+    #[error("the EVM failed: {0}; nothing was judged")]
+    Evm(String),
+}
+
+/// Judges transactions of one chain, one after the other. Its EVM, buffers and analysed code are used again and again: keep one
+/// per thread. It holds no state between calls: every call answers for the state given with it.
+#[derive(Debug)]
+pub struct Engine {
+    machine: Machine,
+}
+
+impl Engine {
+    /// An engine for a chain.
+    #[must_use]
+    pub fn new(chain_id: u64) -> Self {
+        Self {
+            machine: Machine::new(chain_id),
+        }
+    }
+
+    /// The chain that it executes for.
+    #[must_use]
+    pub const fn chain_id(&self) -> u64 {
+        self.machine.chain_id()
+    }
+
+    /// Executes the transaction on this state under this environment and judges each invariant on its post-state.
+    ///
+    /// An invariant whose slot the transaction leaves as it was is untouched: it holds, and nothing is read for it.
+    ///
+    /// # Errors
+    /// When the state source is broken. A bad transaction and missing state are undecided verdicts.
+    pub fn judge(
+        &mut self,
+        env: &BlockEnv,
+        tx: &Transaction,
+        state: &dyn State,
+        invariants: &[Invariant],
+    ) -> Result<Outcome, EngineError> {
+        let decided = self.run::<()>(env, tx, state, invariants, None)?;
+        Ok(decided.map_or_else(|reason| undecided(None, &reason, invariants), |(outcome, ())| outcome))
+    }
+
+    /// The same within a deadline: `expired` is asked at every call frame, before every read of state and every 64th jump, and
+    /// once it says true every invariant is undecided. It should be cheap (a comparison of instants).
+    ///
+    /// # Errors
+    /// See [`Engine::judge`].
+    pub fn judge_with_deadline(
+        &mut self,
+        env: &BlockEnv,
+        tx: &Transaction,
+        state: &dyn State,
+        invariants: &[Invariant],
+        expired: &dyn Fn() -> bool,
+    ) -> Result<Outcome, EngineError> {
+        let decided = self.run::<()>(env, tx, state, invariants, Some(expired))?;
+        Ok(decided.map_or_else(|reason| undecided(None, &reason, invariants), |(outcome, ())| outcome))
+    }
+
+    /// [`Engine::judge`], and what the transaction changed; why not, when it could not be executed to its end.
+    pub(crate) fn judge_and_diff(
+        &mut self,
+        env: &BlockEnv,
+        tx: &Transaction,
+        state: &dyn State,
+        invariants: &[Invariant],
+    ) -> Result<Result<(Outcome, Changes), Reason>, EngineError> {
+        self.run(env, tx, state, invariants, None)
+    }
+
+    fn run<D: Diff>(
+        &mut self,
+        env: &BlockEnv,
+        tx: &Transaction,
+        state: &dyn State,
+        invariants: &[Invariant],
+        expired: Option<&dyn Fn() -> bool>,
+    ) -> Result<Result<(Outcome, D), Reason>, EngineError> {
+        let answer = match self.machine.execute(env, tx, state, expired) {
+            Ok(execution) => judge_all(&self.machine, execution, tx, state, invariants)
+                .map(|outcome| Ok((outcome, D::of(&self.machine)))),
+            Err(Fault::Undecided(reason)) => Ok(Err(reason)),
+            Err(Fault::Broken(error)) => Err(error),
+        };
+        self.machine.reset();
+        answer
+    }
+}
+
+/// What a caller wants of the changes: all of them, or nothing.
+trait Diff {
+    fn of(machine: &Machine) -> Self;
+}
+
+impl Diff for () {
+    fn of(_: &Machine) -> Self {}
+}
+
+impl Diff for Changes {
+    fn of(machine: &Machine) -> Self {
+        machine.changes()
+    }
+}
+
+fn judge_all(
+    machine: &Machine,
+    execution: Execution,
+    tx: &Transaction,
+    state: &dyn State,
+    invariants: &[Invariant],
+) -> Result<Outcome, EngineError> {
+    if let Status::Invalid(why) = &execution.status {
+        let reason = Reason::InvalidTransaction(why.clone());
+        return Ok(undecided(Some(execution), &reason, invariants));
+    }
+    let mut judgements = Vec::with_capacity(invariants.len());
+    for invariant in invariants {
+        let words = match machine.slot(state, invariant.contract, invariant.slot) {
+            Ok(words) => words,
+            Err(StateError::Missing(what)) => {
+                judgements.push(Judgement::undecided(invariant.id, Reason::MissingState(what)));
+                continue;
+            }
+            Err(StateError::Broken(why)) => return Err(EngineError::State(why)),
+        };
+        judgements.push(judge::judge(invariant, words, tx.hash()));
+    }
+    Ok(Outcome {
+        execution: Some(execution),
+        judgements,
+    })
+}
+
+fn undecided(execution: Option<Execution>, reason: &Reason, invariants: &[Invariant]) -> Outcome {
+    let judgements = invariants
+        .iter()
+        .map(|invariant| Judgement::undecided(invariant.id, reason.clone()))
+        .collect();
+    Outcome { execution, judgements }
+}

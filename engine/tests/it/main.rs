@@ -1,0 +1,14 @@
+//! The engine from outside.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
+
+mod case_files;
+mod common;
+mod judging;
+mod recorded;
+mod world;
