@@ -1,0 +1,52 @@
+//! Telling the subnet where a neuron is reached.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::error::LedgerError;
+use crate::ledger::{AxonInfo, Ledger};
+use crate::wallet::Keypair;
+
+/// Version of the axon's protocol, as it stands in the axon.
+const AXON_VERSION: u32 = 1;
+
+/// gRPC, in the axon's `protocol` field.
+const AXON_PROTOCOL: u8 = 4;
+
+/// How often the block is read while a rate limit holds.
+const POLL: Duration = Duration::from_millis(200);
+
+/// Serves `address` as the hotkey's axon. Nothing is sent when the ledger has it already; a rate limit is waited for.
+///
+/// # Errors
+/// The ledger refuses for another reason, or cannot be reached.
+pub async fn announce_axon(ledger: &dyn Ledger, hotkey: &Keypair, address: SocketAddr) -> Result<(), LedgerError> {
+    let info = AxonInfo {
+        version: AXON_VERSION,
+        ip: address.ip(),
+        port: address.port(),
+        protocol: AXON_PROTOCOL,
+    };
+    loop {
+        let metagraph = ledger.metagraph().await?;
+        if metagraph
+            .by_hotkey(&hotkey.account())
+            .and_then(|neuron| neuron.axon)
+            .is_some_and(|axon| axon.info == info)
+        {
+            return Ok(());
+        }
+        match ledger.serve_axon(hotkey, info).await {
+            Ok(_block) => return Ok(()),
+            Err(error) => match error.refusal().and_then(crate::Refusal::retry_at_block) {
+                Some(block) => {
+                    tracing::info!(%address, block, "the axon may not be changed before this block; waiting");
+                    while ledger.block().await? < block {
+                        tokio::time::sleep(POLL).await;
+                    }
+                }
+                None => return Err(error),
+            },
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Why a ledger did not do what it was asked: the chain's own refusals, and everything that is not a refusal.
+//!
+//! A [`Refusal`] has the name that Subtensor gives it, so that an operator finds it in Bittensor's documents and so that
+//! the embedded ledger and the real chain are handled by the same code. Over gRPC it comes back as the same value
+//! (see [`crate::wire`]).
+
+use crate::auth::{AuthError, AuthKind};
+
+/// A call that the chain's rules refuse. The message begins with Subtensor's name of it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A second registration of one hotkey.
+    #[error("HotKeyAlreadyRegisteredInSubNet: the hotkey is registered already")]
+    HotKeyAlreadyRegisteredInSubNet,
+    /// No uid is left.
+    #[error("NoNeuronIdAvailable: every uid of the subnet is taken")]
+    NoNeuronIdAvailable,
+    /// Not enough to pay a registration or a stake.
+    #[error("NotEnoughBalanceToStake: the balance, with what the faucet still gives, is less than the amount")]
+    NotEnoughBalanceToStake,
+    /// Stake on a hotkey that the chain does not know.
+    #[error("HotKeyAccountNotExists: the hotkey is not registered; register it before staking")]
+    HotKeyAccountNotExists,
+    /// A stake of nothing.
+    #[error("AmountTooLow: the amount must be more than zero")]
+    AmountTooLow,
+    /// An axon of an unregistered hotkey.
+    #[error("HotKeyNotRegisteredInNetwork: the hotkey is not registered; register it before serving an axon")]
+    HotKeyNotRegisteredInNetwork,
+    /// An address that no axon can have.
+    #[error("InvalidIpAddress: an axon cannot have this IP address (loopback is for a development ledger)")]
+    InvalidIpAddress,
+    /// Port 0.
+    #[error("InvalidPort: an axon cannot have port 0")]
+    InvalidPort,
+    /// A second axon too soon.
+    #[error("ServingRateLimitExceeded: an axon was served too recently; again from block {retry_at_block}")]
+    ServingRateLimitExceeded {
+        /// First block at which it would be taken.
+        retry_at_block: u64,
+    },
+    /// Uids and values of different number.
+    #[error("WeightVecNotEqualSize: there must be as many values as uids")]
+    WeightVecNotEqualSize,
+    /// More uids than the subnet has.
+    #[error("UidsLengthExceedUidsInSubNet: more weights than the subnet has uids")]
+    UidsLengthExceedUidsInSubNet,
+    /// Weights of an unregistered hotkey.
+    #[error("HotKeyNotRegisteredInSubNet: the hotkey is not registered")]
+    HotKeyNotRegisteredInSubNet,
+    /// Weights of a hotkey without the stake for it.
+    #[error("NotEnoughStakeToSetWeights: the hotkey's stake is below the threshold")]
+    NotEnoughStakeToSetWeights,
+    /// A validator of an old version.
+    #[error("IncorrectWeightVersionKey: the version key is older than the subnet asks for; update the validator")]
+    IncorrectWeightVersionKey,
+    /// Weights again too soon.
+    #[error("SettingWeightsTooFast: weights were set too recently; again from block {retry_at_block}")]
+    SettingWeightsTooFast {
+        /// First block at which they would be taken.
+        retry_at_block: u64,
+    },
+    /// Weights of a neuron that is no validator.
+    #[error("NeuronNoValidatorPermit: the neuron has no validator permit; permits are given at the end of a tempo")]
+    NeuronNoValidatorPermit,
+    /// One uid twice.
+    #[error("DuplicateUids: a uid stands twice")]
+    DuplicateUids,
+    /// A uid that nobody has.
+    #[error("UidVecContainInvalidOne: a uid is not one of the subnet")]
+    UidVecContainInvalidOne,
+    /// Too few weights.
+    #[error("WeightVecLengthIsLow: fewer weights than the subnet asks for")]
+    WeightVecLengthIsLow,
+    /// A question about a uid that nobody has.
+    #[error("UidNotFound: no neuron has this uid")]
+    UidNotFound,
+    /// A refusal that this program does not know: a newer ledger's, or another pallet's.
+    #[error("{name}: refused by the ledger")]
+    Other {
+        /// The name that the ledger gave.
+        name: String,
+    },
+}
+
+impl Refusal {
+    /// Subtensor's name of it.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::HotKeyAlreadyRegisteredInSubNet => "HotKeyAlreadyRegisteredInSubNet",
+            Self::NoNeuronIdAvailable => "NoNeuronIdAvailable",
+            Self::NotEnoughBalanceToStake => "NotEnoughBalanceToStake",
+            Self::HotKeyAccountNotExists => "HotKeyAccountNotExists",
+            Self::AmountTooLow => "AmountTooLow",
+            Self::HotKeyNotRegisteredInNetwork => "HotKeyNotRegisteredInNetwork",
+            Self::InvalidIpAddress => "InvalidIpAddress",
+            Self::InvalidPort => "InvalidPort",
+            Self::ServingRateLimitExceeded { .. } => "ServingRateLimitExceeded",
+            Self::WeightVecNotEqualSize => "WeightVecNotEqualSize",
+            Self::UidsLengthExceedUidsInSubNet => "UidsLengthExceedUidsInSubNet",
+            Self::HotKeyNotRegisteredInSubNet => "HotKeyNotRegisteredInSubNet",
+            Self::NotEnoughStakeToSetWeights => "NotEnoughStakeToSetWeights",
+            Self::IncorrectWeightVersionKey => "IncorrectWeightVersionKey",
+            Self::SettingWeightsTooFast { .. } => "SettingWeightsTooFast",
+            Self::NeuronNoValidatorPermit => "NeuronNoValidatorPermit",
+            Self::DuplicateUids => "DuplicateUids",
+            Self::UidVecContainInvalidOne => "UidVecContainInvalidOne",
+            Self::WeightVecLengthIsLow => "WeightVecLengthIsLow",
+            Self::UidNotFound => "UidNotFound",
+            Self::Other { name } => name,
+        }
+    }
+
+    /// The first block at which the same call may be taken, where waiting is all that helps.
+    pub fn retry_at_block(&self) -> Option<u64> {
+        match self {
+            Self::ServingRateLimitExceeded { retry_at_block } | Self::SettingWeightsTooFast { retry_at_block } => {
+                Some(*retry_at_block)
+            }
+            _ => None,
+        }
+    }
+
+    /// The refusal of that name; one that is unknown, or lacks its block, becomes [`Refusal::Other`].
+    pub fn from_name(name: &str, retry_at_block: Option<u64>) -> Self {
+        match (name, retry_at_block) {
+            ("HotKeyAlreadyRegisteredInSubNet", _) => Self::HotKeyAlreadyRegisteredInSubNet,
+            ("NoNeuronIdAvailable", _) => Self::NoNeuronIdAvailable,
+            ("NotEnoughBalanceToStake", _) => Self::NotEnoughBalanceToStake,
+            ("HotKeyAccountNotExists", _) => Self::HotKeyAccountNotExists,
+            ("AmountTooLow", _) => Self::AmountTooLow,
+            ("HotKeyNotRegisteredInNetwork", _) => Self::HotKeyNotRegisteredInNetwork,
+            ("InvalidIpAddress", _) => Self::InvalidIpAddress,
+            ("InvalidPort", _) => Self::InvalidPort,
+            ("ServingRateLimitExceeded", Some(retry_at_block)) => Self::ServingRateLimitExceeded { retry_at_block },
+            ("WeightVecNotEqualSize", _) => Self::WeightVecNotEqualSize,
+            ("UidsLengthExceedUidsInSubNet", _) => Self::UidsLengthExceedUidsInSubNet,
+            ("HotKeyNotRegisteredInSubNet", _) => Self::HotKeyNotRegisteredInSubNet,
+            ("NotEnoughStakeToSetWeights", _) => Self::NotEnoughStakeToSetWeights,
+            ("IncorrectWeightVersionKey", _) => Self::IncorrectWeightVersionKey,
+            ("SettingWeightsTooFast", Some(retry_at_block)) => Self::SettingWeightsTooFast { retry_at_block },
+            ("NeuronNoValidatorPermit", _) => Self::NeuronNoValidatorPermit,
+            ("DuplicateUids", _) => Self::DuplicateUids,
+            ("UidVecContainInvalidOne", _) => Self::UidVecContainInvalidOne,
+            ("WeightVecLengthIsLow", _) => Self::WeightVecLengthIsLow,
+            ("UidNotFound", _) => Self::UidNotFound,
+            (name, _) => Self::Other { name: name.to_owned() },
+        }
+    }
+}
+
+/// Why a ledger did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerError {
+    /// The chain's rules say no. Nothing changed.
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+    /// The signed request was not accepted. Nothing changed.
+    #[error("{}: {message}", .kind.name())]
+    Unauthenticated {
+        /// Which check failed.
+        kind: AuthKind,
+        /// What the ledger said.
+        message: String,
+    },
+    /// The request itself is malformed. Nothing changed.
+    #[error("malformed request: {0}")]
+    Invalid(String),
+    /// Too many operations are waiting. Nothing changed; try again later.
+    #[error("the ledger is busy: too many operations are waiting, try again later")]
+    Busy,
+    /// The ledger's database failed. Nothing changed.
+    #[error("the ledger's storage failed: {0}")]
+    Storage(String),
+    /// The ledger is shutting down. Nothing changed.
+    #[error("the ledger is shutting down")]
+    Closed,
+    /// The ledger cannot be reached. A mutation may or may not have taken effect.
+    #[error("ledger {endpoint} cannot be reached: {reason}")]
+    Unavailable {
+        /// Where it was sought.
+        endpoint: String,
+        /// What failed.
+        reason: String,
+    },
+    /// No answer in time. A mutation may or may not have taken effect.
+    #[error("ledger {endpoint} did not answer within {after_ms} ms")]
+    Deadline {
+        /// Whom we asked.
+        endpoint: String,
+        /// How long we waited.
+        after_ms: u64,
+    },
+    /// An answer that makes no sense.
+    #[error("ledger {endpoint} answered what cannot be understood: {reason}")]
+    Protocol {
+        /// Whom we asked.
+        endpoint: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl LedgerError {
+    /// The refusal, if the chain's rules said no.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+}
+
+impl From<AuthError> for LedgerError {
+    fn from(error: AuthError) -> Self {
+        Self::Unauthenticated {
+            kind: error.kind(),
+            message: error.to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// One of each refusal.
+    pub(crate) fn all() -> Vec<Refusal> {
+        vec![
+            Refusal::HotKeyAlreadyRegisteredInSubNet,
+            Refusal::NoNeuronIdAvailable,
+            Refusal::NotEnoughBalanceToStake,
+            Refusal::HotKeyAccountNotExists,
+            Refusal::AmountTooLow,
+            Refusal::HotKeyNotRegisteredInNetwork,
+            Refusal::InvalidIpAddress,
+            Refusal::InvalidPort,
+            Refusal::ServingRateLimitExceeded { retry_at_block: 7 },
+            Refusal::WeightVecNotEqualSize,
+            Refusal::UidsLengthExceedUidsInSubNet,
+            Refusal::HotKeyNotRegisteredInSubNet,
+            Refusal::NotEnoughStakeToSetWeights,
+            Refusal::IncorrectWeightVersionKey,
+            Refusal::SettingWeightsTooFast {
+                retry_at_block: u64::MAX,
+            },
+            Refusal::NeuronNoValidatorPermit,
+            Refusal::DuplicateUids,
+            Refusal::UidVecContainInvalidOne,
+            Refusal::WeightVecLengthIsLow,
+            Refusal::UidNotFound,
+            Refusal::Other {
+                name: "CommitRevealEnabled".to_owned(),
+            },
+        ]
+    }
+
+    #[test]
+    fn a_refusal_survives_its_name_and_its_message_begins_with_it() {
+        for refusal in all() {
+            assert_eq!(Refusal::from_name(refusal.name(), refusal.retry_at_block()), refusal);
+            assert!(
+                refusal.to_string().starts_with(&format!("{}:", refusal.name())),
+                "{refusal}"
+            );
+        }
+    }
+}

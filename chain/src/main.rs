@@ -1,0 +1,328 @@
+//! The binary `ledger`: runs an embedded ledger, looks at one, makes hotkeys.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Duration;
+
+use chain::local::params::{Overrides, Tao, resolve};
+use chain::local::service::LedgerService;
+use chain::local::{LocalLedger, OpenError, Opening, StoreError, clock};
+use chain::remote::RemoteLedger;
+use chain::{AccountId, Keypair, Ledger, LedgerError, Metagraph, Neuron, keyfile, wire};
+use clap::{Parser, Subcommand};
+use comfy_table::{CellAlignment, Table, presets};
+use eyre::WrapErr;
+use node::cli::{NodeArgs, NodeConfig};
+use node::exit::{Code, Failure, OrConfiguration};
+use serde::{Deserialize, Serialize};
+
+/// A Bittensor-style ledger in one process: registration, stake, axons, weights, epochs
+#[derive(Debug, Parser)]
+#[command(name = "ledger", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "made once")]
+enum Command {
+    /// Run a ledger and serve it over gRPC
+    Run(RunArgs),
+    /// Show the neurons of a running ledger
+    Metagraph {
+        /// The ledger's address, as in http://127.0.0.1:9944
+        #[arg(long, value_name = "URL")]
+        ledger: String,
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+        /// How long to wait for an answer
+        #[arg(long, value_name = "TIME", default_value = "5s")]
+        deadline: humantime::Duration,
+    },
+    /// Make or show a hotkey file
+    #[command(subcommand)]
+    Wallet(WalletCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum WalletCommand {
+    /// Make a new hotkey file (never overwrites one) and print its address
+    New {
+        /// Where to write it
+        path: PathBuf,
+    },
+    /// Print the address of a hotkey file
+    Show {
+        /// The file
+        path: PathBuf,
+    },
+}
+
+/// `PORTCULLIS_LEDGER_<KEY>` in the environment and the keys of the `--config` file say the same as these flags
+#[derive(Debug, clap::Args, Serialize)]
+struct RunArgs {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    config: Option<PathBuf>,
+    /// Check the configuration and exit
+    #[arg(long)]
+    #[serde(skip)]
+    check: bool,
+    #[command(flatten)]
+    node: NodeArgs,
+    /// The database; made when it is not there [default: ledger.db]
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database: Option<PathBuf>,
+    /// Time between two blocks [default: 12s]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[serde(skip_serializing_if = "Option::is_none", with = "humantime_serde::option")]
+    block_time: Option<Duration>,
+    /// Hotkey (ss58) of the subnet's owner, uid 0; a new ledger without it makes one, in DATABASE.owner
+    #[arg(long, value_name = "SS58")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<AccountId>,
+    /// Balance that a key has in a new ledger (repeatable)
+    #[arg(long, value_name = "SS58=TAO")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    endow: Vec<Endowment>,
+    #[command(flatten)]
+    subnet: Overrides,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    #[serde(default)]
+    node: NodeConfig,
+    #[serde(default = "default_database")]
+    database: PathBuf,
+    #[serde(default = "default_block_time", with = "humantime_serde")]
+    block_time: Duration,
+    owner: Option<AccountId>,
+    #[serde(default)]
+    endow: Vec<Endowment>,
+    #[serde(default)]
+    subnet: Overrides,
+}
+
+fn default_database() -> PathBuf {
+    PathBuf::from("ledger.db")
+}
+
+fn default_block_time() -> Duration {
+    Duration::from_secs(12)
+}
+
+/// `SS58=TAO`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+struct Endowment {
+    account: AccountId,
+    amount: Tao,
+}
+
+impl FromStr for Endowment {
+    type Err = eyre::Report;
+
+    fn from_str(text: &str) -> Result<Self, eyre::Report> {
+        let (account, amount) = text
+            .split_once('=')
+            .ok_or_else(|| eyre::eyre!("`{text}` is not SS58=TAO"))?;
+        Ok(Self {
+            account: account.parse()?,
+            amount: amount.parse()?,
+        })
+    }
+}
+
+impl TryFrom<String> for Endowment {
+    type Error = eyre::Report;
+
+    fn try_from(text: String) -> Result<Self, eyre::Report> {
+        text.parse()
+    }
+}
+
+impl From<Endowment> for String {
+    fn from(endowment: Endowment) -> Self {
+        format!("{}={}", endowment.account, endowment.amount)
+    }
+}
+
+fn main() -> ExitCode {
+    let cli: Cli = node::cli::parse();
+    node::exit::run(async {
+        match cli.command {
+            Command::Run(args) => Box::pin(run(args)).await,
+            Command::Metagraph { ledger, json, deadline } => metagraph(&ledger, json, deadline.into()).await,
+            Command::Wallet(WalletCommand::New { path }) => new_wallet(&path),
+            Command::Wallet(WalletCommand::Show { path }) => show_wallet(&path),
+        }
+    })
+}
+
+async fn run(args: RunArgs) -> Result<(), Failure> {
+    let config: Config = node::config::load("ledger", args.config.as_deref(), &args).or_configuration()?;
+    if config.block_time < Duration::from_millis(1) {
+        return Err(Failure::configuration(eyre::eyre!("block_time must be at least 1ms")));
+    }
+    resolve(None, &config.subnet).or_configuration()?;
+    if args.check {
+        println!("the configuration is valid");
+        return Ok(());
+    }
+    node::telemetry::start(&config.node)?;
+    let shutdown = node::shutdown::on_signals(config.node.exit_with_parent)?;
+    let listener = node::server::bind(config.node.listen).await?;
+    let address = listener.local_addr()?;
+
+    let endowments = config.endow.iter().map(|e| (e.account, e.amount.rao())).collect();
+    let opening = Opening {
+        overrides: config.subnet,
+        owner: config.owner,
+        endowments,
+    };
+    let ledger = open(&config.database, opening).await?;
+    let state = ledger.state();
+    tracing::info!(
+        %address, database = %config.database.display(), genesis = %state.genesis_id, netuid = state.params.netuid,
+        block = state.clock.block, tempo = state.params.tempo, faucet = state.params.faucet_allowance > 0, "ledger runs",
+    );
+
+    let ticking = tokio::spawn(clock::run(ledger.clone(), config.block_time, shutdown.clone()));
+    let service = LedgerService::new(ledger.clone(), config.block_time, chain::auth::now_ns).into_server();
+    let routes = tonic::service::Routes::new(service);
+    if let Some(path) = &config.node.ready_file {
+        node::server::announce(path, address)?;
+    }
+    let served = node::server::serve(
+        listener,
+        routes,
+        &[wire::SERVICE],
+        protos::FILE_DESCRIPTOR_SET,
+        shutdown.clone(),
+    )
+    .await;
+    shutdown.cancel();
+    let ticked = ticking.await.wrap_err("the block clock");
+    ledger.close().await;
+    served?;
+    Ok(ticked?)
+}
+
+/// Opens the ledger; a new one without a named owner gets one made.
+async fn open(database: &Path, mut opening: Opening) -> Result<LocalLedger, Failure> {
+    let mut opened = LocalLedger::open(database, &opening).await;
+    if matches!(opened, Err(OpenError::NoOwner)) {
+        opening.owner = Some(new_owner(database)?);
+        opened = LocalLedger::open(database, &opening).await;
+    }
+    opened.map_err(|error| match error {
+        OpenError::Store(StoreError::Sql(_)) => Failure::from(error),
+        error => Failure::configuration(error),
+    })
+}
+
+/// A new hotkey beside the database, or the one that an earlier start left there.
+fn new_owner(database: &Path) -> Result<AccountId, Failure> {
+    let mut path = database.as_os_str().to_owned();
+    path.push(".owner");
+    let path = PathBuf::from(path);
+    if path.exists() {
+        return Ok(keyfile::read(&path).or_configuration()?.account());
+    }
+    let pair = Keypair::generate();
+    keyfile::write(&path, &pair).or_configuration()?;
+    tracing::info!(owner = %pair.account(), file = %path.display(), "made a hotkey for the subnet's owner");
+    Ok(pair.account())
+}
+
+fn new_wallet(path: &Path) -> Result<(), Failure> {
+    let pair = Keypair::generate();
+    keyfile::write(path, &pair).or_configuration()?;
+    println!("{}", pair.account());
+    Ok(())
+}
+
+fn show_wallet(path: &Path) -> Result<(), Failure> {
+    println!("{}", keyfile::read(path).or_configuration()?.account());
+    Ok(())
+}
+
+async fn metagraph(url: &str, json: bool, deadline: Duration) -> Result<(), Failure> {
+    let ledger = RemoteLedger::new(url, deadline).or_configuration()?;
+    let metagraph = ledger.metagraph().await.map_err(|error| match error {
+        LedgerError::Unavailable { .. } | LedgerError::Deadline { .. } => Failure::new(Code::Indeterminate, error),
+        error => Failure::from(error),
+    })?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&metagraph)?);
+    } else {
+        println!(
+            "subnet {}, block {}, epoch {} at block {} (tempo {})",
+            metagraph.netuid,
+            metagraph.block,
+            metagraph.epoch_index,
+            metagraph.next_epoch_block(),
+            metagraph.tempo
+        );
+        println!("{}", table(&metagraph));
+    }
+    Ok(())
+}
+
+fn table(metagraph: &Metagraph) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header([
+        "uid",
+        "hotkey",
+        "stake τ",
+        "permit",
+        "active",
+        "incentive",
+        "dividends",
+        "emission τ",
+        "earned τ",
+        "updated",
+        "axon",
+    ]);
+    for column in [0, 2, 5, 6, 7, 8, 9] {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    for neuron in &metagraph.neurons {
+        table.add_row(row(neuron, metagraph.block));
+    }
+    table
+}
+
+fn row(neuron: &Neuron, block: u64) -> Vec<String> {
+    let mark = |yes: bool| if yes { "*" } else { "" }.to_owned();
+    let share = |share: u16| format!("{:.5}", f64::from(share) / f64::from(u16::MAX));
+    let updated = match neuron.weights_known {
+        true => format!("{} ago", block.saturating_sub(neuron.last_update)),
+        false => "never".to_owned(),
+    };
+    vec![
+        neuron.uid.to_string(),
+        neuron.hotkey.to_string(),
+        Tao::from_rao(neuron.stake).to_string(),
+        mark(neuron.validator_permit),
+        mark(neuron.active),
+        share(neuron.incentive),
+        share(neuron.dividends),
+        Tao::from_rao(neuron.emission).to_string(),
+        Tao::from_rao(neuron.earned).to_string(),
+        updated,
+        neuron
+            .axon
+            .map_or_else(String::new, |axon| format!("{}:{}", axon.info.ip, axon.info.port)),
+    ]
+}

@@ -1,0 +1,258 @@
+//! The binary `ledger` as a user meets it: it starts, is looked at, survives SIGKILL, and says in one line what is wrong.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use chain::remote::RemoteLedger;
+use chain::{Keypair, Ledger, keyfile};
+
+const TAO: u64 = 1_000_000_000;
+
+fn ledger() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ledger"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PORTCULLIS_LEDGER_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// A running ledger, killed when the test ends however it ends.
+struct Running {
+    child: Child,
+    url: String,
+}
+
+impl Running {
+    fn start(home: &Path, flags: &[&str]) -> Self {
+        let ready = home.join("ready");
+        let _old = std::fs::remove_file(&ready);
+        let mut child = ledger()
+            .args([
+                "run",
+                "--listen",
+                "127.0.0.1:0",
+                "--block-time",
+                "20ms",
+                "--tempo",
+                "5",
+                "--faucet",
+            ])
+            .args([
+                "--weights-rate-limit",
+                "2",
+                "--database",
+                home.join("ledger.db").to_str().unwrap(),
+            ])
+            .args(["--ready-file", ready.to_str().unwrap()])
+            .args(flags)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let give_up = Instant::now() + Duration::from_secs(60);
+        loop {
+            if let Ok(address) = std::fs::read_to_string(&ready) {
+                return Self {
+                    child,
+                    url: format!("http://{address}"),
+                };
+            }
+            assert!(
+                child.try_wait().unwrap().is_none(),
+                "the ledger ended before it was ready"
+            );
+            assert!(Instant::now() < give_up, "the ledger was not ready in time");
+            std::thread::yield_now();
+        }
+    }
+    fn remote(&self) -> RemoteLedger {
+        RemoteLedger::new(&self.url, Duration::from_secs(10)).unwrap()
+    }
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _ended = self.child.wait();
+    }
+}
+
+fn failed(output: &Output, code: i32) -> String {
+    let line = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{line}");
+    assert_eq!(line.lines().count(), 1, "one line: {line}");
+    assert!(line.starts_with("error: "), "{line}");
+    line
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_sigkill_and_the_block_goes_on() {
+    let home = tempfile::tempdir().unwrap();
+    let validator = Keypair::from_seed([1; 32]);
+    let running = Running::start(home.path(), &[]);
+    let ledger = running.remote();
+    ledger.register(&validator).await.unwrap();
+    let mut stake = 0;
+    for n in 0..40 {
+        stake = ledger.add_stake(&validator, 100 * TAO + n).await.unwrap();
+    }
+    let before = ledger.metagraph().await.unwrap();
+    running.kill();
+
+    let running = Running::start(home.path(), &[]);
+    let after = running.remote().metagraph().await.unwrap();
+    assert!(
+        after.block >= before.block && after.block < before.block + 1000,
+        "{} then {}",
+        before.block,
+        after.block
+    );
+    let neuron = after.by_hotkey(&validator.account()).unwrap();
+    assert_eq!(neuron.uid, 1);
+    assert!(neuron.stake >= stake);
+    assert_eq!(
+        neuron.stake - neuron.earned,
+        40 * 100 * TAO + (0..40).sum::<u64>(),
+        "each stake once"
+    );
+}
+
+#[tokio::test]
+async fn a_running_ledger_is_shown_as_table_and_as_json() {
+    let home = tempfile::tempdir().unwrap();
+    let running = Running::start(home.path(), &["--stake-threshold", "10"]);
+    let miner = Keypair::from_seed([2; 32]);
+    running.remote().register(&miner).await.unwrap();
+
+    let url = running.url.clone();
+    let show = |flags: &'static [&'static str]| {
+        let output = ledger()
+            .args(["metagraph", "--ledger", &url])
+            .args(flags)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let table = show(&[]);
+    assert!(
+        table.contains(&miner.account().to_string()) && table.contains("incentive"),
+        "{table}"
+    );
+    let json: serde_json::Value = serde_json::from_str(&show(&["--json"])).unwrap();
+    assert_eq!(json["neurons"][1]["hotkey"], miner.account().to_string());
+    assert_eq!(json["tempo"], 5);
+    // The owner that nobody named has its key beside the database.
+    let owner = keyfile::read(&home.path().join("ledger.db.owner")).unwrap().account();
+    assert_eq!(json["neurons"][0]["hotkey"], owner.to_string());
+}
+
+#[test]
+fn a_hotkey_is_made_once_and_shown() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("hotkeys/miner");
+    let run = |verb: &str| ledger().args(["wallet", verb]).arg(&path).output().unwrap();
+    let line = failed(&run("show"), 2);
+    assert!(line.contains("hotkeys/miner"), "{line}");
+    let made = run("new");
+    assert!(made.status.success(), "{made:?}");
+    let shown = run("show");
+    assert_eq!(shown.stdout, made.stdout);
+    assert_eq!(
+        String::from_utf8(shown.stdout).unwrap().trim(),
+        keyfile::read(&path).unwrap().account().to_string()
+    );
+    assert!(failed(&run("new"), 2).contains("never overwritten"));
+}
+
+#[test]
+fn bad_configuration_is_one_line_and_code_2() {
+    let home = tempfile::tempdir().unwrap();
+    let database = home.path().join("ledger.db");
+    let run = |flags: &[&str]| {
+        let output = ledger()
+            .arg("run")
+            .args(["--database", database.to_str().unwrap(), "--log", "off"])
+            .args(flags)
+            .output();
+        failed(&output.unwrap(), 2)
+    };
+    assert!(run(&["--speed", "3"]).contains("--speed"));
+    assert!(run(&["--block-time", "soon"]).contains("soon"));
+    assert!(run(&["--block-time", "0s"]).contains("block_time"));
+    assert!(run(&["--tempo", "0"]).contains("tempo"));
+    assert!(run(&["--netuid", "0"]).contains("netuid"));
+    assert!(run(&["--owner", "5Grwva"]).contains("5Grwva"));
+    assert!(run(&["--endow", "5Grwva"]).contains("SS58=TAO"));
+    assert!(run(&["--faucet-allowance", "5"]).contains("faucet"));
+    assert!(run(&["--stake-threshold", "much"]).contains("much"));
+    assert!(run(&["--config", "nowhere.toml"]).contains("nowhere.toml"));
+    let config = home.path().join("ledger.toml");
+    std::fs::write(&config, "[subnet]\ntempoo = 5\n").unwrap();
+    assert!(run(&["--config", config.to_str().unwrap()]).contains("tempoo"));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    assert!(run(&["--listen", &address]).contains(&address));
+    assert!(
+        !database.exists() && !PathBuf::from(format!("{}.owner", database.display())).exists(),
+        "nothing was made"
+    );
+
+    std::fs::write(&database, "no database at all").unwrap();
+    assert!(run(&[]).contains("ledger.db"));
+}
+
+#[test]
+fn a_configuration_file_says_the_same_as_flags() {
+    let home = tempfile::tempdir().unwrap();
+    let config = home.path().join("ledger.toml");
+    std::fs::write(
+        &config,
+        "block_time = \"250ms\"\n[subnet]\ntempo = 20\nstake_threshold = 5\nfaucet = true\n",
+    )
+    .unwrap();
+    let output = ledger()
+        .args(["run", "--check", "--config", config.to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[tokio::test]
+async fn a_second_ledger_on_the_same_database_is_told_so() {
+    let home = tempfile::tempdir().unwrap();
+    let _running = Running::start(home.path(), &[]);
+    let database = home.path().join("ledger.db");
+    let output = ledger()
+        .args(["run", "--log", "off", "--database", database.to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert!(failed(&output, 2).contains("in use by another ledger"));
+}
+
+#[test]
+fn an_unreachable_ledger_is_code_3() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let output = ledger()
+        .args(["metagraph", "--ledger", &format!("http://{closed}")])
+        .output()
+        .unwrap();
+    assert!(failed(&output, 3).contains(&closed.to_string()));
+    let output = ledger().args(["metagraph", "--ledger", "nonsense"]).output().unwrap();
+    assert!(failed(&output, 2).contains("nonsense"));
+}

@@ -1,0 +1,156 @@
+//! Golden bytes made by Bittensor's own packages: addresses, key files, signed requests.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
+
+use chain::auth::{self, AuthKind};
+use chain::replay::{ReplayGuard, ReplayLimits};
+use chain::{AccountId, keyfile, wallet};
+use prost::bytes::Bytes;
+use protos::v1;
+use serde_json::Value;
+
+/// The recorded vectors, or none (said aloud) where the data is not there.
+fn vectors() -> Option<Value> {
+    let folder = std::env::var("PORTCULLIS_DATA")
+        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data").to_owned());
+    let path = std::path::Path::new(&folder).join("bittensor/vectors.json");
+    match std::fs::read(&path) {
+        Ok(text) => Some(serde_json::from_slice(&text).unwrap()),
+        Err(error) => {
+            eprintln!("SKIPPED: Bittensor's golden bytes, because {}: {error}", path.display());
+            None
+        }
+    }
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name]
+        .as_str()
+        .unwrap_or_else(|| panic!("no text `{name}` in {value}"))
+}
+
+fn hex_bytes<const N: usize>(text: &str) -> [u8; N] {
+    hex::decode(text.trim_start_matches("0x")).unwrap().try_into().unwrap()
+}
+
+#[test]
+fn addresses_are_bittensors() {
+    let Some(vectors) = vectors() else { return };
+    let cases = vectors["ss58"].as_array().unwrap();
+    assert!(!cases.is_empty());
+    for case in cases {
+        let account = AccountId::new(hex_bytes(text(case, "public_key_hex")));
+        assert_eq!(account.to_string(), text(case, "address"));
+        assert_eq!(text(case, "address").parse(), Ok(account));
+    }
+}
+
+#[test]
+fn plain_key_files_are_read() {
+    let Some(vectors) = vectors() else { return };
+    for name in ["alice_plain", "abandon_about_plain"] {
+        let case = &vectors["keyfile"][name];
+        let pair = keyfile::parse(&case.to_string()).unwrap();
+        assert_eq!(pair.account().to_string(), text(case, "ss58Address"));
+        let signature = pair.sign(b"portcullis");
+        assert!(wallet::verify(
+            &AccountId::new(hex_bytes(text(case, "publicKey"))),
+            b"portcullis",
+            &signature
+        ));
+
+        // Without its other secrets the private key alone gives the same key.
+        let mut bare = case.clone();
+        for field in ["secretSeed", "secretPhrase", "cryptoType"] {
+            bare.as_object_mut().unwrap().remove(field);
+        }
+        assert_eq!(keyfile::parse(&bare.to_string()).unwrap().account(), pair.account());
+    }
+    let encrypted = hex::decode(text(&vectors["keyfile"], "alice_encrypted_hex")).unwrap();
+    let error = keyfile::parse(&String::from_utf8_lossy(&encrypted)).unwrap_err();
+    assert_eq!(error, keyfile::ContentError::Encrypted("NaCl"));
+}
+
+#[test]
+fn what_we_write_is_what_bittensor_reads() {
+    let Some(vectors) = vectors() else { return };
+    let golden = &vectors["keyfile"]["abandon_about_plain"];
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("hotkey");
+    keyfile::write(&path, &keyfile::parse(&golden.to_string()).unwrap()).unwrap();
+    let written: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    for field in [
+        "accountId",
+        "publicKey",
+        "privateKey",
+        "secretSeed",
+        "ss58Address",
+        "cryptoType",
+    ] {
+        assert_eq!(written[field], golden[field], "{field}");
+    }
+}
+
+#[test]
+fn signed_requests_are_btauth_1() {
+    let Some(vectors) = vectors() else { return };
+    let case = &vectors["btauth1"];
+    let payload = text(case, "payload");
+    let lines: Vec<&str> = payload.split('\n').collect();
+    let [_, scheme, method, target, _, nonce, sender, receiver] = lines[..] else {
+        panic!("{payload}")
+    };
+    assert_eq!(scheme, auth::SCHEME);
+    let (sender, receiver): (AccountId, AccountId) = (sender.parse().unwrap(), receiver.parse().unwrap());
+    let (body, nonce) = (text(case, "body"), nonce.parse().unwrap());
+    assert_eq!(
+        auth::message(method, target, body.as_bytes(), nonce, &sender, Some(&receiver)),
+        payload
+    );
+    assert!(auth::message(method, target, body.as_bytes(), nonce, &sender, None).ends_with("\n-"));
+
+    // A signature that bittensor 11 made is opened here.
+    let signature: [u8; 64] = hex_bytes(text(case, "sr25519_example_signature"));
+    assert!(wallet::verify(&sender, payload.as_bytes(), &signature));
+    let signed = v1::Signed {
+        payload: Bytes::copy_from_slice(body.as_bytes()),
+        hotkey: Bytes::copy_from_slice(sender.as_bytes()),
+        receiver: Bytes::copy_from_slice(receiver.as_bytes()),
+        nonce_ns: nonce,
+        signature: Bytes::copy_from_slice(&signature),
+    };
+    let guard = ReplayGuard::new(ReplayLimits::default());
+    assert_eq!(
+        auth::open(&signed, &receiver, target, nonce, &guard).unwrap().hotkey,
+        sender
+    );
+    let again = auth::open(&signed, &receiver, target, nonce, &guard).unwrap_err();
+    assert_eq!(again.kind(), AuthKind::ReplayedRequest);
+    // One under another scheme is not.
+    let foreign: [u8; 64] = hex_bytes(text(case, "ed25519_pinned_signature"));
+    assert!(!wallet::verify(&sender, payload.as_bytes(), &foreign));
+}
+
+#[test]
+fn the_older_schemes_signatures_verify_too() {
+    let Some(vectors) = vectors() else { return };
+    let sender = text(&vectors["btauth1"], "payload")
+        .split('\n')
+        .nth(6)
+        .unwrap()
+        .parse()
+        .unwrap();
+    let verified = |scheme: &str, sender: &AccountId| {
+        let case = &vectors[scheme];
+        let signature = hex_bytes(text(case, "sr25519_example_signature"));
+        wallet::verify(sender, text(case, "message").as_bytes(), &signature)
+    };
+    assert!(verified("dendrite_v10", &sender) && verified("epistula_v2", &sender));
+    let other = AccountId::new([7; 32]);
+    assert!(!verified("dendrite_v10", &other) && !verified("epistula_v2", &other));
+}
