@@ -1,0 +1,68 @@
+//! The miner: answers challenges with the engine.
+//!
+//! A challenge is checked (signature, receiver, freshness, sender's permit), given to an engine's thread through a bounded queue,
+//! and the answer is signed for the validator that asked. What does not fit into the queue is refused at once, with a status
+//! that says so: a late answer is worth no more than none.
+
+pub mod behaviour;
+pub mod codes;
+pub mod config;
+pub mod service;
+
+use std::sync::Arc;
+
+use chain::Ledger;
+use node::exit::{Failure, OrConfiguration};
+use protos::v1::miner_server::MinerServer;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::service::ChallengeService;
+
+/// Runs a miner until `shutdown`.
+///
+/// # Errors
+/// A hotkey that is not registered, a port in use, a ledger that cannot be reached.
+pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure> {
+    let hotkey = Arc::new(chain::keyfile::read(&config.hotkey).or_configuration()?);
+    let ledger: Arc<dyn Ledger> = Arc::new(config.connect_ledger()?);
+    let metagraph = chain::follow(Arc::clone(&ledger), config.metagraph_period, shutdown.clone())
+        .await
+        .map_err(|error| Failure::new(node::exit::Code::Indeterminate, error))?;
+    let account = hotkey.account();
+    let uid = match metagraph.borrow().by_hotkey(&account) {
+        Some(neuron) => neuron.uid,
+        None => {
+            return Err(Failure::configuration(eyre::eyre!(
+                "hotkey {account} ({}) is not registered on subnet {}: run `ledger register` with it first",
+                config.hotkey.display(),
+                metagraph.borrow().netuid
+            )));
+        }
+    };
+
+    let listener = node::server::bind(config.node.listen).await?;
+    let address = listener.local_addr()?;
+    let service = ChallengeService::start(&config, hotkey.clone(), metagraph)?;
+    let routes = tonic::service::Routes::new(
+        MinerServer::new(service)
+            .max_decoding_message_size(node::server::MESSAGE_LIMIT)
+            .max_encoding_message_size(node::server::MESSAGE_LIMIT),
+    );
+    let server = tokio::spawn(node::server::serve(
+        listener,
+        routes,
+        &["portcullis.v1.Miner"],
+        protos::FILE_DESCRIPTOR_SET,
+        shutdown.clone(),
+    ));
+
+    chain::announce_axon(ledger.as_ref(), &hotkey, config.axon.unwrap_or(address))
+        .await
+        .map_err(|error| Failure::new(node::exit::Code::Restart, error))?;
+    if let Some(path) = &config.node.ready_file {
+        node::server::announce(path, address)?;
+    }
+    tracing::info!(uid, %account, %address, threads = config.threads, "serving challenges");
+    server.await?
+}

@@ -1,0 +1,318 @@
+//! A miner on a loopback port, challenged as validators do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy::consensus::{SignableTransaction, TxEip1559, TxEnvelope};
+use alloy::eips::eip2718::Encodable2718;
+use alloy::primitives::{TxKind, keccak256};
+use alloy::signers::SignerSync;
+use alloy::signers::local::PrivateKeySigner;
+use chain::auth;
+use chain::replay::{ReplayGuard, ReplayLimits};
+use chain::{AccountId, Keypair, Metagraph, Neuron};
+use engine::{
+    Account, AccountState, Address, B256, BlockEnv, Bytes, Comparison, Hardfork, Invariant, Prestate, Transaction, U256,
+    ValueType,
+};
+use miner::behaviour::Behaviour;
+use miner::config::{Config, StateSource};
+use miner::service::{ANSWER_PATH, CHALLENGE_PATH, ChallengeService};
+use prost::Message;
+use protos::v1::{self, miner_client::MinerClient, miner_server::MinerServer};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+use tonic::transport::Channel;
+use wire::{Answer, AnswerOutcome, Challenge, FindingVerdict, ShippedPrestate, Wire};
+
+/// Stores the call's value in slot 0: `CALLVALUE PUSH0 SSTORE`.
+const KEEPER_OF_VALUE: &[u8] = &[0x34, 0x5f, 0x55];
+
+struct World {
+    client: MinerClient<Channel>,
+    miner: AccountId,
+    validator: Keypair,
+    shutdown: CancellationToken,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+fn neuron(uid: u16, hotkey: AccountId, validator_permit: bool) -> Neuron {
+    Neuron {
+        uid,
+        hotkey,
+        coldkey: hotkey,
+        stake: 0,
+        axon: None,
+        validator_permit,
+        active: true,
+        registered_at: 0,
+        last_update: 0,
+        incentive: 0,
+        dividends: 0,
+        incentive_share: 0.0,
+        emission: 0,
+        earned: 0,
+        weights_known: false,
+    }
+}
+
+async fn world(behaviour: Behaviour, threads: usize, queue: usize) -> World {
+    let hotkey = Arc::new(Keypair::from_seed([1; 32]));
+    let validator = Keypair::from_seed([2; 32]);
+    let metagraph = Metagraph {
+        netuid: 1,
+        block: 0,
+        tempo: 10,
+        last_epoch_block: 0,
+        epoch_index: 0,
+        neurons: vec![neuron(0, validator.account(), true), neuron(1, hotkey.account(), false)],
+    };
+    let (_, followed) = watch::channel(Arc::new(metagraph));
+    let config = Config {
+        hotkey: "unused".into(),
+        ledger: "unused".into(),
+        state: StateSource::Challenge,
+        axon: None,
+        threads,
+        queue,
+        code_cache_bytes: 1 << 20,
+        metagraph_period: Duration::from_secs(60),
+        behaviour,
+        node: Default::default(),
+    };
+    let service = ChallengeService::start(&config, hotkey.clone(), followed).unwrap();
+    let listener = node::server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = CancellationToken::new();
+    let routes = tonic::service::Routes::new(MinerServer::new(service));
+    let server =
+        node::server::serve(listener, routes, &["portcullis.v1.Miner"], protos::FILE_DESCRIPTOR_SET, shutdown.clone());
+    tokio::spawn(async move { server.await.unwrap() });
+    let client = MinerClient::connect(format!("http://{address}")).await.unwrap();
+    World { client, miner: hotkey.account(), validator, shutdown }
+}
+
+/// A signed transaction that sends `value` to a contract which stores it, and an invariant that the stored value stays at most 5.
+fn challenge(value: u64) -> (Challenge, (B256, Bytes)) {
+    let signer = PrivateKeySigner::from_bytes(&B256::repeat_byte(7)).unwrap();
+    let contract = Address::repeat_byte(0xc0);
+    let unsigned = TxEip1559 {
+        chain_id: 31_337,
+        nonce: 3,
+        gas_limit: 100_000,
+        max_fee_per_gas: 10,
+        max_priority_fee_per_gas: 1,
+        to: TxKind::Call(contract),
+        value: U256::from(value),
+        ..Default::default()
+    };
+    let signature = signer.sign_hash_sync(&unsigned.signature_hash()).unwrap();
+    let raw = TxEnvelope::from(unsigned.into_signed(signature)).encoded_2718();
+    let transaction = Transaction::decode(&raw).unwrap();
+    let code = Bytes::from_static(KEEPER_OF_VALUE);
+    let code_hash = keccak256(&code);
+    let rich = AccountState {
+        account: Some(Account { balance: U256::from(10u64.pow(18)), nonce: 3, ..Account::default() }),
+        storage: BTreeMap::new(),
+    };
+    let keeper = AccountState {
+        account: Some(Account { balance: U256::ZERO, nonce: 1, code_hash }),
+        storage: BTreeMap::from([(U256::ZERO, U256::from(2))]),
+    };
+    let beneficiary = Address::repeat_byte(0xbe);
+    let prestate = Prestate {
+        accounts: BTreeMap::from([
+            (signer.address(), rich),
+            (contract, keeper),
+            (beneficiary, AccountState { account: None, storage: BTreeMap::new() }),
+        ]),
+        codes: BTreeMap::from([(code_hash, code.clone())]),
+        block_hashes: BTreeMap::new(),
+    };
+    let invariant =
+        Invariant::new(9, "at most 5", contract, U256::ZERO, ValueType::Uint(256), 0, Comparison::Le, U256::from(5))
+            .unwrap();
+    let challenge = Challenge {
+        id: B256::repeat_byte(0x1d),
+        chain_id: 31_337,
+        head_hash: B256::repeat_byte(0x4e),
+        env: BlockEnv {
+            number: 100,
+            timestamp: 1_700_000_000,
+            beneficiary,
+            gas_limit: 30_000_000,
+            base_fee: 7,
+            difficulty: U256::ZERO,
+            prevrandao: Some(B256::repeat_byte(1)),
+            excess_blob_gas: Some(0),
+            hardfork: Some(Hardfork::Cancun),
+        },
+        invariant_set_version: 4,
+        invariants: vec![invariant],
+        transaction,
+        prestate: Some(ShippedPrestate::from(prestate)),
+        deadline: Duration::from_secs(10),
+    };
+    (challenge, (code_hash, code))
+}
+
+impl World {
+    fn seal(&self, sender: &Keypair, challenge: &Challenge) -> v1::Signed {
+        auth::seal(sender, Some(&self.miner), CHALLENGE_PATH, challenge.to_wire().encode_to_vec(), auth::now_ns())
+    }
+
+    async fn ask(&mut self, challenge: &Challenge, codes: &[(B256, Bytes)]) -> Result<AnswerOutcome, tonic::Status> {
+        let signed = self.seal(&self.validator, challenge);
+        let codes = codes.iter().map(|(hash, code)| wire::code_to_wire(*hash, code)).collect();
+        let request = v1::ChallengeRequest { challenge: Some(signed), codes };
+        let answer = self.client.challenge(request).await?.into_inner();
+        let guard = ReplayGuard::new(ReplayLimits::default());
+        let sender = auth::open(&answer, &self.validator.account(), ANSWER_PATH, auth::now_ns(), &guard).unwrap();
+        assert_eq!(sender.hotkey, self.miner, "the answer is signed by the miner, for the validator");
+        let answer = Answer::from_wire(&v1::Answer::decode(answer.payload).unwrap()).unwrap();
+        assert_eq!(answer.challenge_id, challenge.id);
+        Ok(answer.outcome)
+    }
+}
+
+fn verdict(outcome: &AnswerOutcome) -> &FindingVerdict {
+    match outcome {
+        AnswerOutcome::Verdicts(verdicts) => &verdicts.findings[0].verdict,
+        AnswerOutcome::MissingCodes(hashes) => panic!("lacks {hashes:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_violation_is_answered_with_its_witness_and_what_holds_holds() {
+    let mut world = world(Behaviour::Honest, 1, 8).await;
+    let (breaking, code) = challenge(6);
+    let outcome = world.ask(&breaking, &[code]).await.unwrap();
+    let FindingVerdict::Violated { pre, post, .. } = verdict(&outcome) else { panic!("{outcome:?}") };
+    assert_eq!((*pre, *post), (U256::from(2), U256::from(6)));
+
+    let (harmless, _) = challenge(5);
+    let outcome = world.ask(&harmless, &[]).await.unwrap();
+    assert_eq!(*verdict(&outcome), FindingVerdict::Holds { already_broken: false });
+    let AnswerOutcome::Verdicts(verdicts) = outcome else { unreachable!() };
+    assert!(verdicts.execution.unwrap().gas_used > 21_000, "it was executed");
+}
+
+#[tokio::test]
+async fn bytecode_that_the_miner_lacks_is_asked_for_and_then_remembered() {
+    let mut world = world(Behaviour::Honest, 1, 8).await;
+    let (question, code) = challenge(1);
+    let outcome = world.ask(&question, &[]).await.unwrap();
+    assert_eq!(outcome, AnswerOutcome::MissingCodes(vec![code.0]));
+    world.ask(&question, &[code]).await.unwrap();
+    assert!(matches!(world.ask(&question, &[]).await.unwrap(), AnswerOutcome::Verdicts(_)));
+}
+
+#[tokio::test]
+async fn bytecode_under_a_wrong_hash_is_refused_and_named() {
+    let mut world = world(Behaviour::Honest, 1, 8).await;
+    let (question, (_, code)) = challenge(1);
+    let status = world.ask(&question, &[(B256::repeat_byte(1), code)]).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(status.message().contains("code.hash"), "{}", status.message());
+}
+
+#[tokio::test]
+async fn the_same_signed_challenge_is_taken_once() {
+    let mut world = world(Behaviour::Honest, 1, 8).await;
+    let (question, code) = challenge(1);
+    let request = v1::ChallengeRequest {
+        challenge: Some(world.seal(&world.validator, &question)),
+        codes: vec![wire::code_to_wire(code.0, &code.1)],
+    };
+    world.client.challenge(request.clone()).await.unwrap();
+    assert_eq!(world.client.challenge(request).await.unwrap_err().code(), Code::Unauthenticated);
+}
+
+#[tokio::test]
+async fn a_challenge_for_somebody_else_or_changed_on_the_way_is_refused() {
+    let mut world = world(Behaviour::Honest, 1, 8).await;
+    let (question, _) = challenge(1);
+    let other = Keypair::from_seed([9; 32]).account();
+    let payload = question.to_wire().encode_to_vec();
+    let misdirected =
+        auth::seal(&world.validator, Some(&other), CHALLENGE_PATH, payload, auth::now_ns());
+    let mut changed = world.seal(&world.validator, &question);
+    changed.payload = challenge(2).0.to_wire().encode_to_vec().into();
+    for signed in [misdirected, changed] {
+        let request = v1::ChallengeRequest { challenge: Some(signed), codes: vec![] };
+        assert_eq!(world.client.challenge(request).await.unwrap_err().code(), Code::Unauthenticated);
+    }
+}
+
+#[tokio::test]
+async fn only_validators_of_the_subnet_are_answered() {
+    let mut world = world(Behaviour::Honest, 1, 8).await;
+    let (question, _) = challenge(1);
+    let stranger = Keypair::from_seed([9; 32]);
+    let request = v1::ChallengeRequest { challenge: Some(world.seal(&stranger, &question)), codes: vec![] };
+    let status = world.client.challenge(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
+    assert!(status.message().contains(&stranger.account().to_string()));
+}
+
+#[tokio::test]
+async fn a_field_of_the_wrong_length_is_named() {
+    let mut world = world(Behaviour::Honest, 1, 8).await;
+    let mut message = challenge(1).0.to_wire();
+    message.head_hash = vec![1, 2, 3].into();
+    let signed = auth::seal(
+        &world.validator,
+        Some(&world.miner),
+        CHALLENGE_PATH,
+        message.encode_to_vec(),
+        auth::now_ns(),
+    );
+    let request = v1::ChallengeRequest { challenge: Some(signed), codes: vec![] };
+    let status = world.client.challenge(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert_eq!(status.message(), "field `challenge.head_hash` has 3 bytes, expected 32");
+}
+
+#[tokio::test]
+async fn what_does_not_fit_the_queue_is_refused_at_once() {
+    // The slow miner holds its answers back but executes at once, so the queue is filled with challenges that wait for one
+    // engine thread: a hundred at the same moment do not fit one place.
+    let world = world(Behaviour::Honest, 1, 1).await;
+    let (question, code) = challenge(1);
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..300 {
+        let request = v1::ChallengeRequest {
+            challenge: Some(world.seal(&world.validator, &question)),
+            codes: vec![wire::code_to_wire(code.0, &code.1)],
+        };
+        let mut client = world.client.clone();
+        calls.spawn(async move { client.challenge(request).await.map(|_| ()).map_err(|status| status.code()) });
+    }
+    let mut answered = 0;
+    while let Some(result) = calls.join_next().await {
+        match result.unwrap() {
+            Ok(()) => answered += 1,
+            Err(code) => assert_eq!(code, Code::ResourceExhausted, "nothing else may go wrong"),
+        }
+    }
+    assert!(answered > 0);
+}
+
+#[tokio::test]
+async fn a_liar_says_the_opposite_and_a_lazy_one_does_no_work() {
+    let (question, code) = challenge(6);
+    let lied = world(Behaviour::Liar, 1, 8).await.ask(&question, &[code]).await.unwrap();
+    assert!(!verdict(&lied).is_violated());
+    let guessed = world(Behaviour::Lazy, 1, 8).await.ask(&question, &[]).await.unwrap();
+    assert!(!verdict(&guessed).is_violated());
+    let AnswerOutcome::Verdicts(guessed) = guessed else { unreachable!() };
+    assert_eq!(guessed.execution.unwrap().post_state_digest, B256::ZERO, "it has no evidence to show");
+}

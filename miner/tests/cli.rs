@@ -1,0 +1,48 @@
+//! The command line's bad inputs: one line, exit code 2.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::process::{Command, Output};
+
+fn miner(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_miner")).args(args).env_remove("RUST_BACKTRACE").output().unwrap()
+}
+
+#[track_caller]
+fn assert_one_line(output: &Output, said: &[&str]) {
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
+    for word in said {
+        assert!(error.contains(word), "`{word}` is not in: {error}");
+    }
+}
+
+#[test]
+fn a_miner_without_a_state_source_does_not_start() {
+    assert_one_line(&miner(&["run", "--hotkey", "k.json", "--ledger", "http://127.0.0.1:1"]), &["state"]);
+}
+
+#[test]
+fn an_unknown_flag_is_named() {
+    assert_one_line(&miner(&["run", "--speed", "9"]), &["--speed"]);
+}
+
+#[test]
+fn a_missing_hotkey_file_is_named() {
+    let args = ["run", "--hotkey", "nowhere/k.json", "--ledger", "http://127.0.0.1:1", "--state", "challenge"];
+    assert_one_line(&miner(&args), &["nowhere/k.json"]);
+}
+
+#[test]
+fn a_malformed_ledger_address_is_named() {
+    let args = ["run", "--hotkey", "k", "--ledger", "http://[", "--state", "challenge", "--check"];
+    assert_one_line(&miner(&args), &["http://["]);
+}
+
+#[test]
+fn check_validates_and_exits() {
+    let args = ["run", "--hotkey", "k", "--ledger", "http://127.0.0.1:1", "--state", "challenge", "--check"];
+    let output = miner(&args);
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "configuration is valid");
+}
