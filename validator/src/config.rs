@@ -1,0 +1,160 @@
+//! A validator's configuration.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chain::RemoteLedger;
+use node::cli::{NodeArgs, NodeConfig};
+use node::exit::{Failure, OrConfiguration};
+use serde::{Deserialize, Serialize};
+use tonic::transport::Endpoint;
+
+use crate::score::ScoreParameters;
+
+/// How long a call of the ledger may take.
+const LEDGER_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Flags of `validator run`.
+#[derive(Debug, Clone, Default, clap::Args, Serialize)]
+pub struct Flags {
+    /// Hotkey file (Bittensor's JSON key file)
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hotkey: Option<PathBuf>,
+    /// The platform that streams transactions and invariants
+    #[arg(long, value_name = "URL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// The subnet's ledger
+    #[arg(long, value_name = "URL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<String>,
+    /// SQLite file with this validator's state (default: validator.db)
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<PathBuf>,
+    /// Make the drawing of miners repeatable (default: from the system's randomness)
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// Transactions judged at the same time (default 64)
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<usize>,
+    /// Threads of the validator's own engine, for arbitration (default 1)
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub node: NodeArgs,
+}
+
+/// What file, environment and flags come to.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Hotkey file.
+    pub hotkey: PathBuf,
+    /// URL of the platform.
+    pub platform: String,
+    /// URL of the ledger.
+    pub ledger: String,
+    /// SQLite file.
+    #[serde(default = "default_database")]
+    pub database: PathBuf,
+    /// Seed of the drawing.
+    #[serde(default)]
+    pub seed: Option<u64>,
+    /// Transactions judged at the same time.
+    #[serde(default = "default_concurrency")]
+    pub concurrency: usize,
+    /// Threads of the validator's own engine.
+    #[serde(default = "default_threads")]
+    pub threads: usize,
+    /// How long a miner may take.
+    #[serde(default = "default_deadline", with = "humantime_serde")]
+    pub deadline: Duration,
+    /// The share of agreed answers that are executed again all the same, so that agreeing on a lie does not pay: 0 to 1.
+    #[serde(default = "default_audit_rate")]
+    pub audit_rate: f64,
+    /// Bytecode kept in memory, bytes; all of it is in the database.
+    #[serde(default = "default_code_cache")]
+    pub code_cache_bytes: u64,
+    /// How often the metagraph is read.
+    #[serde(default = "default_metagraph_period", with = "humantime_serde")]
+    pub metagraph_period: Duration,
+    /// Version key that goes with the weights.
+    #[serde(default)]
+    pub version_key: u64,
+    /// The formula.
+    #[serde(default)]
+    pub score: ScoreParameters,
+    /// What every node has.
+    #[serde(default)]
+    pub node: NodeConfig,
+}
+
+fn default_database() -> PathBuf {
+    PathBuf::from("validator.db")
+}
+fn default_concurrency() -> usize {
+    64
+}
+fn default_threads() -> usize {
+    1
+}
+fn default_deadline() -> Duration {
+    Duration::from_secs(12)
+}
+fn default_audit_rate() -> f64 {
+    0.05
+}
+fn default_code_cache() -> u64 {
+    128 << 20
+}
+fn default_metagraph_period() -> Duration {
+    Duration::from_secs(1)
+}
+
+impl Config {
+    /// Loads and checks it.
+    ///
+    /// # Errors
+    /// Exit code 2, naming the key.
+    pub fn load(file: Option<&Path>, flags: &Flags) -> Result<Self, Failure> {
+        let config: Self = node::config::load("validator", file, flags).or_configuration()?;
+        config.check().map_err(|reason| Failure::configuration(eyre::eyre!("configuration: {reason}")))?;
+        config.connect_ledger()?;
+        config.platform_endpoint()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        self.score.check()?;
+        if self.concurrency == 0 || self.threads == 0 {
+            return Err("`concurrency` and `threads` must be at least 1".into());
+        }
+        if !(0.0..=1.0).contains(&self.audit_rate) {
+            return Err(format!("`audit_rate`: {} is not between 0 and 1", self.audit_rate));
+        }
+        if self.deadline.is_zero() || self.deadline > Duration::from_secs(60) {
+            return Err("`deadline`: must be above 0 and at most 60s".into());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn connect_ledger(&self) -> Result<RemoteLedger, Failure> {
+        RemoteLedger::new(&self.ledger, LEDGER_DEADLINE).or_configuration()
+    }
+
+    pub(crate) fn platform_endpoint(&self) -> Result<Endpoint, Failure> {
+        let endpoint = Endpoint::from_shared(self.platform.clone())
+            .map_err(|error| Failure::configuration(eyre::eyre!("platform `{}`: {error}", self.platform)))?;
+        Ok(endpoint
+            .connect_timeout(Duration::from_secs(5))
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(Duration::from_secs(10))
+            .keep_alive_timeout(Duration::from_secs(10)))
+    }
+}

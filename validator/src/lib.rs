@@ -1,0 +1,131 @@
+//! The validator: intake, challenge, consensus, score, weights.
+//!
+//! One transaction goes one way: from the platform's stream through a bounded queue to a challenge that several miners get, to one
+//! truth, and with all that follows from it into the database, from where reports and weights leave. Nothing is kept only in memory
+//! that a restart would miss.
+
+pub mod arbiter;
+pub mod codes;
+pub mod config;
+pub mod consensus;
+pub mod draw;
+pub mod intake;
+pub mod judge;
+pub mod miners;
+mod pipeline;
+pub mod progress;
+pub mod reporter;
+pub mod score;
+pub mod service;
+pub mod store;
+pub mod weights;
+
+use std::sync::{Arc, Mutex};
+
+use chain::Ledger;
+use node::exit::{Code, Failure, OrConfiguration};
+use protos::v1::validator_server::ValidatorServer;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::arbiter::Arbiter;
+use crate::codes::Codes;
+use crate::config::Config;
+use crate::judge::Judge;
+use crate::miners::Miners;
+use crate::service::StatusService;
+use crate::store::Store;
+use crate::weights::Weigher;
+
+/// Items of the stream that wait to be judged; when it is full, the stream waits.
+const QUEUE: usize = 256;
+
+/// Runs a validator until `shutdown`.
+///
+/// # Errors
+/// A hotkey that is not registered, a port in use, a ledger that cannot be reached, a database that fails.
+pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure> {
+    let hotkey = Arc::new(chain::keyfile::read(&config.hotkey).or_configuration()?);
+    let account = hotkey.account();
+    let store = Store::open(&config.database).await.or_configuration()?;
+    let ledger: Arc<dyn Ledger> = Arc::new(config.connect_ledger()?);
+    let metagraph = chain::follow(Arc::clone(&ledger), config.metagraph_period, shutdown.clone())
+        .await
+        .map_err(|error| Failure::new(Code::Indeterminate, error))?;
+    let Some(uid) = metagraph.borrow().by_hotkey(&account).map(|neuron| neuron.uid) else {
+        return Err(Failure::configuration(eyre::eyre!(
+            "hotkey {account} ({}) is not registered on subnet {}: run `ledger register` with it first",
+            config.hotkey.display(),
+            metagraph.borrow().netuid
+        )));
+    };
+    let listener = node::server::bind(config.node.listen).await?;
+    let address = listener.local_addr()?;
+    let standing = store.standing().await?;
+    tracing::info!(uid, %account, %address, cursor = standing.low_water, judged = standing.judged, "validating");
+
+    let codes = Arc::new(Codes::new(store.clone(), config.code_cache_bytes));
+    let miners = Arc::new(Miners::new(Arc::clone(&hotkey), Arc::clone(&codes)));
+    let reports = Arc::new(Notify::new());
+    let judge = Arc::new(Judge {
+        miners: Arc::clone(&miners),
+        arbiter: Arbiter::start(config.threads)?,
+        codes: Arc::clone(&codes),
+        metagraph: metagraph.clone(),
+        draws: Mutex::new(match config.seed {
+            Some(seed) => ChaCha8Rng::seed_from_u64(seed),
+            None => ChaCha8Rng::from_os_rng(),
+        }),
+        store: store.clone(),
+        reports: Arc::clone(&reports),
+        deadline: config.deadline,
+        audit_rate: config.audit_rate,
+    });
+    let (queue, items) = mpsc::channel(QUEUE);
+    let platform = config.platform_endpoint()?;
+
+    let mut tasks: JoinSet<Result<(), Failure>> = JoinSet::new();
+    let status = StatusService { store: store.clone(), metagraph: metagraph.clone(), hotkey: account };
+    tasks.spawn(node::server::serve(
+        listener,
+        tonic::service::Routes::new(ValidatorServer::new(status)),
+        &["portcullis.v1.Validator"],
+        protos::FILE_DESCRIPTOR_SET,
+        shutdown.clone(),
+    ));
+    let intake =
+        intake::read(platform.clone(), Arc::clone(&hotkey), codes, standing.low_water, queue, shutdown.clone());
+    tasks.spawn(async move { Ok(intake.await?) });
+    let pipeline = pipeline::run(judge, store.clone(), items, config.concurrency, Arc::clone(&reports), shutdown.clone());
+    tasks.spawn(async move { Ok(pipeline.await?) });
+    let reporter = reporter::run(platform, Arc::clone(&hotkey), store.clone(), reports, shutdown.clone());
+    tasks.spawn(async move { Ok(reporter.await?) });
+    let weigher = Weigher {
+        store,
+        metagraph,
+        ledger,
+        hotkey,
+        parameters: config.score,
+        version_key: config.version_key,
+        miners,
+    };
+    let weighing = weigher.run(shutdown.clone());
+    tasks.spawn(async move { Ok(weighing.await?) });
+
+    if let Some(path) = &config.node.ready_file {
+        node::server::announce(path, address)?;
+    }
+    // One task that ends, ends them all; the first failure is the one that is told.
+    let mut first = Ok(());
+    while let Some(ended) = tasks.join_next().await {
+        shutdown.cancel();
+        let ended = ended.unwrap_or_else(|error| Err(Failure::from(error)));
+        if first.is_ok() {
+            first = ended;
+        }
+    }
+    first
+}

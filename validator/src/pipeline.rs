@@ -1,0 +1,125 @@
+//! Items under way: a bounded number at a time, each recorded once.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use protos::v1;
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::intake::Intake;
+use crate::judge::Judge;
+use crate::progress::Progress;
+use crate::store::{Judged, Store, StoreError};
+
+/// Judged items in one transaction of the database.
+const BATCH: usize = 64;
+
+/// Judges what comes out of `items`, `concurrency` at a time, and records it, until `shutdown`.
+///
+/// # Errors
+/// The database fails.
+pub(crate) async fn run(
+    judge: Arc<Judge>,
+    store: Store,
+    mut items: mpsc::Receiver<Intake>,
+    concurrency: usize,
+    reports: Arc<Notify>,
+    shutdown: CancellationToken,
+) -> Result<(), StoreError> {
+    let standing = store.standing().await?;
+    let mut known = store.judged_after_low_water().await?;
+    let progress = Arc::new(Mutex::new(Progress::resume(standing.low_water)));
+    let turns = Arc::new(Semaphore::new(concurrency));
+    let (results, recorded) = mpsc::channel(BATCH * 2);
+    let recorder = tokio::spawn(record(store.clone(), recorded, Arc::clone(&progress), reports));
+    let tracker = TaskTracker::new();
+
+    loop {
+        let intake = tokio::select! {
+            () = shutdown.cancelled() => break,
+            intake = items.recv() => match intake { Some(intake) => intake, None => break },
+        };
+        let cursor = intake.cursor();
+        lock(&progress).begin(cursor);
+        if known.remove(&cursor) {
+            lock(&progress).finish(cursor);
+            store.count_repeated().await?;
+            continue;
+        }
+        match intake {
+            Intake::Passed(_) => lock(&progress).finish(cursor),
+            Intake::Malformed { tx_hash, set_version, error, .. } => {
+                tracing::error!(cursor, tx = %tx_hash, %error, "the platform sent what cannot be judged");
+                if results.send(Ok(malformed(cursor, tx_hash, set_version))).await.is_err() {
+                    break;
+                }
+            }
+            Intake::Pending(item) => {
+                let turn = tokio::select! {
+                    () = shutdown.cancelled() => break,
+                    turn = Arc::clone(&turns).acquire_owned() => turn,
+                };
+                let (judge, results) = (Arc::clone(&judge), results.clone());
+                tracker.spawn(async move {
+                    let judged = judge.judge(*item).await;
+                    drop(turn);
+                    // When the recorder has ended, its error is what ends the validator.
+                    let _ended = results.send(judged).await;
+                });
+            }
+        }
+        if recorder.is_finished() {
+            break;
+        }
+    }
+    // Items under way are not waited for: they are not recorded, so they come again.
+    drop(results);
+    tracker.close();
+    tokio::select! {
+        () = tracker.wait() => {}
+        () = tokio::time::sleep(std::time::Duration::from_secs(2)) => {}
+    }
+    if recorder.is_finished() || tracker.is_empty() { recorder.await.unwrap_or(Ok(())) } else { Ok(()) }
+}
+
+/// One writer: takes what is judged, as much as there is, and records it in one transaction.
+async fn record(
+    store: Store,
+    mut recorded: mpsc::Receiver<Result<Judged, StoreError>>,
+    progress: Arc<Mutex<Progress>>,
+    reports: Arc<Notify>,
+) -> Result<(), StoreError> {
+    let mut waiting = Vec::with_capacity(BATCH);
+    while recorded.recv_many(&mut waiting, BATCH).await > 0 {
+        let batch = waiting.drain(..).collect::<Result<Vec<Judged>, StoreError>>()?;
+        let low_water = {
+            let mut progress = lock(&progress);
+            batch.iter().for_each(|judged| progress.finish(judged.cursor));
+            progress.low_water()
+        };
+        store.record(&batch, low_water).await?;
+        metrics::counter!("validator_judged").increment(batch.len() as u64);
+        reports.notify_one();
+    }
+    Ok(())
+}
+
+fn lock(progress: &Mutex<Progress>) -> std::sync::MutexGuard<'_, Progress> {
+    progress.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn malformed(cursor: u64, tx_hash: engine::B256, invariant_set_version: u64) -> Judged {
+    let report =
+        v1::TransactionReport { cursor, tx_hash: wire::hash_bytes(tx_hash), invariant_set_version, ..Default::default() };
+    Judged { cursor, arbitrated: false, samples: Vec::new(), report }
+}
+
+impl Intake {
+    fn cursor(&self) -> u64 {
+        match self {
+            Self::Pending(item) => item.cursor,
+            Self::Malformed { cursor, .. } | Self::Passed(cursor) => *cursor,
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Reports on their way to the platform: from the outbox, in order, until the platform has them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use chain::auth;
+use chain::wallet::Keypair;
+use prost::Message;
+use protos::v1::platform_client::PlatformClient;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Endpoint;
+
+use crate::store::{Store, StoreError};
+
+/// The path that a report is signed for.
+pub const REPORT_PATH: &str = "/portcullis.v1.Platform/Report";
+
+/// Reports in one request.
+const BATCH: u32 = 500;
+
+/// How long the platform may take with one.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Sends what is in the outbox whenever `wake` says that something is, until `shutdown`.
+///
+/// # Errors
+/// The validator's database fails. A platform that cannot be reached is asked again, with growing pauses; the outbox keeps what it
+/// has not confirmed, over a restart too.
+pub async fn run(
+    endpoint: Endpoint,
+    hotkey: Arc<Keypair>,
+    store: Store,
+    wake: Arc<Notify>,
+    shutdown: CancellationToken,
+) -> Result<(), StoreError> {
+    let mut client =
+        PlatformClient::new(endpoint.connect_lazy()).max_encoding_message_size(node::server::MESSAGE_LIMIT);
+    let pauses = ExponentialBuilder::default()
+        .with_jitter()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(Duration::from_secs(5))
+        .without_max_times();
+    let mut pause = pauses.build();
+    loop {
+        let outbox = store.outbox(BATCH).await?;
+        let wait = if outbox.last_id == 0 {
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                () = wake.notified() => continue,
+            }
+        } else {
+            let signed = auth::seal(&hotkey, None, REPORT_PATH, outbox.request.encode_to_vec(), auth::now_ns());
+            match tokio::time::timeout(DEADLINE, client.report(signed)).await {
+                Ok(Ok(_accepted)) => {
+                    store.confirm_outbox(outbox.last_id).await?;
+                    pause = pauses.build();
+                    continue;
+                }
+                Ok(Err(status)) => {
+                    tracing::warn!(code = ?status.code(), reason = status.message(), "the platform took no report");
+                }
+                Err(_) => tracing::warn!("the platform did not confirm a report within {DEADLINE:?}"),
+            }
+            pause.next().unwrap_or(Duration::from_secs(5))
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}

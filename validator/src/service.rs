@@ -1,0 +1,63 @@
+//! What a validator tells those who watch it.
+
+use chain::Followed;
+use protos::v1::{self, validator_server::Validator};
+use tonic::{Request, Response, Status};
+
+use crate::score::normalise;
+use crate::store::Store;
+
+/// Serves the validator's standing and its view of the miners.
+#[derive(Debug)]
+pub struct StatusService {
+    /// Where it is written.
+    pub store: Store,
+    /// For uids.
+    pub metagraph: Followed,
+    /// The validator's hotkey.
+    pub hotkey: chain::AccountId,
+}
+
+#[tonic::async_trait]
+impl Validator for StatusService {
+    async fn status(
+        &self,
+        _: Request<v1::ValidatorStatusRequest>,
+    ) -> Result<Response<v1::ValidatorStatusResponse>, Status> {
+        let broken = |error: crate::store::StoreError| Status::internal(error.to_string());
+        let standing = self.store.standing().await.map_err(broken)?;
+        let totals = self.store.totals().await.map_err(broken)?;
+        let scores = normalise(&totals.values().map(|total| total.average).collect::<Vec<_>>());
+        let metagraph = self.metagraph.borrow().clone();
+        let miners = totals
+            .iter()
+            .zip(scores)
+            .filter_map(|((hotkey, total), score)| {
+                let uid = metagraph.by_hotkey(&chain::AccountId::new(*hotkey))?.uid;
+                Some(v1::MinerScore {
+                    uid: u32::from(uid),
+                    hotkey: hotkey.to_vec().into(),
+                    asked: total.asked,
+                    answered: total.answered,
+                    correct: total.correct,
+                    latency: total
+                        .latency
+                        .iter()
+                        .map(|(micros, count)| v1::LatencyBucket { micros: *micros, count: *count })
+                        .collect(),
+                    score,
+                    weight: u32::from(total.weight),
+                })
+            })
+            .collect();
+        Ok(Response::new(v1::ValidatorStatusResponse {
+            hotkey: self.hotkey.as_bytes().to_vec().into(),
+            cursor: standing.low_water,
+            judged: standing.judged,
+            arbitrated: standing.arbitrated,
+            repeated: standing.repeated,
+            weights_set: standing.weights_set,
+            miners,
+        }))
+    }
+}
