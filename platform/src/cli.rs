@@ -1,0 +1,287 @@
+//! The command line: `run`, `invariants add | list | remove`, `status`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use comfy_table::{ContentArrangement, Table, presets};
+use eyre::eyre;
+use node::exit::{Code, Failure, OrConfiguration};
+use protos::v1;
+use protos::v1::platform_client::PlatformClient;
+use serde_json::{Map, Value, json};
+
+use crate::config::{Config, RunArgs};
+use crate::registry::{self, Draft, display_value};
+use crate::store::{RegisteredInvariant, Store};
+
+/// The platform: one ordered, resumable stream of transactions, heads and invariants for the validators
+#[derive(Debug, Parser)]
+#[command(name = "platform", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the stream
+    Run(Box<RunArgs>),
+    /// What must hold; works while the platform runs on the same database
+    Invariants {
+        #[command(subcommand)]
+        command: Invariants,
+    },
+    /// Where the feed and the reports stand
+    Status(StatusArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum Invariants {
+    /// Register invariants, from a JSON file or from flags
+    Add(Box<AddArgs>),
+    /// List the active ones
+    List(ListArgs),
+    /// Remove one
+    Remove(RemoveArgs),
+}
+
+#[derive(Debug, Args)]
+struct AddArgs {
+    /// The platform's database; made when it is not there
+    #[arg(long, value_name = "PATH")]
+    database: PathBuf,
+    /// One invariant or a list, as JSON: contract, type, target, storage [, slot_type, offset, name, network, variable]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["contract", "comparison", "target", "slot", "slot_type", "offset", "name", "variable"])]
+    file: Option<PathBuf>,
+    /// Address of the contract
+    #[arg(long, value_name = "ADDRESS", required_unless_present = "file")]
+    contract: Option<String>,
+    /// The relation that must hold between value and target: ==, >=, <=, > or <
+    #[arg(long = "type", value_name = "RELATION", required_unless_present = "file")]
+    comparison: Option<String>,
+    /// What the value is compared with, decimal
+    #[arg(long, value_name = "NUMBER", required_unless_present = "file", allow_hyphen_values = true)]
+    target: Option<String>,
+    /// The storage slot, hex or decimal
+    #[arg(long, value_name = "SLOT", required_unless_present = "file")]
+    slot: Option<String>,
+    /// Its Solidity type [default: uint256]
+    #[arg(long, value_name = "TYPE")]
+    slot_type: Option<String>,
+    /// Bytes from the right end of the slot [default: 0]
+    #[arg(long, value_name = "BYTES")]
+    offset: Option<u64>,
+    /// A name for people
+    #[arg(long)]
+    name: Option<String>,
+    /// The variable's name in the source
+    #[arg(long)]
+    variable: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct ListArgs {
+    /// The platform's database
+    #[arg(long, value_name = "PATH")]
+    database: PathBuf,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct RemoveArgs {
+    /// The platform's database
+    #[arg(long, value_name = "PATH")]
+    database: PathBuf,
+    /// Its id, as `list` shows it
+    id: u64,
+}
+
+#[derive(Debug, Args)]
+struct StatusArgs {
+    /// The platform, as in http://127.0.0.1:8000
+    #[arg(long, value_name = "URL")]
+    platform: String,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Cli {
+    /// Does what the command line says.
+    ///
+    /// # Errors
+    /// [`Failure`] carries the line and the exit code.
+    pub async fn execute(self) -> Result<(), Failure> {
+        match self.command {
+            Command::Run(args) => {
+                let config: Config = node::config::load("platform", args.config.as_deref(), &args).or_configuration()?;
+                if args.check {
+                    crate::run::check(&config)?;
+                    println!("the configuration is valid");
+                    return Ok(());
+                }
+                Box::pin(crate::run::run(config)).await
+            }
+            Command::Invariants { command: Invariants::Add(args) } => add(*args).await,
+            Command::Invariants { command: Invariants::List(args) } => list(args).await,
+            Command::Invariants { command: Invariants::Remove(args) } => remove(args).await,
+            Command::Status(args) => status(args).await,
+        }
+    }
+}
+
+async fn add(args: AddArgs) -> Result<(), Failure> {
+    let drafts = drafts(&args)?;
+    let store = Store::open(&args.database).await.or_configuration()?;
+    let ids = store.add_invariants(&drafts).await?;
+    for (id, draft) in ids.iter().zip(&drafts) {
+        println!("added invariant {id}: {}", draft.invariant.name);
+    }
+    println!("version {} is in force", store.invariant_set_version().await?);
+    Ok(())
+}
+
+fn drafts(args: &AddArgs) -> Result<Vec<Draft>, Failure> {
+    if let Some(file) = &args.file {
+        let named = |error: &dyn std::fmt::Display| Failure::configuration(eyre!("{}: {error}", file.display()));
+        let text = std::fs::read_to_string(file).map_err(|error| named(&error))?;
+        return registry::parse(&text).map_err(|error| named(&error));
+    }
+    let mut entry = Map::new();
+    let fields = [
+        ("contract", &args.contract),
+        ("type", &args.comparison),
+        ("target", &args.target),
+        ("storage", &args.slot),
+        ("slot_type", &args.slot_type),
+        ("name", &args.name),
+        ("variable", &args.variable),
+    ];
+    for (field, value) in fields {
+        if let Some(value) = value {
+            entry.insert(field.to_owned(), Value::from(value.as_str()));
+        }
+    }
+    if let Some(offset) = args.offset {
+        entry.insert("offset".to_owned(), Value::from(offset));
+    }
+    registry::parse(&Value::Object(entry).to_string()).or_configuration()
+}
+
+/// An existing database: a mistyped path must not make a new one.
+async fn existing(path: &std::path::Path) -> Result<Store, Failure> {
+    if !path.exists() {
+        return Err(Failure::configuration(eyre!("database {}: there is no such file", path.display())));
+    }
+    Store::open(path).await.or_configuration()
+}
+
+async fn list(args: ListArgs) -> Result<(), Failure> {
+    let invariants = existing(&args.database).await?.invariants().await?;
+    if args.json {
+        let rows: Vec<Value> = invariants.iter().map(row_as_json).collect();
+        println!("{}", serde_json::to_string_pretty(&rows)?);
+        return Ok(());
+    }
+    let mut table = table(["id", "name", "contract", "slot", "type", "must be"]);
+    for RegisteredInvariant { invariant, .. } in invariants {
+        let at = if invariant.offset == 0 { String::new() } else { format!(" + {}", invariant.offset) };
+        table.add_row([
+            invariant.id.to_string(),
+            invariant.name.clone(),
+            invariant.contract.to_string(),
+            format!("{:#x}{at}", invariant.slot),
+            invariant.value_type.to_string(),
+            format!("{} {}", invariant.comparison, display_value(invariant.target, invariant.value_type)),
+        ]);
+    }
+    println!("{table}");
+    Ok(())
+}
+
+/// In the form of the file that `add` takes, with the id.
+fn row_as_json(row: &RegisteredInvariant) -> Value {
+    let invariant = &row.invariant;
+    json!({
+        "id": invariant.id,
+        "name": invariant.name,
+        "contract": invariant.contract.to_string(),
+        "type": invariant.comparison.symbol(),
+        "target": display_value(invariant.target, invariant.value_type),
+        "storage": engine::B256::from(invariant.slot).to_string(),
+        "slot_type": invariant.value_type.to_string(),
+        "offset": invariant.offset,
+        "network": row.network,
+        "variable": row.variable,
+        "created_at_ms": row.created_at_ms,
+    })
+}
+
+async fn remove(args: RemoveArgs) -> Result<(), Failure> {
+    let store = existing(&args.database).await?;
+    if !store.remove_invariant(args.id).await? {
+        return Err(Failure::configuration(eyre!("there is no active invariant {}; `platform invariants list` shows them", args.id)));
+    }
+    println!("removed invariant {}; version {} is in force", args.id, store.invariant_set_version().await?);
+    Ok(())
+}
+
+async fn status(args: StatusArgs) -> Result<(), Failure> {
+    const DEADLINE: Duration = Duration::from_secs(5);
+    let url = if args.platform.contains("://") { args.platform.clone() } else { format!("http://{}", args.platform) };
+    let endpoint = tonic::transport::Endpoint::from_shared(url)
+        .map_err(|error| Failure::configuration(eyre!("platform address {}: {error}", args.platform)))?
+        .connect_timeout(DEADLINE)
+        .timeout(DEADLINE);
+    let unreachable = |error: &dyn std::fmt::Display| {
+        Failure::new(Code::Indeterminate, eyre!("platform {} does not answer: {error}", args.platform))
+    };
+    let mut client = PlatformClient::new(endpoint.connect().await.map_err(|error| unreachable(&error))?);
+    let status = client.status(v1::StatusRequest {}).await.map_err(|error| unreachable(&error))?.into_inner();
+    let rows = status_rows(&status);
+    if args.json {
+        let object: Map<String, Value> = rows.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        println!("{}", serde_json::to_string_pretty(&object)?);
+        return Ok(());
+    }
+    let mut table = table(["", ""]);
+    for (name, value) in rows {
+        table.add_row([name.replace('_', " "), value.to_string()]);
+    }
+    println!("{table}");
+    Ok(())
+}
+
+fn status_rows(status: &v1::StatusResponse) -> Vec<(&'static str, Value)> {
+    vec![
+        ("last_cursor", status.last_cursor.into()),
+        ("feed_ended", status.feed_ended.into()),
+        ("validators_connected", status.validators_connected.into()),
+        ("invariant_set_version", status.invariant_set_version.into()),
+        ("transactions", status.transactions.into()),
+        ("assigned", status.assigned.into()),
+        ("reported", status.reported.into()),
+        ("judged", status.judged.into()),
+        ("executed", status.executed.into()),
+        ("holds", status.holds.into()),
+        ("violated", status.violated.into()),
+        ("undecided", status.undecided.into()),
+        ("challenges", status.challenges.into()),
+        ("answers", status.answers.into()),
+        ("agreed", status.agreed.into()),
+        ("arbitrated", status.arbitrated.into()),
+        ("incidents", status.incidents.into()),
+    ]
+}
+
+fn table<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    if header.iter().any(|name| !name.is_empty()) {
+        table.set_header(header);
+    }
+    table
+}

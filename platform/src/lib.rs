@@ -1,0 +1,23 @@
+//! The platform: feed, registry, and the one ordered, resumable stream.
+//!
+//! ```text
+//! feed (replay) --> pump: pace, assignment --> log (SQLite) --> one stream for each validator
+//!                                                ^    |
+//!                       registry of invariants --+    +<-- reports: executions, incidents
+//! ```
+//!
+//! Every event is logged once, with a cursor, in one transaction with the feed's position; validators read from the log, each
+//! at its own speed. See [`log`] for what always holds.
+
+pub mod assignment;
+mod auth;
+pub mod cli;
+pub mod config;
+pub mod feed;
+pub mod log;
+pub mod registry;
+pub mod run;
+pub mod service;
+pub mod store;
+mod stream;
+pub mod validators;

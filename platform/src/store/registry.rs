@@ -1,0 +1,177 @@
+//! The registry of invariants: every change is a new version, logged in the same transaction.
+
+use std::sync::Arc;
+
+use engine::{B256, Invariant, U256};
+use sqlx::{Row as _, SqliteConnection};
+use wire::{InvariantSet, Wire};
+
+use super::log::KIND_INVARIANT_SET;
+use super::{Store, fixed, now_ms, signed, unsigned};
+use crate::log::{Entry, Event, LogError};
+use crate::registry::Draft;
+
+/// An active invariant, with what the registry knows of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// The invariant.
+    pub invariant: Invariant,
+    /// The chain, by name.
+    pub network: String,
+    /// The variable's name in the source, where it was given.
+    pub variable: Option<String>,
+    /// Unix milliseconds.
+    pub created_at_ms: u64,
+}
+
+impl Store {
+    /// Registers these invariants as one new version and logs it; gives their ids, in order. Nothing for no drafts.
+    ///
+    /// # Errors
+    /// When the database fails; then none is registered.
+    pub async fn add_invariants(&self, drafts: &[Draft]) -> Result<Vec<u64>, LogError> {
+        if drafts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut writing = self.begin().await?;
+        let mut ids = Vec::with_capacity(drafts.len());
+        for Draft { invariant, network, variable } in drafts {
+            let id: i64 = sqlx::query_scalar(
+                "INSERT INTO invariants
+                   (name, contract, slot, value_type, byte_offset, comparison, target, network, variable, created_at_ms)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+            )
+            .bind(&invariant.name)
+            .bind(invariant.contract.as_slice())
+            .bind(B256::from(invariant.slot).to_vec())
+            .bind(invariant.value_type.to_string())
+            .bind(i64::from(invariant.offset))
+            .bind(invariant.comparison.symbol())
+            .bind(B256::from(invariant.target).to_vec())
+            .bind(network)
+            .bind(variable.as_deref())
+            .bind(now_ms())
+            .fetch_one(writing.connection())
+            .await?;
+            ids.push(unsigned(id));
+        }
+        sqlx::query("UPDATE registry SET version = version + 1").execute(writing.connection()).await?;
+        let last = self.log_set(writing.connection()).await?;
+        writing.commit().await?;
+        self.announce(last);
+        Ok(ids)
+    }
+
+    /// Removes an invariant as a new version and logs it; false when there is no active one of this id.
+    ///
+    /// # Errors
+    /// When the database fails; then it stays.
+    pub async fn remove_invariant(&self, id: u64) -> Result<bool, LogError> {
+        let mut writing = self.begin().await?;
+        let removed = sqlx::query("UPDATE invariants SET removed_at_ms = ? WHERE id = ? AND removed_at_ms IS NULL")
+            .bind(now_ms())
+            .bind(signed(id))
+            .execute(writing.connection())
+            .await?;
+        if removed.rows_affected() == 0 {
+            return Ok(false);
+        }
+        sqlx::query("UPDATE registry SET version = version + 1").execute(writing.connection()).await?;
+        let last = self.log_set(writing.connection()).await?;
+        writing.commit().await?;
+        self.announce(last);
+        Ok(true)
+    }
+
+    /// The active invariants, by id.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn invariants(&self) -> Result<Vec<Row>, LogError> {
+        active(&mut *self.pool.acquire().await?).await
+    }
+
+    /// The version in force, and its invariants for the engine.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn invariant_set(&self) -> Result<(u64, Arc<Vec<Invariant>>), LogError> {
+        // One transaction: version and invariants belong together.
+        let mut reading = self.pool.begin().await?;
+        let set = current_set(&mut reading).await?;
+        reading.commit().await?;
+        Ok((set.version, Arc::new(set.invariants)))
+    }
+
+    /// The version in force.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn invariant_set_version(&self) -> Result<u64, LogError> {
+        let version: i64 = sqlx::query_scalar("SELECT version FROM registry").fetch_one(&self.pool).await?;
+        Ok(unsigned(version))
+    }
+
+    /// Logs the set in force, if none was ever logged: so every transaction in the log comes after a set.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn publish_first_set(&self) -> Result<(), LogError> {
+        let mut writing = self.begin().await?;
+        let logged: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM items WHERE kind = ?)")
+            .bind(KIND_INVARIANT_SET)
+            .fetch_one(writing.connection())
+            .await?;
+        if !logged {
+            let last = self.log_set(writing.connection()).await?;
+            writing.commit().await?;
+            self.announce(last);
+        }
+        Ok(())
+    }
+
+    async fn log_set(&self, db: &mut SqliteConnection) -> Result<u64, LogError> {
+        let set = current_set(&mut *db).await?;
+        let entry = Entry { event: Event::InvariantSet(set.to_wire()), assigned: Vec::new() };
+        self.insert_entries(db, vec![entry]).await
+    }
+}
+
+async fn current_set(db: &mut SqliteConnection) -> Result<InvariantSet, LogError> {
+    let version: i64 = sqlx::query_scalar("SELECT version FROM registry").fetch_one(&mut *db).await?;
+    let invariants = active(db).await?.into_iter().map(|row| row.invariant).collect();
+    Ok(InvariantSet { version: unsigned(version), invariants })
+}
+
+async fn active(db: &mut SqliteConnection) -> Result<Vec<Row>, LogError> {
+    let rows = sqlx::query("SELECT * FROM invariants WHERE removed_at_ms IS NULL ORDER BY id").fetch_all(db).await?;
+    rows.iter().map(row).collect()
+}
+
+fn row(row: &sqlx::sqlite::SqliteRow) -> Result<Row, LogError> {
+    let id = unsigned(row.try_get("id")?);
+    let malformed = |error: &dyn std::fmt::Display| LogError::Malformed { what: format!("invariant {id}: {error}") };
+    let word = |column: &'static str| -> Result<U256, LogError> {
+        Ok(U256::from_be_bytes(fixed::<32>(column, &row.try_get::<Vec<u8>, _>(column)?)?))
+    };
+    let value_type: String = row.try_get("value_type")?;
+    let comparison: String = row.try_get("comparison")?;
+    let offset: i64 = row.try_get("byte_offset")?;
+    let invariant = Invariant::new(
+        id,
+        row.try_get::<String, _>("name")?,
+        fixed::<20>("contract", &row.try_get::<Vec<u8>, _>("contract")?)?.into(),
+        word("slot")?,
+        value_type.parse().map_err(|error| malformed(&error))?,
+        u8::try_from(offset).map_err(|error| malformed(&error))?,
+        comparison.parse().map_err(|error| malformed(&error))?,
+        word("target")?,
+    )
+    .map_err(|error| malformed(&error))?;
+    Ok(Row {
+        invariant,
+        network: row.try_get("network")?,
+        variable: row.try_get("variable")?,
+        created_at_ms: unsigned(row.try_get("created_at_ms")?),
+    })
+}

@@ -1,0 +1,275 @@
+//! The binary: each bad input is one clear line and exit code 2, and a kill at any moment loses nothing.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use engine::case::Case;
+use platform::log::Event;
+use serde_json::Value;
+
+use crate::world::{case, hotkey, open, permitted, read_all, recording};
+
+/// Nobody serves here.
+const NOWHERE: &str = "http://127.0.0.1:9";
+
+fn platform(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_platform"));
+    command.args(args).stdin(Stdio::null());
+    command
+}
+
+fn output(args: &[&str]) -> Output {
+    platform(args).output().unwrap()
+}
+
+/// The one line that a refused command prints.
+fn refusal(args: &[&str], code: i32) -> String {
+    let output = output(args);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {text}");
+    let errors: Vec<&str> = text.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(errors.len(), 1, "{args:?}: {text}");
+    assert!(text.ends_with(&format!("{}\n", errors[0])), "the error is the last line: {text}");
+    assert!(!text.contains("panicked"), "{text}");
+    errors[0].to_owned()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn each_bad_input_is_one_line_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (database, recording) = (folder.path().join("p.db"), recording(folder.path()));
+    let feed = format!("replay:{}", text(&recording));
+    let run = |more: &[&str]| {
+        let mut args = vec!["run", "--ledger", NOWHERE, "--listen", "127.0.0.1:0", "--database", text(&database)];
+        args.extend_from_slice(more);
+        refusal(&args, 2)
+    };
+    let says = |line: String, words: &[&str]| {
+        for word in words {
+            assert!(line.contains(word), "{line} lacks {word}");
+        }
+    };
+    says(run(&["--feed", &feed, "--speed", "3"]), &["--speed"]);
+    says(run(&[]), &["feed"]);
+    says(run(&["--feed", "http://localhost"]), &["http://localhost", "replay:PATH"]);
+    says(run(&["--feed", "replay:nowhere.json"]), &["nowhere.json"]);
+    says(run(&["--feed", &feed, "--pace", "fast"]), &["pace", "fast", "realtime"]);
+    says(run(&["--feed", &feed, "--replicas", "0"]), &["replicas"]);
+    says(run(&["--feed", &feed, "--metagraph-interval", "soon"]), &["metagraph_interval"]);
+    says(run(&["--feed", &feed, "--config", "nowhere.toml"]), &["nowhere.toml"]);
+    says(refusal(&["run", "--feed", &feed], 2), &["ledger"]);
+    says(refusal(&["run", "--feed", &feed, "--ledger", "ftp://x:1"], 2), &["ftp://x:1"]);
+
+    let config = folder.path().join("platform.toml");
+    std::fs::write(&config, "replicaz = 3\n").unwrap();
+    says(run(&["--feed", &feed, "--config", text(&config)]), &["replicaz", "platform.toml"]);
+
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let run_there = ["run", "--ledger", NOWHERE, "--listen", &address, "--database", text(&database), "--feed", &feed];
+    says(refusal(&run_there, 2), &[&address]);
+
+    assert!(!database.exists(), "nothing was written before everything was checked");
+
+    let foreign = folder.path().join("foreign.db");
+    std::fs::write(&foreign, "this is no database, however long one looks at it").unwrap();
+    says(refusal(&["invariants", "list", "--database", text(&foreign)], 2), &["foreign.db"]);
+    says(refusal(&["invariants", "list", "--database", text(&database)], 2), &["p.db", "no such file"]);
+    says(refusal(&["status", "--platform", "http://127.0.0.1:9"], 3), &["127.0.0.1:9"]);
+    says(refusal(&["status", "--platform", "not an address"], 2), &["not an address"]);
+}
+
+#[test]
+fn a_bad_recording_is_one_line_that_names_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = folder.path().join("good.json.gz");
+    Case::save([&case(100)], &good).unwrap();
+    let bytes = std::fs::read(&good).unwrap();
+    for (name, content) in [
+        ("truncated.json.gz", bytes[..bytes.len() / 2].to_vec()),
+        ("foreign.json", br#"{"jsonrpc":"2.0","result":null}"#.to_vec()),
+        ("empty.json", Vec::new()),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        let feed = format!("replay:{}", text(&path));
+        let line = refusal(&["run", "--check", "--ledger", NOWHERE, "--feed", &feed], 2);
+        assert!(line.contains(name), "{line}");
+    }
+}
+
+#[test]
+fn check_says_that_all_is_well_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let feed = format!("replay:{}", text(&recording(folder.path())));
+    let database = folder.path().join("p.db");
+    let config = folder.path().join("platform.toml");
+    std::fs::write(&config, format!("feed = {feed:?}\nledger = \"{NOWHERE}\"\ndatabase = {database:?}\n")).unwrap();
+    let output = output(&["run", "--check", "--config", text(&config)]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(!database.exists());
+}
+
+#[test]
+fn invariants_are_added_listed_and_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("p.db");
+    let at = ["--database", text(&database)];
+    let invariants = |command: &str, more: &[&str]| {
+        let mut args = vec!["invariants", command];
+        args.extend_from_slice(&at);
+        args.extend_from_slice(more);
+        args.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let works = |args: Vec<String>| {
+        let output = output(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let refused = |args: Vec<String>| refusal(&args.iter().map(String::as_str).collect::<Vec<_>>(), 2);
+    let contract = "0x1d1D1d1D1D1d1D1D1d1d1d1D1D1d1d1d1d1d1D1d";
+
+    works(invariants("add", &[
+        "--contract", contract, "--type", ">=", "--target", "-5", "--slot", "0x03", "--slot-type", "int128", "--offset", "16",
+        "--name", "floor",
+    ]));
+    let file = folder.path().join("invariants.json");
+    let wire = |target: &str| {
+        format!(r#"{{"contract":"{contract}","type":"<=","target":"{target}","storage":"0x{:064x}"}}"#, 7)
+    };
+    std::fs::write(&file, format!("[{},{}]", wire("10"), wire("20"))).unwrap();
+    works(invariants("add", &["--file", text(&file)]));
+    works(invariants("remove", &["2"]));
+
+    let listed: Value = serde_json::from_str(&works(invariants("list", &["--json"]))).unwrap();
+    let column = |name: &str| listed.as_array().unwrap().iter().map(|row| row[name].clone()).collect::<Vec<_>>();
+    assert_eq!(column("id"), [1, 3]);
+    assert_eq!(column("target"), ["-5", "20"]);
+    assert_eq!(column("slot_type"), ["int128", "uint256"]);
+    let table = works(invariants("list", &[]));
+    assert!(table.contains("floor") && table.contains(">= -5"), "{table}");
+
+    // What is bad is named, and changes nothing.
+    std::fs::write(&file, format!("[{},{}]", wire("30"), wire("many"))).unwrap();
+    let line = refused(invariants("add", &["--file", text(&file)]));
+    assert!(line.contains("invariants.json") && line.contains("[1]") && line.contains("`target`"), "{line}");
+    std::fs::write(&file, wire("30").replace("target", "goal")).unwrap();
+    let line = refused(invariants("add", &["--file", text(&file)]));
+    assert!(line.contains("`goal`"), "{line}");
+    assert!(refused(invariants("add", &["--file", "nowhere.json"])).contains("nowhere.json"));
+    assert!(refused(invariants("add", &["--contract", contract])).contains("--type"));
+    let flags = ["--contract", "0x12", "--type", "==", "--target", "1", "--slot", "0"];
+    assert!(refused(invariants("add", &flags)).contains("0x12"));
+    assert!(refused(invariants("remove", &["2"])).contains("invariant 2"));
+    let again: Value = serde_json::from_str(&works(invariants("list", &["--json"]))).unwrap();
+    assert_eq!(again, listed);
+}
+
+/// A running platform; killed when it is dropped.
+struct Running(Child);
+
+impl Running {
+    fn start(folder: &Path, recording: &Path, pace: &str) -> Self {
+        let (feed, database) = (format!("replay:{}", text(recording)), folder.join("platform.db"));
+        let ready = folder.join("ready");
+        let _not_there = std::fs::remove_file(&ready);
+        let child = platform(&[
+            "run", "--feed", &feed, "--pace", pace, "--ledger", NOWHERE, "--database", text(&database), "--listen", "127.0.0.1:0",
+            "--min-validators", "0", "--ready-file", text(&ready), "--log", "error",
+        ])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+        let running = Self(child);
+        until("the platform is not ready", || ready.exists());
+        running
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ended_already = self.0.kill();
+        let _status = self.0.wait();
+    }
+}
+
+fn until(otherwise: &str, mut holds: impl FnMut() -> bool) {
+    let patience = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < patience, "{otherwise}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_killed_platform_goes_on_where_it_stopped() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let path = recording(place.path());
+    // The ledger is not there: transactions go to validators that the database knows from before.
+    let prepared = async |folder: &Path| {
+        open(folder).await.remember(&Vec::from_iter(permitted(1..=3))).await.unwrap();
+    };
+    let everything = async |folder: &Path| {
+        let store = open(folder).await;
+        let mut all = Vec::new();
+        for n in 1..=3 {
+            all.push(read_all(store.as_ref(), &hotkey(n)).await);
+        }
+        all
+    };
+    let last = |folder: &Path| runtime.block_on(async { open(folder).await.status(None).await.unwrap().last_cursor });
+    const LAST: u64 = 16;
+
+    let calm = tempfile::tempdir().unwrap();
+    runtime.block_on(prepared(calm.path()));
+    let running = Running::start(calm.path(), &path, "max");
+    until("the recording is not read", || last(calm.path()) == LAST);
+    drop(running);
+
+    let killed = tempfile::tempdir().unwrap();
+    runtime.block_on(prepared(killed.path()));
+    let mut before = 0;
+    while before < LAST {
+        let running = Running::start(killed.path(), &path, "20/s");
+        until("the feed stands still", || last(killed.path()) >= (before + 3).min(LAST));
+        // SIGKILL, at whatever it is doing.
+        drop(running);
+        before = last(killed.path());
+    }
+    let (calm, killed) = runtime.block_on(async { (everything(calm.path()).await, everything(killed.path()).await) });
+    assert_eq!(killed, calm);
+    assert!(matches!(calm[0].last().unwrap().event, Some(Event::FeedEnded(_))));
+}
+
+#[test]
+fn a_bad_case_in_the_middle_ends_the_process_after_what_came_before_it() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let path = recording(place.path());
+    let mut json = case(101).to_json();
+    json["txs"][2]["from"] = "0x0000000000000000000000000000000000000001".into();
+    std::fs::write(path.join("101.json.gz"), json.to_string()).unwrap();
+    runtime.block_on(async {
+        open(place.path()).await.remember(&Vec::from_iter(permitted(1..=2))).await.unwrap();
+    });
+    let mut running = Running::start(place.path(), &path, "max");
+    let mut status = None;
+    until("the platform does not end", || {
+        status = running.0.try_wait().unwrap();
+        status.is_some()
+    });
+    assert_eq!(status.unwrap().code(), Some(2));
+    let mut said = String::new();
+    std::io::Read::read_to_string(running.0.stderr.as_mut().unwrap(), &mut said).unwrap();
+    assert!(said.lines().count() == 1 && said.contains("101.json.gz") && said.contains("/txs/2"), "{said}");
+    let items = runtime.block_on(async { read_all(open(place.path()).await.as_ref(), &hotkey(1)).await });
+    // The set, the parent, three transactions, the block.
+    assert_eq!(items.len(), 6);
+}

@@ -1,0 +1,238 @@
+//! A small world: validators with keys, a recorded chain of two blocks, a platform on a socket.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use alloy::consensus::{SignableTransaction, TxLegacy};
+use alloy::eips::eip2718::Encodable2718;
+use alloy::primitives::{TxKind, keccak256};
+use alloy::signers::{SignerSync, local::PrivateKeySigner};
+use chain::Keypair;
+use engine::case::{Case, CaseKind, Expect, Expected, ExpectedStatus};
+use engine::{Account, AccountState, Address, B256, BlockEnv, Bytes, CompleteState, Hardfork, Transaction, U256};
+use platform::assignment::Hotkey;
+use platform::log::{Batch, Entry, Event, Log};
+use platform::service::PlatformService;
+use platform::store::Store;
+use platform::validators::Validators;
+use prost::Message;
+use protos::v1;
+use protos::v1::platform_client::PlatformClient;
+use protos::v1::platform_server::PlatformServer;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+/// The recorded chain's id.
+pub(crate) const CHAIN: u64 = 31337;
+/// A contract that does nothing.
+pub(crate) const IDLE: Address = Address::repeat_byte(0x1d);
+
+pub(crate) fn validator(n: u8) -> Keypair {
+    Keypair::from_seed([n; 32])
+}
+
+pub(crate) fn hotkey(n: u8) -> Hotkey {
+    *validator(n).account().as_bytes()
+}
+
+pub(crate) fn permitted(validators: impl IntoIterator<Item = u8>) -> BTreeSet<Hotkey> {
+    validators.into_iter().map(hotkey).collect()
+}
+
+/// A pending transaction that no engine would take, told apart by `n`.
+pub(crate) fn pending(n: u64) -> v1::PendingTransaction {
+    v1::PendingTransaction {
+        transaction: Some(v1::Transaction {
+            raw: n.to_be_bytes().to_vec().into(),
+            sender: vec![n as u8; 20].into(),
+            hash: wire::hash_bytes(tx_hash(n)),
+            unsigned: false,
+        }),
+        head_hash: wire::hash_bytes(B256::repeat_byte(1)),
+        prestate: None,
+    }
+}
+
+pub(crate) fn tx_hash(n: u64) -> B256 {
+    keccak256(n.to_be_bytes())
+}
+
+pub(crate) fn head(number: u64, included: &[u64]) -> Event {
+    Event::Head(v1::Head {
+        chain_id: CHAIN,
+        number,
+        hash: wire::hash_bytes(keccak256(number.to_le_bytes())),
+        parent_hash: wire::hash_bytes(B256::ZERO),
+        next: None,
+        included: included.iter().map(|n| wire::hash_bytes(tx_hash(*n))).collect(),
+    })
+}
+
+pub(crate) fn assigned(n: u64, validators: &[u8]) -> Entry {
+    Entry { event: Event::Pending(pending(n)), assigned: validators.iter().copied().map(hotkey).collect() }
+}
+
+pub(crate) fn for_all(event: Event) -> Entry {
+    Entry { event, assigned: Vec::new() }
+}
+
+pub(crate) fn batch(entries: Vec<Entry>) -> Batch {
+    Batch { entries, ..Batch::default() }
+}
+
+pub(crate) async fn open(folder: &Path) -> Arc<Store> {
+    Arc::new(Store::open(&folder.join("platform.db")).await.unwrap())
+}
+
+/// Everything in the log that is for this validator.
+pub(crate) async fn read_all(log: &dyn Log, reader: &Hotkey) -> Vec<v1::StreamItem> {
+    let (mut items, mut after) = (Vec::new(), 0);
+    loop {
+        let page = log.page(reader, after).await.unwrap();
+        if page.through == after {
+            return items;
+        }
+        items.extend(page.items);
+        after = page.through;
+    }
+}
+
+/// A platform on a socket, until it is dropped.
+pub(crate) struct Served {
+    pub store: Arc<Store>,
+    pub validators: Arc<Validators>,
+    pub client: PlatformClient<Channel>,
+    pub shutdown: CancellationToken,
+    pub address: SocketAddr,
+}
+
+impl Served {
+    pub(crate) async fn start(store: Arc<Store>, validators: impl IntoIterator<Item = u8>) -> Self {
+        let known = Validators::new([]);
+        let permits = permitted(validators);
+        store.remember(&Vec::from_iter(permits.iter().copied())).await.unwrap();
+        known.update(permits);
+        let shutdown = CancellationToken::new();
+        let service = PlatformService::new(store.clone(), known.clone(), None, shutdown.clone());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let routes = tonic::service::Routes::new(PlatformServer::new(service));
+        let ended = shutdown.clone();
+        tokio::spawn(node::server::serve(listener, routes, &["portcullis.v1.Platform"], protos::FILE_DESCRIPTOR_SET, ended));
+        let client = PlatformClient::connect(format!("http://{address}")).await.unwrap();
+        Self { store, validators: known, client, shutdown, address }
+    }
+
+    pub(crate) async fn stream(&self, n: u8, after: u64) -> Result<tonic::Streaming<v1::StreamItem>, tonic::Status> {
+        let request = v1::StreamRequest { after }.encode_to_vec();
+        let signed =
+            chain::auth::seal(&validator(n), None, platform::service::STREAM_PATH, request, chain::auth::now_ns());
+        self.client.clone().stream(signed).await.map(tonic::Response::into_inner)
+    }
+
+    pub(crate) async fn report(&self, n: u8, request: &v1::ReportRequest) -> Result<u64, tonic::Status> {
+        let payload = request.encode_to_vec();
+        let signed =
+            chain::auth::seal(&validator(n), None, platform::service::REPORT_PATH, payload, chain::auth::now_ns());
+        self.client.clone().report(signed).await.map(|response| response.into_inner().accepted)
+    }
+
+    pub(crate) async fn status(&self) -> v1::StatusResponse {
+        self.client.clone().status(v1::StatusRequest {}).await.unwrap().into_inner()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+fn alice() -> PrivateKeySigner {
+    PrivateKeySigner::from_bytes(&B256::repeat_byte(0xa1)).unwrap()
+}
+
+fn transfer(nonce: u64, to: Address) -> Transaction {
+    let tx = TxLegacy {
+        chain_id: Some(CHAIN),
+        nonce,
+        gas_price: 1_000_000_000,
+        gas_limit: 30_000,
+        to: TxKind::Call(to),
+        value: U256::from(1),
+        input: Bytes::new().0.into(),
+    };
+    let signature = alice().sign_hash_sync(&tx.signature_hash()).unwrap();
+    let envelope = alloy::consensus::TxEnvelope::from(tx.into_signed(signature));
+    Transaction::decode(&envelope.encoded_2718()).unwrap()
+}
+
+/// Block `number` with three transactions of Alice's: two transfers, the second one to a contract, and a third.
+pub(crate) fn case(number: u64) -> Case {
+    let nonce = (number - 100) * 3;
+    let mut pre = CompleteState::default();
+    let wealth = Account { balance: U256::from(10).pow(U256::from(18)), nonce, ..Account::default() };
+    let code = Bytes::from_static(&[0x00]);
+    let idle = Account { nonce: 1, code_hash: keccak256(&code), ..Account::default() };
+    pre.0.codes.insert(idle.code_hash, code);
+    for (address, account) in [(alice().address(), wealth), (IDLE, idle)] {
+        pre.0.accounts.insert(address, AccountState { account: Some(account), ..AccountState::default() });
+    }
+    let hash = |number: u64| keccak256(format!("block {number}"));
+    // The parent's hash is part of what BLOCKHASH can read.
+    pre.0.block_hashes.insert(number - 1, hash(number - 1));
+    let expected = Expected { gas_used: 21_000, status: Some(ExpectedStatus::Success), logs: Some(0) };
+    Case {
+        id: format!("test-block-{number}"),
+        kind: CaseKind::Block,
+        chain_id: CHAIN,
+        hardfork: Hardfork::Cancun,
+        relaxed: false,
+        block: BlockEnv {
+            number,
+            timestamp: 1_700_000_000 + number * 12,
+            beneficiary: Address::repeat_byte(0xbe),
+            gas_limit: 30_000_000,
+            base_fee: 7,
+            difficulty: U256::ZERO,
+            prevrandao: Some(B256::repeat_byte(1)),
+            excess_blob_gas: Some(0),
+            hardfork: Some(Hardfork::Cancun),
+        },
+        block_hash: Some(hash(number)),
+        parent_hash: Some(hash(number - 1)),
+        transactions: vec![
+            transfer(nonce, Address::repeat_byte(0xb0)),
+            transfer(nonce + 1, IDLE),
+            transfer(nonce + 2, IDLE),
+        ],
+        pre,
+        expect: Expect { block_gas_used: Some(63_000), per_tx: vec![expected; 3] },
+        invariants: Vec::new(),
+        inexpressible: Vec::new(),
+    }
+}
+
+/// Blocks 100 and 101, the one the other's parent, and 200, which stands alone.
+pub(crate) fn recording(folder: &Path) -> PathBuf {
+    let path = folder.join("recording");
+    std::fs::create_dir_all(&path).unwrap();
+    for number in [100, 101, 200] {
+        Case::save([&case(number)], path.join(format!("{number}.json.gz"))).unwrap();
+    }
+    path
+}
+
+/// Recorded real blocks, where they are.
+pub(crate) fn real_block(name: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("PORTCULLIS_DATA")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data")), PathBuf::from);
+    let path = folder.join("blocks").join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    eprintln!("SKIPPED: block {name} because {} is not there (set PORTCULLIS_DATA)", path.display());
+    None
+}
