@@ -1,0 +1,6 @@
+//! The bots' room: everything that brings a whole network to life on one machine.
+//!
+//! [`localnet`] runs all services at once on recorded traffic; [`scenario`] makes the recording that the project contains.
+
+pub mod localnet;
+pub mod scenario;

@@ -1,0 +1,165 @@
+//! The command lines of the network's processes, without what every one of them gets from [`super::fleet`] (`--listen`,
+//! `--ready-file`, `--exit-with-parent`).
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::fleet::Folder;
+use super::plan::{Member, NetworkPlan, Role};
+
+/// Milliseconds between two blocks of the ledger.
+const BLOCK_TIME: &str = "250ms";
+/// Blocks between two epochs of the ledger.
+const TEMPO: &str = "20";
+
+/// Blocks between two weight settings of a validator: less than a tempo, so that each epoch has weights of its own.
+const WEIGHTS_RATE_LIMIT: &str = "10";
+
+/// What the command lines are made of, apart from the plan.
+#[derive(Debug, Clone)]
+pub(crate) struct Wiring {
+    pub(crate) folder: Folder,
+    /// The recording, as the platform reads it.
+    pub(crate) feed: PathBuf,
+    /// `realtime`, `max` or `N/s`.
+    pub(crate) pace: String,
+    /// Known once it is ready.
+    pub(crate) ledger: Option<SocketAddr>,
+    /// Known once it is ready.
+    pub(crate) platform: Option<SocketAddr>,
+}
+
+impl Wiring {
+    /// The arguments of a member.
+    pub(crate) fn args(&self, member: Member, plan: &NetworkPlan) -> Vec<OsString> {
+        let mut args: Vec<OsString> = vec!["run".into()];
+        let mut add = |flag: &str, value: OsString| args.extend([flag.into(), value]);
+        match member {
+            Member::Ledger => {
+                add("--database", self.folder.database(member).into());
+                add("--block-time", BLOCK_TIME.into());
+                add("--tempo", TEMPO.into());
+                add("--weights-rate-limit", WEIGHTS_RATE_LIMIT.into());
+                args.push("--faucet".into());
+            }
+            Member::Platform => {
+                add("--database", self.folder.database(member).into());
+                add("--feed", prefixed("replay:", &self.feed));
+                add("--pace", self.pace.clone().into());
+                add("--ledger", url(self.ledger));
+                add("--replicas", plan.replicas.to_string().into());
+                add("--min-validators", plan.validators.len().to_string().into());
+            }
+            Member::Validator(uid) => {
+                let seed = plan
+                    .validators
+                    .iter()
+                    .find(|planned| planned.uid == uid)
+                    .map_or(0, |planned| planned.seed);
+                add("--database", self.folder.database(member).into());
+                add("--hotkey", self.folder.hotkey(member).into());
+                add("--platform", url(self.platform));
+                add("--ledger", url(self.ledger));
+                add("--seed", seed.to_string().into());
+            }
+            Member::Miner(uid) => {
+                let role = plan
+                    .miners
+                    .iter()
+                    .find(|planned| planned.uid == uid)
+                    .map_or(Role::Honest, |planned| planned.role);
+                add("--hotkey", self.folder.hotkey(member).into());
+                add("--ledger", url(self.ledger));
+                add("--state", "challenge".into());
+                add("--threads", "1".into());
+                add("--behaviour", role.to_string().into());
+            }
+        }
+        args
+    }
+
+    /// The arguments with which the platform's registry is filled, before the platform runs.
+    pub(crate) fn add_invariants(&self, file: &Path) -> Vec<OsString> {
+        let database = self.folder.database(Member::Platform).into();
+        vec![
+            "invariants".into(),
+            "add".into(),
+            "--database".into(),
+            database,
+            "--file".into(),
+            file.into(),
+        ]
+    }
+}
+
+fn url(address: Option<SocketAddr>) -> OsString {
+    address.map_or_else(OsString::new, |address| format!("http://{address}").into())
+}
+
+fn prefixed(prefix: &str, path: &Path) -> OsString {
+    let mut all = OsString::from(prefix);
+    all.push(path);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::localnet::plan::Shape;
+
+    fn line(member: Member) -> String {
+        let shape = Shape {
+            validators: 3,
+            miners: 4,
+            lazy: 0,
+            liar: 3,
+            slow: 0,
+            replicas: 2,
+            seed: 1,
+        };
+        let wiring = Wiring {
+            folder: Folder::new("/run"),
+            feed: "/data/blocks".into(),
+            pace: "60/s".into(),
+            ledger: Some(([127, 0, 0, 1], 1000).into()),
+            platform: Some(([127, 0, 0, 1], 2000).into()),
+        };
+        let args = wiring.args(member, &NetworkPlan::new(shape).unwrap());
+        args.iter()
+            .map(|arg| arg.to_str().unwrap())
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    #[test]
+    fn the_platform_reads_the_recording_and_waits_for_all_validators() {
+        assert_eq!(
+            line(Member::Platform),
+            "run --database /run/platform.db --feed replay:/data/blocks --pace 60/s --ledger http://127.0.0.1:1000 \
+             --replicas 2 --min-validators 3"
+        );
+    }
+
+    #[test]
+    fn a_miner_is_told_its_role_and_nothing_of_the_others() {
+        let lines: Vec<String> = (4..=7).map(|uid| line(Member::Miner(uid))).collect();
+        assert_eq!(
+            lines.iter().filter(|line| line.contains("--behaviour liar")).count(),
+            3,
+            "{lines:?}"
+        );
+        assert!(lines[0].contains("--hotkey /run/miner-4.hotkey"), "{lines:?}");
+    }
+
+    #[test]
+    fn each_validator_has_its_own_database_key_and_seed() {
+        let (one, two) = (line(Member::Validator(1)), line(Member::Validator(2)));
+        assert!(
+            one.contains("/run/validator-1.db") && one.contains("--platform http://127.0.0.1:2000"),
+            "{one}"
+        );
+        let seed = |line: &str| line.rsplit(' ').next().unwrap().to_owned();
+        assert_ne!(seed(&one), seed(&two));
+    }
+}

@@ -1,0 +1,26 @@
+//! `bots localnet`: the whole network in one command.
+//!
+//! A ledger, a platform, validators and miners are started as processes of their own on free loopback ports, a recording is replayed
+//! through them, and a report says what was found, how fast, and what everybody earned for it. What is pure is apart from what
+//! starts processes: [`plan`] (who is in the network), [`chaos`] (whom `--kill` strikes), [`gas`] and [`report`] (what it came to),
+//! [`tables`] (how it is told).
+
+pub mod chaos;
+mod clients;
+mod error;
+mod fleet;
+pub mod gas;
+mod members;
+mod options;
+pub mod plan;
+mod process;
+mod progress;
+pub mod recording;
+pub mod report;
+mod run;
+pub mod tables;
+
+pub use error::LocalnetError;
+pub use fleet::FleetError;
+pub use options::Options;
+pub use run::run;

@@ -1,0 +1,144 @@
+//! The command line of `bots localnet`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::chaos::Kill;
+use super::plan::Shape;
+use super::recording::Source;
+
+/// Pace of the built-in scenario, so that it can be watched.
+const SCENARIO_PACE: &str = "60/s";
+/// Pace of other data.
+const DATA_PACE: &str = "max";
+
+/// Runs a whole network on this machine, replays recorded transactions through it, and reports
+#[derive(Debug, Clone, clap::Args)]
+pub struct Options {
+    /// Recorded cases (evm-case/1): a file or a folder of .json or .ndjson, also .gz and .zst [default: the built-in scenario]
+    #[arg(long, value_name = "PATH")]
+    pub feed: Option<PathBuf>,
+    /// Invariants (a JSON list in the wire form) [default: the scenario's, or the cases' own with those of well-known contracts]
+    #[arg(long, value_name = "FILE")]
+    pub invariants: Option<PathBuf>,
+    /// How fast transactions come: realtime, max or N/s [default: 60/s for the scenario, max for other data]
+    #[arg(long, value_name = "PACE")]
+    pub pace: Option<String>,
+    /// Validators
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub validators: usize,
+    /// Miners, with those that misbehave
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub miners: usize,
+    /// Miners that execute nothing and call everything safe
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub lazy: usize,
+    /// Miners that lie
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub liar: usize,
+    /// Miners that answer late
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub slow: usize,
+    /// Validators that judge each transaction
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub replicas: usize,
+    /// Decides keys, places of the roles, who is drawn, and whom --kill strikes
+    #[arg(long, value_name = "N", default_value_t = 7)]
+    pub seed: u64,
+    /// Kill one of this kind with SIGKILL in mid-run, and start it again
+    #[arg(long, value_name = "KIND")]
+    pub kill: Option<Kill>,
+    /// Write the report as JSON into this file (docs/report.md describes it)
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Give up after this time; the report says how far it came
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = humantime::parse_duration)]
+    pub timeout: Duration,
+    /// Epochs of the ledger to wait for after the last transaction, so that weights and incentives are there
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub settle_epochs: u64,
+    /// Keep the folder with all logs and databases, and print where it is
+    #[arg(long)]
+    pub keep: bool,
+    /// The folder of the binaries ledger, platform, validator and miner [default: where `bots` is]
+    #[arg(long, value_name = "DIR")]
+    pub bin_dir: Option<PathBuf>,
+}
+
+impl Options {
+    /// Where the cases come from.
+    pub fn source(&self) -> Source {
+        self.feed.clone().map_or(Source::Scenario, Source::Path)
+    }
+
+    /// How fast transactions come.
+    pub fn pace(&self) -> &str {
+        let usual = if self.feed.is_some() { DATA_PACE } else { SCENARIO_PACE };
+        self.pace.as_deref().unwrap_or(usual)
+    }
+
+    /// The network that is asked for.
+    pub fn shape(&self) -> Shape {
+        let Self {
+            validators,
+            miners,
+            lazy,
+            liar,
+            slow,
+            replicas,
+            seed,
+            ..
+        } = *self;
+        Shape {
+            validators,
+            miners,
+            lazy,
+            liar,
+            slow,
+            replicas,
+            seed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn options(args: &[&str]) -> Options {
+        Cli::try_parse_from(std::iter::once("x").chain(args.iter().copied()))
+            .unwrap()
+            .options
+    }
+
+    #[test]
+    fn nothing_said_is_the_scenario_on_three_validators_and_ten_miners() {
+        let usual = options(&[]);
+        assert_eq!((usual.source(), usual.pace()), (Source::Scenario, "60/s"));
+        let shape = Shape {
+            validators: 3,
+            miners: 10,
+            lazy: 1,
+            liar: 1,
+            slow: 1,
+            replicas: 2,
+            seed: 7,
+        };
+        assert_eq!(usual.shape(), shape);
+        assert_eq!((usual.timeout, usual.settle_epochs), (Duration::from_secs(1800), 3));
+    }
+
+    #[test]
+    fn other_data_comes_as_fast_as_it_can_unless_a_pace_is_given() {
+        assert_eq!(options(&["--feed", "x"]).pace(), "max");
+        assert_eq!(options(&["--feed", "x", "--pace", "realtime"]).pace(), "realtime");
+    }
+}

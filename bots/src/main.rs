@@ -1,0 +1,106 @@
+//! The `bots` binary.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use bots::localnet::report::Report;
+use bots::localnet::{LocalnetError, Options, tables};
+use clap::{Parser, Subcommand};
+use eyre::{WrapErr, eyre};
+use node::exit::{Code, Failure, OrConfiguration};
+
+/// How a shell says that a process was ended by SIGINT.
+const INTERRUPTED: u8 = 130;
+
+/// Brings whole networks to life: for a demonstration, for tests, for measurements
+#[derive(Debug, Parser)]
+#[command(name = "bots", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a ledger, a platform, validators and miners on this machine, replay transactions through them, and report
+    ///
+    /// Exit code: 0 when everything was judged and every gas is as recorded, 1 when not, 2 when something given is wrong,
+    /// 4 when a process of the network crashed, 130 when interrupted.
+    Localnet(Box<Options>),
+    /// The recorded scenario that the project contains
+    #[command(subcommand)]
+    Scenario(Scenario),
+}
+
+#[derive(Debug, Subcommand)]
+enum Scenario {
+    /// Make the scenario's recording and its invariants anew
+    Write {
+        /// The folder to write them into
+        folder: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let Cli { command } = node::cli::parse();
+    let mut interrupted = false;
+    let code = node::exit::run(async {
+        match command {
+            Command::Localnet(options) => localnet(&options, &mut interrupted).await,
+            Command::Scenario(Scenario::Write { folder }) => write_scenario(&folder),
+        }
+    });
+    if interrupted { ExitCode::from(INTERRUPTED) } else { code }
+}
+
+async fn localnet(options: &Options, interrupted: &mut bool) -> Result<(), Failure> {
+    node::telemetry::start(&node::cli::NodeConfig {
+        log: "warn".to_owned(),
+        ..Default::default()
+    })?;
+    let shutdown = node::shutdown::on_signals(false)?;
+    let report = match bots::localnet::run(options, &shutdown).await {
+        Ok(report) => report,
+        Err(error) => {
+            *interrupted = shutdown.is_cancelled();
+            let error = if *interrupted {
+                LocalnetError::Interrupted
+            } else {
+                error
+            };
+            return Err(Failure::new(error.code(), error));
+        }
+    };
+    print!("{}", tables::render(&report));
+    if let Some(path) = &options.report {
+        let json = serde_json::to_string_pretty(&report)?;
+        std::fs::write(path, json + "\n").wrap_err_with(|| format!("cannot write the report {}", path.display()))?;
+    }
+    verdict(&report)
+}
+
+/// Why the run is no success, in one line.
+fn verdict(report: &Report) -> Result<(), Failure> {
+    let reason = if !report.complete {
+        eyre!(
+            "{} of {} assigned judgements were reported",
+            report.reported,
+            report.assigned
+        )
+    } else if report.gas_mismatches > 0 {
+        eyre!("{} transactions used other gas than recorded", report.gas_mismatches)
+    } else if !report.passed() {
+        eyre!("{} of {} transactions were judged", report.judged, report.transactions)
+    } else {
+        return Ok(());
+    };
+    Err(Failure::new(Code::Negative, reason))
+}
+
+fn write_scenario(folder: &std::path::Path) -> Result<(), Failure> {
+    let recording = bots::scenario::record(bots::scenario::SEED)?;
+    for path in recording.write(folder).or_configuration()? {
+        println!("{}", path.display());
+    }
+    Ok(())
+}
