@@ -1,0 +1,295 @@
+//! A real miner served on loopback, and a real validator's client that challenges it.
+//!
+//! Both sides are the ones that the binaries run: signed challenge, replay guard, decoding, engine pool, signed answer,
+//! checked answer. The baseline is the emptiest call that the same server takes, its health check, over a channel of the
+//! same settings: what is left between the two is ours.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chain::{AccountId, Keypair, Metagraph, Neuron};
+use engine::Recorder;
+use miner::behaviour::Behaviour;
+use miner::config::{Config, StateSource};
+use miner::service::ChallengeService;
+use node::cli::NodeConfig;
+use node::exit::Failure;
+use protos::v1::miner_server::MinerServer;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Endpoint};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+use validator::codes::Codes;
+use validator::miners::{Miners, Missed, Sealed, Serving, encode};
+use validator::store::{Store, StoreError};
+use wire::{Challenge, ShippedPrestate, Verdicts};
+
+use crate::contest::{Contender, Contest};
+
+/// How long a challenge may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// Validators on the metagraph. A miner remembers so many nonces of one validator and no more, so that no measurement may
+/// go on for ever under one key.
+pub const VALIDATORS: u8 = 16;
+
+/// Why there is no network.
+#[derive(Debug, thiserror::Error)]
+pub enum LoopbackError {
+    /// The miner did not start, or ended.
+    #[error("miner: {0:?}")]
+    Miner(Failure),
+    /// The validator's database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A folder for it could not be made.
+    #[error("temporary folder: {0}")]
+    Folder(std::io::Error),
+    /// The channel could not be made.
+    #[error(transparent)]
+    Transport(#[from] tonic::transport::Error),
+    /// The engine gave no prestate.
+    #[error(transparent)]
+    Engine(#[from] engine::EngineError),
+    /// More callers were asked for than there are validators.
+    #[error("there are only {VALIDATORS} validators")]
+    NoValidator,
+}
+
+/// A served miner. Its server ends with [`Loopback::stop`].
+#[derive(Debug)]
+pub struct Loopback {
+    address: SocketAddr,
+    hotkey: AccountId,
+    folder: tempfile::TempDir,
+    callers: u8,
+    shutdown: CancellationToken,
+    server: JoinHandle<Result<(), Failure>>,
+}
+
+/// One validator with one challenge, asked again and again.
+#[derive(Debug)]
+pub struct Caller {
+    miners: Miners,
+    serving: Serving,
+    sealed: Sealed,
+}
+
+impl Loopback {
+    /// Serves a miner on a free port of this runtime.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub async fn start() -> Result<Self, LoopbackError> {
+        let folder = tempfile::tempdir().map_err(LoopbackError::Folder)?;
+        let hotkey = Arc::new(Keypair::from_seed([u8::MAX; 32]));
+        let config = Config {
+            hotkey: folder.path().join("not-read"),
+            ledger: "http://127.0.0.1:1".to_owned(),
+            state: StateSource::Challenge,
+            axon: None,
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            queue: 256,
+            code_cache_bytes: 64 << 20,
+            metagraph_period: Duration::from_secs(5),
+            behaviour: Behaviour::Honest,
+            node: NodeConfig::default(),
+        };
+        // The sender may go: the last metagraph stays.
+        let (_, metagraph) = watch::channel(Arc::new(metagraph(hotkey.account())));
+        let service = ChallengeService::start(&config, Arc::clone(&hotkey), metagraph).map_err(LoopbackError::Miner)?;
+        let listener = node::server::bind(config.node.listen)
+            .await
+            .map_err(LoopbackError::Miner)?;
+        let address = listener.local_addr().map_err(LoopbackError::Folder)?;
+        let routes = tonic::service::Routes::new(MinerServer::new(service));
+        let shutdown = CancellationToken::new();
+        let server = tokio::spawn(node::server::serve(
+            listener,
+            routes,
+            &["portcullis.v1.Miner"],
+            protos::FILE_DESCRIPTOR_SET,
+            shutdown.clone(),
+        ));
+        Ok(Self {
+            address,
+            hotkey: hotkey.account(),
+            folder,
+            callers: 0,
+            shutdown,
+            server,
+        })
+    }
+
+    /// Another validator, which challenges the miner with this transaction and the prestate that it needs.
+    ///
+    /// # Errors
+    /// When all validators are taken or the prestate cannot be made.
+    pub async fn caller(&mut self, contest: &Contest, contender: &Contender) -> Result<Caller, LoopbackError> {
+        let index = self.callers;
+        if index >= VALIDATORS {
+            return Err(LoopbackError::NoValidator);
+        }
+        self.callers += 1;
+        let store = Store::open(&self.folder.path().join(format!("validator-{index}.sqlite"))).await?;
+        let miners = Miners::new(Arc::new(validator_key(index)), Arc::new(Codes::new(store, 64 << 20)));
+        let serving = Serving {
+            uid: u16::from(VALIDATORS),
+            hotkey: self.hotkey,
+            address: self.address,
+        };
+        Ok(Caller {
+            miners,
+            serving,
+            sealed: sealed(contest, contender)?,
+        })
+    }
+
+    /// The client of the baseline.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub async fn health(&self) -> Result<HealthClient<Channel>, LoopbackError> {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address))?;
+        Ok(HealthClient::new(endpoint.tcp_nodelay(true).connect().await?))
+    }
+
+    /// Ends the server and waits for it.
+    ///
+    /// # Errors
+    /// When the server failed.
+    pub async fn stop(self) -> Result<(), LoopbackError> {
+        self.shutdown.cancel();
+        match self.server.await {
+            Ok(ended) => ended.map_err(LoopbackError::Miner),
+            // It panicked or was aborted: there is nothing left to end.
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+impl Caller {
+    /// From sealing the challenge to the checked answer.
+    ///
+    /// # Errors
+    /// When there is no answer that counts.
+    pub async fn round_trip(&self) -> Result<Verdicts, Missed> {
+        self.miners.challenge(&self.serving, &self.sealed).await.verdicts
+    }
+}
+
+/// The baseline's call: says whether it succeeded.
+pub async fn empty_call(client: &mut HealthClient<Channel>) -> bool {
+    client.check(HealthCheckRequest::default()).await.is_ok()
+}
+
+fn validator_key(index: u8) -> Keypair {
+    Keypair::from_seed([index; 32])
+}
+
+/// The challenge that a validator would send, with the exact prestate.
+fn sealed(contest: &Contest, contender: &Contender) -> Result<Sealed, LoopbackError> {
+    let recorder = Recorder::new(&contest.state);
+    contest
+        .engine()
+        .judge(&contest.env, &contender.transaction, &recorder, &contender.invariants)?;
+    let prestate = recorder.into_prestate();
+    let codes: HashMap<_, _> = prestate
+        .codes
+        .iter()
+        .map(|(hash, code)| (*hash, code.clone()))
+        .collect();
+    let id = contender.transaction.hash();
+    let challenge = Challenge {
+        id,
+        chain_id: contest.engine().chain_id(),
+        head_hash: contest.head,
+        env: contest.env.clone(),
+        invariant_set_version: 1,
+        invariants: contender.invariants.to_vec(),
+        transaction: contender.transaction.clone(),
+        prestate: Some(ShippedPrestate::from(prestate)),
+        deadline: DEADLINE,
+    };
+    Ok(Sealed {
+        id,
+        payload: encode(&challenge),
+        codes,
+        deadline: DEADLINE,
+    })
+}
+
+/// Validators with permits, and the miner after them.
+fn metagraph(miner: AccountId) -> Metagraph {
+    let neuron = |uid: u16, hotkey: AccountId, validator_permit: bool| Neuron {
+        uid,
+        hotkey,
+        coldkey: hotkey,
+        stake: 0,
+        axon: None,
+        validator_permit,
+        active: true,
+        registered_at: 0,
+        last_update: 0,
+        incentive: 0,
+        dividends: 0,
+        incentive_share: 0.0,
+        emission: 0,
+        earned: 0,
+        weights_known: false,
+    };
+    let validators = (0..VALIDATORS).map(|index| neuron(u16::from(index), validator_key(index).account(), true));
+    let neurons = validators
+        .chain([neuron(u16::from(VALIDATORS), miner, false)])
+        .collect();
+    Metagraph {
+        netuid: 1,
+        block: 1,
+        tempo: 360,
+        last_epoch_block: 0,
+        epoch_index: 0,
+        neurons,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::FindingVerdict;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn every_contender_is_judged_over_the_wire_as_it_is_at_home() {
+        let contest = Contest::new().unwrap();
+        let mut loopback = Loopback::start().await.unwrap();
+        assert!(empty_call(&mut loopback.health().await.unwrap()).await);
+        for contender in &contest.contenders {
+            let caller = loopback.caller(&contest, contender).await.unwrap();
+            let home = contest
+                .engine()
+                .judge(
+                    &contest.env,
+                    &contender.transaction,
+                    &contest.state,
+                    &contender.invariants,
+                )
+                .unwrap();
+            for _ in 0..2 {
+                let verdicts = caller.round_trip().await.unwrap();
+                assert!(
+                    verdicts.agrees_with(&Verdicts::from(&home)),
+                    "{}: {verdicts:?}",
+                    contender.name
+                );
+                assert_eq!(
+                    verdicts.findings[0].verdict,
+                    FindingVerdict::Holds { already_broken: false }
+                );
+            }
+        }
+        loopback.stop().await.unwrap();
+    }
+}

@@ -1,0 +1,210 @@
+//! What the fuzz targets do with their bytes: take everything apart that comes from outside, and check what must hold.
+//!
+//! A target never fails on bad input; it fails when reading panics, hangs, or accepts something that it then contradicts. The
+//! functions stand here, apart from libFuzzer, so that ordinary tests run them over the seeds and over random bytes.
+#![allow(clippy::panic, reason = "a fuzz target reports what it found by panicking")]
+
+use std::process::ExitCode;
+
+use engine::{Address, Comparison, Invariant, Replay, Transaction, U256, ValueType, case::CaseFile};
+use libfuzzer_sys as _;
+
+/// Most gas a fuzzed case may use in all: a target looks for panics, not for slow contracts.
+const MOST_GAS: u64 = 2_000_000;
+
+/// A case file: reading it does not panic, what was read is written and read back the same, and it replays.
+pub fn case_file(bytes: &[u8]) {
+    let Ok(cases) = CaseFile::from_bytes(bytes) else { return };
+    for case in cases.take(8).flatten() {
+        let gas = case
+            .transactions
+            .iter()
+            .map(|tx| u128::from(tx.gas_limit()))
+            .sum::<u128>();
+        let again = CaseFile::from_bytes(case.to_json().to_string()).map(|mut cases| cases.next());
+        match again {
+            Ok(Some(Ok(mut again))) => {
+                // Their names are all that is known of them, so they are not written; accounts that do not exist are not either.
+                again.inexpressible.clone_from(&case.inexpressible);
+                assert!(again == case, "a case reads back as another one");
+            }
+            other => panic!("a case does not read back: {other:?}"),
+        }
+        if gas > u128::from(MOST_GAS) {
+            continue;
+        }
+        let watched = case.invariants.clone();
+        for step in Replay::new(case).watching(watched).flatten() {
+            assert!(
+                step.outcome.gas_used <= step.transaction.gas_limit(),
+                "more gas used than allowed"
+            );
+        }
+    }
+}
+
+/// A raw transaction: what decodes, decodes the same whoever vouches for the sender, and keeps its bytes.
+pub fn raw_transaction(bytes: &[u8]) {
+    let trusted = Transaction::with_sender(bytes, Address::ZERO);
+    let Ok(proven) = Transaction::decode(bytes) else { return };
+    let Ok(trusted) = trusted else {
+        panic!("decodes only with a signature to check")
+    };
+    assert!(proven.hash() == trusted.hash(), "two hashes for the same bytes");
+    assert!(proven.raw().as_ref() == bytes, "raw bytes were changed");
+    assert!(proven.tx_type() <= 4, "a type that does not exist");
+    let Ok(again) = Transaction::with_sender(bytes, proven.sender()) else {
+        panic!("does not decode twice")
+    };
+    assert!(again == proven, "decodes differently the second time");
+}
+
+/// Type, comparison, offset, target and a slot's word, separated by blanks: what parses is displayed the same and reads values
+/// of its type only.
+pub fn invariant(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let mut words = text.split(' ');
+    let mut word = || words.next().unwrap_or_default();
+    let (value_type, comparison) = (word().parse::<ValueType>(), word().parse::<Comparison>());
+    let (Ok(value_type), Ok(comparison)) = (value_type, comparison) else {
+        return;
+    };
+    assert!(
+        value_type.to_string().parse() == Ok(value_type),
+        "a type displays as another"
+    );
+    assert!(
+        comparison.to_string().parse() == Ok(comparison),
+        "a comparison displays as another"
+    );
+    let (Ok(offset), Ok(target), Ok(slot)) = (word().parse(), word().parse::<U256>(), word().parse::<U256>()) else {
+        return;
+    };
+    match Invariant::new(
+        0,
+        "fuzzed",
+        Address::ZERO,
+        U256::ZERO,
+        value_type,
+        offset,
+        comparison,
+        target,
+    ) {
+        Ok(invariant) => {
+            let Some(value) = invariant.read(slot) else {
+                panic!("a checked invariant cannot be read")
+            };
+            assert!(value_type.contains(value), "a value that is not of its type");
+            assert!(
+                value_type.encode(slot, offset, value).is_some(),
+                "a value that cannot be stored"
+            );
+            let _ = invariant.holds(value);
+        }
+        Err(_) => assert!(
+            !value_type.fits_at(offset) || !value_type.contains(target),
+            "refused though type, offset and target fit"
+        ),
+    }
+}
+
+/// The program that a target is without libFuzzer: runs it over the files given, to look at a crash again.
+#[must_use]
+pub fn replay_files(target: fn(&[u8])) -> ExitCode {
+    let files: Vec<_> = std::env::args_os().skip(1).collect();
+    if files.is_empty() {
+        eprintln!("give the files to replay, or build with --features libfuzzer to fuzz (fuzz/README.md)");
+        return ExitCode::from(2);
+    }
+    for file in files {
+        match std::fs::read(&file) {
+            Ok(bytes) => target(&bytes),
+            Err(error) => {
+                eprintln!("{}: cannot be read: {error}", file.display());
+                return ExitCode::from(2);
+            }
+        }
+        println!("{}: ok", file.display());
+    }
+    ExitCode::SUCCESS
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn seeds(target: &str) -> Vec<Vec<u8>> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds").join(target);
+        let files = std::fs::read_dir(folder).unwrap();
+        let seeds: Vec<_> = files.map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect();
+        assert!(!seeds.is_empty());
+        seeds
+    }
+
+    #[test]
+    fn every_seed_is_good_input_and_passes() {
+        for seed in seeds("case_file") {
+            case_file(&seed);
+            assert!(CaseFile::from_bytes(seed).unwrap().all(|case| case.is_ok()));
+        }
+        for seed in seeds("raw_transaction") {
+            raw_transaction(&seed);
+            assert!(Transaction::decode(&seed).is_ok());
+        }
+        for seed in seeds("invariant") {
+            invariant(&seed);
+            assert!(
+                std::str::from_utf8(&seed)
+                    .unwrap()
+                    .split(' ')
+                    .next()
+                    .unwrap()
+                    .parse::<ValueType>()
+                    .is_ok()
+            );
+        }
+    }
+
+    /// A seed with some bytes overwritten, removed or repeated.
+    fn mutated(target: &'static str) -> impl Strategy<Value = Vec<u8>> {
+        let edit = (any::<prop::sample::Index>(), any::<u8>(), 0u8..4);
+        (prop::sample::select(seeds(target)), prop::collection::vec(edit, 0..6)).prop_map(|(mut bytes, edits)| {
+            for (at, byte, kind) in edits {
+                if bytes.is_empty() {
+                    break;
+                }
+                let at = at.index(bytes.len());
+                match kind {
+                    0 => bytes[at] = byte,
+                    1 => drop(bytes.remove(at)),
+                    2 => bytes.insert(at, byte),
+                    _ => bytes[at] ^= 1 << (byte % 8),
+                }
+            }
+            bytes
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1024))]
+
+        #[test]
+        fn no_mutated_case_file_breaks_its_reader(bytes in mutated("case_file")) {
+            case_file(&bytes);
+        }
+
+        #[test]
+        fn no_mutated_transaction_breaks_its_decoder(bytes in mutated("raw_transaction")) {
+            raw_transaction(&bytes);
+        }
+
+        #[test]
+        fn no_mutated_text_breaks_the_invariant_parser(bytes in mutated("invariant")) {
+            invariant(&bytes);
+        }
+    }
+}
