@@ -42,9 +42,43 @@ enum Command {
         #[arg(long, value_name = "TIME", default_value = "5s")]
         deadline: humantime::Duration,
     },
+    /// Register a hotkey on the subnet and print its uid
+    Register {
+        #[command(flatten)]
+        signer: Signer,
+    },
+    /// Put stake behind a registered hotkey and print what it has then
+    Stake {
+        #[command(flatten)]
+        signer: Signer,
+        /// How much
+        #[arg(long, value_name = "TAO")]
+        amount: Tao,
+    },
     /// Make or show a hotkey file
     #[command(subcommand)]
     Wallet(WalletCommand),
+}
+
+/// Who signs a call, and where it goes.
+#[derive(Debug, clap::Args)]
+struct Signer {
+    /// The ledger's address, as in http://127.0.0.1:9944
+    #[arg(long, value_name = "URL")]
+    ledger: String,
+    /// Hotkey file that signs
+    #[arg(long, value_name = "FILE")]
+    hotkey: PathBuf,
+    /// How long to wait for an answer
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    deadline: humantime::Duration,
+}
+
+impl Signer {
+    fn open(&self) -> Result<(RemoteLedger, Keypair), Failure> {
+        let hotkey = keyfile::read(&self.hotkey).or_configuration()?;
+        Ok((RemoteLedger::new(&self.ledger, self.deadline.into()).or_configuration()?, hotkey))
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -160,6 +194,8 @@ fn main() -> ExitCode {
         match cli.command {
             Command::Run(args) => Box::pin(run(args)).await,
             Command::Metagraph { ledger, json, deadline } => metagraph(&ledger, json, deadline.into()).await,
+            Command::Register { signer } => register(&signer).await,
+            Command::Stake { signer, amount } => stake(&signer, amount).await,
             Command::Wallet(WalletCommand::New { path }) => new_wallet(&path),
             Command::Wallet(WalletCommand::Show { path }) => show_wallet(&path),
         }
@@ -254,12 +290,32 @@ fn show_wallet(path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn metagraph(url: &str, json: bool, deadline: Duration) -> Result<(), Failure> {
-    let ledger = RemoteLedger::new(url, deadline).or_configuration()?;
-    let metagraph = ledger.metagraph().await.map_err(|error| match error {
+async fn register(signer: &Signer) -> Result<(), Failure> {
+    let (ledger, hotkey) = signer.open()?;
+    let registration = ledger.register(&hotkey).await.map_err(refused)?;
+    println!("{} is uid {} since block {}", hotkey.account(), registration.uid, registration.block);
+    Ok(())
+}
+
+async fn stake(signer: &Signer, amount: Tao) -> Result<(), Failure> {
+    let (ledger, hotkey) = signer.open()?;
+    let stake = ledger.add_stake(&hotkey, amount.rao()).await.map_err(refused)?;
+    println!("{} has a stake of {} TAO", hotkey.account(), Tao::from_rao(stake));
+    Ok(())
+}
+
+/// A refusal is an answer, and the answer is no; a ledger that does not answer is another matter.
+fn refused(error: LedgerError) -> Failure {
+    match error {
+        LedgerError::Refused(_) => Failure::new(Code::Negative, error),
         LedgerError::Unavailable { .. } | LedgerError::Deadline { .. } => Failure::new(Code::Indeterminate, error),
         error => Failure::from(error),
-    })?;
+    }
+}
+
+async fn metagraph(url: &str, json: bool, deadline: Duration) -> Result<(), Failure> {
+    let ledger = RemoteLedger::new(url, deadline).or_configuration()?;
+    let metagraph = ledger.metagraph().await.map_err(refused)?;
     if json {
         println!("{}", serde_json::to_string_pretty(&metagraph)?);
     } else {

@@ -177,6 +177,28 @@ fn a_hotkey_is_made_once_and_shown() {
     assert!(failed(&run("new"), 2).contains("never overwritten"));
 }
 
+#[tokio::test]
+async fn a_hotkey_registers_stakes_and_is_told_when_it_may_not() {
+    let home = tempfile::tempdir().unwrap();
+    let running = Running::start(home.path(), &[]);
+    let hotkey = home.path().join("hotkey.json");
+    keyfile::write(&hotkey, &Keypair::from_seed([7; 32])).unwrap();
+    let call = |command: &str, more: &[&str]| {
+        let signer = ["--ledger", &running.url, "--hotkey", hotkey.to_str().unwrap()];
+        ledger().arg(command).args(signer).args(more).output().unwrap()
+    };
+    let refusal = failed(&call("stake", &["--amount", "5"]), 1);
+    assert!(refusal.contains("HotKeyAccountNotExists"), "{refusal}");
+    let registered = call("register", &[]);
+    assert!(String::from_utf8_lossy(&registered.stdout).contains("is uid 1"), "{registered:?}");
+    assert!(call("stake", &["--amount", "5"]).status.success());
+    let metagraph = running.remote().metagraph().await.unwrap();
+    assert!(metagraph.by_uid(1).unwrap().stake >= 5 * TAO);
+    let refusal = failed(&call("register", &[]), 1);
+    assert!(refusal.contains("AlreadyRegistered"), "{refusal}");
+    running.kill();
+}
+
 #[test]
 fn bad_configuration_is_one_line_and_code_2() {
     let home = tempfile::tempdir().unwrap();

@@ -57,9 +57,12 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Fail
         shutdown.clone(),
     ));
 
-    chain::announce_axon(ledger.as_ref(), &hotkey, config.axon.unwrap_or(address))
-        .await
-        .map_err(|error| Failure::new(node::exit::Code::Restart, error))?;
+    tokio::select! {
+        () = shutdown.cancelled() => return server.await?,
+        announced = chain::announce_axon(ledger.as_ref(), &hotkey, config.axon.unwrap_or(address)) => {
+            announced.map_err(|error| Failure::new(node::exit::Code::Restart, error))?;
+        }
+    }
     if let Some(path) = &config.node.ready_file {
         node::server::announce(path, address)?;
     }

@@ -76,7 +76,16 @@ pub fn parse<T: Parser>() -> T {
     let matches = T::command().try_get_matches();
     match matches.and_then(|matches| T::from_arg_matches(&matches)) {
         Ok(args) => args,
-        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => error.exit(),
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::DisplayHelp
+                    | ErrorKind::DisplayVersion
+                    | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+            ) =>
+        {
+            error.exit()
+        }
         Err(error) => {
             eprintln!("error: {}", usage_line(&error, T::command().get_name()));
             std::process::exit(super::exit::Code::Configuration as i32)
