@@ -78,7 +78,7 @@ fn compare_all(contest: &Contest, runtime: &Runtime, loopback: &mut Loopback) ->
         let mut health = runtime.block_on(loopback.health())?;
         let (mut failed, mut empty_failed) = (0, 0);
         cases.push(measure::compare(
-            contender.name,
+            &format!("challenge: {}", contender.name),
             Duration::from_secs(5),
             || empty_failed += usize::from(!runtime.block_on(empty_call(&mut health))),
             || ask(runtime, &caller, &mut failed),

@@ -194,12 +194,12 @@ pub fn is_dry_run() -> bool {
 #[must_use]
 pub fn table(cases: &[Case]) -> String {
     let mut text = format!(
-        "{:<24}{:>14}{:>14}{:>8}{:>12}{:>12}\n",
+        "{:<28}{:>14}{:>14}{:>8}{:>12}{:>12}\n",
         "", "baseline", "ours", "ratio", "p50", "p99"
     );
     for case in cases {
         text += &format!(
-            "{:<24}{:>11.1} ns{:>11.1} ns{:>8.3}{:>9} ns{:>9} ns\n",
+            "{:<28}{:>11.1} ns{:>11.1} ns{:>8.3}{:>9} ns{:>9} ns\n",
             case.name, case.baseline_ns, case.ours_ns, case.ratio, case.p50_ns, case.p99_ns
         );
     }
