@@ -13,7 +13,10 @@ pub type Hotkey = [u8; 32];
 /// there are no more. `candidates` must not repeat a hotkey; their order does not matter.
 #[must_use]
 pub fn assign(tx_hash: B256, candidates: &[Hotkey], replicas: usize) -> Vec<Hotkey> {
-    let mut ranked: Vec<(B256, Hotkey)> = candidates.iter().map(|hotkey| (rank(tx_hash, hotkey), *hotkey)).collect();
+    let mut ranked: Vec<(B256, Hotkey)> = candidates
+        .iter()
+        .map(|hotkey| (rank(tx_hash, hotkey), *hotkey))
+        .collect();
     ranked.sort_unstable_by(|a, b| b.cmp(a));
     ranked.truncate(replicas);
     ranked.into_iter().map(|(_, hotkey)| hotkey).collect()

@@ -28,10 +28,14 @@ pub(crate) fn open(signed: &v1::Signed, path: &str, now_ns: u64, guard: &ReplayG
     let nonce_ns = signed.nonce_ns;
     let (age, ahead) = (now_ns.saturating_sub(nonce_ns), nonce_ns.saturating_sub(now_ns));
     if u128::from(age) > MAX_AGE.as_nanos() {
-        return Err(AuthError::Stale { age_ms: age / NS_PER_MS });
+        return Err(AuthError::Stale {
+            age_ms: age / NS_PER_MS,
+        });
     }
     if u128::from(ahead) > MAX_SKEW.as_nanos() {
-        return Err(AuthError::FromTheFuture { ahead_ms: ahead / NS_PER_MS });
+        return Err(AuthError::FromTheFuture {
+            ahead_ms: ahead / NS_PER_MS,
+        });
     }
     let expected = message(METHOD, path, &signed.payload, nonce_ns, &hotkey, None);
     if !chain::wallet::verify(&hotkey, expected.as_bytes(), &signature) {
@@ -67,21 +71,33 @@ mod tests {
         let signed = seal_with_nonce(&validator, None, PATH, &b"request"[..], NOW);
         let guard = ReplayGuard::new(ReplayLimits::default());
         assert_eq!(open(&signed, PATH, NOW + SECOND, &guard), Ok(hotkey));
-        assert_eq!(open(&signed, PATH, NOW + SECOND, &guard).unwrap_err().kind(), AuthKind::ReplayedRequest);
+        assert_eq!(
+            open(&signed, PATH, NOW + SECOND, &guard).unwrap_err().kind(),
+            AuthKind::ReplayedRequest
+        );
 
         assert_eq!(kind(&signed, PATH, NOW + 10 * SECOND), Ok(hotkey));
         assert_eq!(kind(&signed, PATH, NOW + 10 * SECOND + 1), Err(AuthKind::StaleRequest));
         assert_eq!(kind(&signed, PATH, NOW - 2 * SECOND - 1), Err(AuthKind::FutureRequest));
-        assert_eq!(kind(&signed, "/portcullis.v1.Platform/Report", NOW), Err(AuthKind::BadSignature));
+        assert_eq!(
+            kind(&signed, "/portcullis.v1.Platform/Report", NOW),
+            Err(AuthKind::BadSignature)
+        );
     }
 
     #[test]
     fn what_was_changed_on_the_way_or_is_for_somebody_is_refused() {
         let validator = Keypair::from_seed([1; 32]);
         let signed = seal_with_nonce(&validator, None, PATH, &b"request"[..], NOW);
-        let changed = v1::Signed { payload: (&b"another"[..]).into(), ..signed.clone() };
+        let changed = v1::Signed {
+            payload: (&b"another"[..]).into(),
+            ..signed.clone()
+        };
         assert_eq!(kind(&changed, PATH, NOW), Err(AuthKind::BadSignature));
-        let short = v1::Signed { signature: signed.signature.slice(..63), ..signed };
+        let short = v1::Signed {
+            signature: signed.signature.slice(..63),
+            ..signed
+        };
         assert_eq!(kind(&short, PATH, NOW), Err(AuthKind::MalformedRequest));
         let addressed = seal_with_nonce(&validator, Some(&validator.account()), PATH, &b"request"[..], NOW);
         assert_eq!(kind(&addressed, PATH, NOW), Err(AuthKind::MalformedRequest));

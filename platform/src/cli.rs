@@ -1,5 +1,6 @@
 //! The command line: `run`, `invariants add | list | remove`, `status`.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -61,7 +62,12 @@ struct AddArgs {
     #[arg(long = "type", value_name = "RELATION", required_unless_present = "file")]
     comparison: Option<String>,
     /// What the value is compared with, decimal
-    #[arg(long, value_name = "NUMBER", required_unless_present = "file", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        required_unless_present = "file",
+        allow_hyphen_values = true
+    )]
     target: Option<String>,
     /// The storage slot, hex or decimal
     #[arg(long, value_name = "SLOT", required_unless_present = "file")]
@@ -117,19 +123,33 @@ impl Cli {
     pub async fn execute(self) -> Result<(), Failure> {
         match self.command {
             Command::Run(args) => {
-                let config: Config = node::config::load("platform", args.config.as_deref(), &args).or_configuration()?;
+                let config: Config =
+                    node::config::load("platform", args.config.as_deref(), &args).or_configuration()?;
                 if args.check {
                     crate::run::check(&config)?;
-                    println!("the configuration is valid");
-                    return Ok(());
+                    return say("the configuration is valid");
                 }
                 Box::pin(crate::run::run(config)).await
             }
-            Command::Invariants { command: Invariants::Add(args) } => add(*args).await,
-            Command::Invariants { command: Invariants::List(args) } => list(args).await,
-            Command::Invariants { command: Invariants::Remove(args) } => remove(args).await,
+            Command::Invariants {
+                command: Invariants::Add(args),
+            } => add(*args).await,
+            Command::Invariants {
+                command: Invariants::List(args),
+            } => list(args).await,
+            Command::Invariants {
+                command: Invariants::Remove(args),
+            } => remove(args).await,
             Command::Status(args) => status(args).await,
         }
+    }
+}
+
+/// Prints a line of the answer. A reader that has closed the pipe (`| head`) wants no more, which is no failure.
+fn say(line: impl std::fmt::Display) -> Result<(), Failure> {
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
@@ -138,10 +158,12 @@ async fn add(args: AddArgs) -> Result<(), Failure> {
     let store = Store::open(&args.database).await.or_configuration()?;
     let ids = store.add_invariants(&drafts).await?;
     for (id, draft) in ids.iter().zip(&drafts) {
-        println!("added invariant {id}: {}", draft.invariant.name);
+        say(format_args!("added invariant {id}: {}", draft.invariant.name))?;
     }
-    println!("version {} is in force", store.invariant_set_version().await?);
-    Ok(())
+    say(format_args!(
+        "version {} is in force",
+        store.invariant_set_version().await?
+    ))
 }
 
 fn drafts(args: &AddArgs) -> Result<Vec<Draft>, Failure> {
@@ -174,7 +196,10 @@ fn drafts(args: &AddArgs) -> Result<Vec<Draft>, Failure> {
 /// An existing database: a mistyped path must not make a new one.
 async fn existing(path: &std::path::Path) -> Result<Store, Failure> {
     if !path.exists() {
-        return Err(Failure::configuration(eyre!("database {}: there is no such file", path.display())));
+        return Err(Failure::configuration(eyre!(
+            "database {}: there is no such file",
+            path.display()
+        )));
     }
     Store::open(path).await.or_configuration()
 }
@@ -183,23 +208,29 @@ async fn list(args: ListArgs) -> Result<(), Failure> {
     let invariants = existing(&args.database).await?.invariants().await?;
     if args.json {
         let rows: Vec<Value> = invariants.iter().map(row_as_json).collect();
-        println!("{}", serde_json::to_string_pretty(&rows)?);
-        return Ok(());
+        return say(serde_json::to_string_pretty(&rows)?);
     }
     let mut table = table(["id", "name", "contract", "slot", "type", "must be"]);
     for RegisteredInvariant { invariant, .. } in invariants {
-        let at = if invariant.offset == 0 { String::new() } else { format!(" + {}", invariant.offset) };
+        let at = if invariant.offset == 0 {
+            String::new()
+        } else {
+            format!(" + {}", invariant.offset)
+        };
         table.add_row([
             invariant.id.to_string(),
             invariant.name.clone(),
             invariant.contract.to_string(),
             format!("{:#x}{at}", invariant.slot),
             invariant.value_type.to_string(),
-            format!("{} {}", invariant.comparison, display_value(invariant.target, invariant.value_type)),
+            format!(
+                "{} {}",
+                invariant.comparison,
+                display_value(invariant.target, invariant.value_type)
+            ),
         ]);
     }
-    println!("{table}");
-    Ok(())
+    say(table)
 }
 
 /// In the form of the file that `add` takes, with the id.
@@ -223,36 +254,51 @@ fn row_as_json(row: &RegisteredInvariant) -> Value {
 async fn remove(args: RemoveArgs) -> Result<(), Failure> {
     let store = existing(&args.database).await?;
     if !store.remove_invariant(args.id).await? {
-        return Err(Failure::configuration(eyre!("there is no active invariant {}; `platform invariants list` shows them", args.id)));
+        return Err(Failure::configuration(eyre!(
+            "there is no active invariant {}; `platform invariants list` shows them",
+            args.id
+        )));
     }
-    println!("removed invariant {}; version {} is in force", args.id, store.invariant_set_version().await?);
-    Ok(())
+    let version = store.invariant_set_version().await?;
+    say(format_args!(
+        "removed invariant {}; version {version} is in force",
+        args.id
+    ))
 }
 
 async fn status(args: StatusArgs) -> Result<(), Failure> {
     const DEADLINE: Duration = Duration::from_secs(5);
-    let url = if args.platform.contains("://") { args.platform.clone() } else { format!("http://{}", args.platform) };
+    let url = if args.platform.contains("://") {
+        args.platform.clone()
+    } else {
+        format!("http://{}", args.platform)
+    };
     let endpoint = tonic::transport::Endpoint::from_shared(url)
         .map_err(|error| Failure::configuration(eyre!("platform address {}: {error}", args.platform)))?
         .connect_timeout(DEADLINE)
         .timeout(DEADLINE);
     let unreachable = |error: &dyn std::fmt::Display| {
-        Failure::new(Code::Indeterminate, eyre!("platform {} does not answer: {error}", args.platform))
+        Failure::new(
+            Code::Indeterminate,
+            eyre!("platform {} does not answer: {error}", args.platform),
+        )
     };
     let mut client = PlatformClient::new(endpoint.connect().await.map_err(|error| unreachable(&error))?);
-    let status = client.status(v1::StatusRequest {}).await.map_err(|error| unreachable(&error))?.into_inner();
+    let status = client
+        .status(v1::StatusRequest {})
+        .await
+        .map_err(|error| unreachable(&error))?
+        .into_inner();
     let rows = status_rows(&status);
     if args.json {
         let object: Map<String, Value> = rows.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        println!("{}", serde_json::to_string_pretty(&object)?);
-        return Ok(());
+        return say(serde_json::to_string_pretty(&object)?);
     }
     let mut table = table(["", ""]);
     for (name, value) in rows {
         table.add_row([name.replace('_', " "), value.to_string()]);
     }
-    println!("{table}");
-    Ok(())
+    say(table)
 }
 
 fn status_rows(status: &v1::StatusResponse) -> Vec<(&'static str, Value)> {
@@ -279,7 +325,9 @@ fn status_rows(status: &v1::StatusResponse) -> Vec<(&'static str, Value)> {
 
 fn table<const N: usize>(header: [&str; N]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table
+        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .set_content_arrangement(ContentArrangement::Dynamic);
     if header.iter().any(|name| !name.is_empty()) {
         table.set_header(header);
     }

@@ -14,8 +14,17 @@ pub const NETWORK: &str = "ethereum";
 /// The longest name or variable, in characters.
 const LONGEST_NAME: usize = 200;
 
-const FIELDS: [&str; 9] =
-    ["name", "contract", "type", "target", "storage", "slot_type", "offset", "network", "variable"];
+const FIELDS: [&str; 9] = [
+    "name",
+    "contract",
+    "type",
+    "target",
+    "storage",
+    "slot_type",
+    "offset",
+    "network",
+    "variable",
+];
 
 /// An invariant that was checked and has no id yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,19 +71,33 @@ fn problem<T>(field: &str, reason: impl fmt::Display) -> Result<T, Problem> {
 /// # Errors
 /// [`RegistryError`] for the first entry and field that does not fit.
 pub fn parse(text: &str) -> Result<Vec<Draft>, RegistryError> {
-    let whole = |reason: String| RegistryError { index: None, field: String::new(), reason };
+    let whole = |reason: String| RegistryError {
+        index: None,
+        field: String::new(),
+        reason,
+    };
     let value: Value = serde_json::from_str(text).map_err(|error| whole(format!("is not JSON: {error}")))?;
     match value {
         Value::Object(entry) => {
-            let draft = check(&entry).map_err(|(field, reason)| RegistryError { index: None, field, reason })?;
+            let draft = check(&entry).map_err(|(field, reason)| RegistryError {
+                index: None,
+                field,
+                reason,
+            })?;
             Ok(vec![draft])
         }
         Value::Array(entries) => entries
             .iter()
             .enumerate()
             .map(|(index, entry)| {
-                let at = |(field, reason)| RegistryError { index: Some(index), field, reason };
-                let entry = entry.as_object().ok_or_else(|| at((String::new(), "must be a JSON object".to_owned())))?;
+                let at = |(field, reason)| RegistryError {
+                    index: Some(index),
+                    field,
+                    reason,
+                };
+                let entry = entry
+                    .as_object()
+                    .ok_or_else(|| at((String::new(), "must be a JSON object".to_owned())))?;
                 check(entry).map_err(at)
             })
             .collect(),
@@ -90,15 +113,26 @@ fn check(entry: &Map<String, Value>) -> Result<Draft, Problem> {
     let contract = needed(entry, "contract")?;
     let contract: Address = match contract.parse() {
         Ok(address) if contract.starts_with("0x") => address,
-        _ => return problem("contract", format!("{} is no address: 0x and 40 hex digits", quoted(contract))),
+        _ => {
+            return problem(
+                "contract",
+                format!("{} is no address: 0x and 40 hex digits", quoted(contract)),
+            );
+        }
     };
     let comparison: Comparison = needed(entry, "type")?.parse().or_else(|error| problem("type", error))?;
     let slot = slot(needed(entry, "storage")?)?;
-    let value_type: ValueType =
-        text(entry, "slot_type")?.unwrap_or("uint256").parse().or_else(|error| problem("slot_type", error))?;
+    let value_type: ValueType = text(entry, "slot_type")?
+        .unwrap_or("uint256")
+        .parse()
+        .or_else(|error| problem("slot_type", error))?;
     let offset = match entry.get("offset") {
         None | Some(Value::Null) => 0,
-        Some(value) => match value.as_u64().and_then(|offset| u8::try_from(offset).ok()).filter(|offset| *offset < 32) {
+        Some(value) => match value
+            .as_u64()
+            .and_then(|offset| u8::try_from(offset).ok())
+            .filter(|offset| *offset < 32)
+        {
             Some(offset) => offset,
             None => return problem("offset", format!("{value} is no byte offset: 0 to 31")),
         },
@@ -111,7 +145,11 @@ fn check(entry: &Map<String, Value>) -> Result<Draft, Problem> {
     let variable = text(entry, "variable")?;
     let name = match text(entry, "name")? {
         Some(name) => name.to_owned(),
-        None => format!("{} {comparison} {}", variable.unwrap_or("value"), needed(entry, "target")?.trim()),
+        None => format!(
+            "{} {comparison} {}",
+            variable.unwrap_or("value"),
+            needed(entry, "target")?.trim()
+        ),
     };
     for (field, text) in [("name", Some(name.as_str())), ("variable", variable)] {
         if text.is_some_and(|text| text.chars().count() > LONGEST_NAME) {
@@ -121,13 +159,18 @@ fn check(entry: &Map<String, Value>) -> Result<Draft, Problem> {
     let invariant = Invariant::new(0, name, contract, slot, value_type, offset, comparison, target);
     let invariant = invariant.map_err(|error| match error {
         InvariantError::Type { .. } => ("slot_type".to_owned(), format!("{value_type} is no Solidity type")),
-        InvariantError::Offset { .. } => {
-            ("offset".to_owned(), format!("{value_type} at byte {offset} does not lie within one slot of 32 bytes"))
-        }
+        InvariantError::Offset { .. } => (
+            "offset".to_owned(),
+            format!("{value_type} at byte {offset} does not lie within one slot of 32 bytes"),
+        ),
         InvariantError::Target { .. } => ("target".to_owned(), format!("is no value of {value_type}")),
         InvariantError::Comparison(text) => ("type".to_owned(), text),
     })?;
-    Ok(Draft { invariant, network: network.to_owned(), variable: variable.map(str::to_owned) })
+    Ok(Draft {
+        invariant,
+        network: network.to_owned(),
+        variable: variable.map(str::to_owned),
+    })
 }
 
 /// A field that may be absent or null, and is text where it is not.
@@ -150,7 +193,13 @@ fn needed<'a>(entry: &'a Map<String, Value>, field: &str) -> Result<&'a str, Pro
 fn slot(text: &str) -> Result<U256, Problem> {
     match unsigned(text.trim()) {
         Some(slot) => Ok(slot),
-        None => problem("storage", format!("{} is no slot: 0x and up to 64 hex digits, or a decimal number", quoted(text))),
+        None => problem(
+            "storage",
+            format!(
+                "{} is no slot: 0x and up to 64 hex digits, or a decimal number",
+                quoted(text)
+            ),
+        ),
     }
 }
 
@@ -160,15 +209,25 @@ fn number(text: &str, value_type: ValueType) -> Result<U256, Problem> {
     let value = match trimmed.strip_prefix('-') {
         Some(magnitude) if matches!(value_type, ValueType::Int(_)) => {
             // Two's complement; a magnitude beyond 2^255 would come out positive.
-            unsigned(magnitude).filter(|magnitude| *magnitude <= U256::from(1) << 255).map(U256::wrapping_neg)
+            unsigned(magnitude)
+                .filter(|magnitude| *magnitude <= U256::from(1) << 255)
+                .map(U256::wrapping_neg)
         }
-        Some(_) => return problem("target", format!("{} is negative, and {value_type} is not signed", quoted(text))),
+        Some(_) => {
+            return problem(
+                "target",
+                format!("{} is negative, and {value_type} is not signed", quoted(text)),
+            );
+        }
         // Without a sign a number is not negative, also where its bits would say so.
         None => unsigned(trimmed).filter(|value| !matches!(value_type, ValueType::Int(_)) || !value.bit(255)),
     };
     match value {
         Some(value) => Ok(value),
-        None => problem("target", format!("{} is no decimal number of {value_type}", quoted(text))),
+        None => problem(
+            "target",
+            format!("{} is no decimal number of {value_type}", quoted(text)),
+        ),
     }
 }
 
@@ -239,8 +298,13 @@ mod tests {
     fn a_file_holds_one_or_many() {
         assert_eq!(parse(&json!([vault(), vault()]).to_string()).unwrap().len(), 2);
         assert_eq!(parse("[]").unwrap(), []);
-        let error = parse(&json!([vault(), with("target", json!("much"))]).to_string()).unwrap_err().to_string();
-        assert!(error.starts_with("invariant [1], field `target`") && error.contains("\"much\""), "{error}");
+        let error = parse(&json!([vault(), with("target", json!("much"))]).to_string())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("invariant [1], field `target`") && error.contains("\"much\""),
+            "{error}"
+        );
     }
 
     #[test]
@@ -284,7 +348,10 @@ mod tests {
         assert_eq!(of("int256", &U256::MAX.to_string()).unwrap_err().field, "target");
         assert_eq!(of("int256", &format!("-{}", U256::MAX)).unwrap_err().field, "target");
         assert_eq!(of("bool", "2").unwrap_err().field, "target");
-        assert_eq!(of("address", "0xDe0B295669a9FD93d5F28D9Ec85E40f4cb697BAe").map(|v| v.bit_len()), Ok(160));
+        assert_eq!(
+            of("address", "0xDe0B295669a9FD93d5F28D9Ec85E40f4cb697BAe").map(|v| v.bit_len()),
+            Ok(160)
+        );
         assert_eq!(of("uint256", &format!("{}0", U256::MAX)).unwrap_err().field, "target");
     }
 

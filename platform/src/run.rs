@@ -29,7 +29,9 @@ const LEDGER_DEADLINE: Duration = Duration::from_secs(5);
 /// # Errors
 /// Exit code 2, with what is wrong.
 pub fn check(config: &Config) -> Result<(feed::replay::ReplayFeed, RemoteLedger), Failure> {
-    config.check().map_err(|line| Failure::configuration(eyre::eyre!(line)))?;
+    config
+        .check()
+        .map_err(|line| Failure::configuration(eyre::eyre!(line)))?;
     let ledger = RemoteLedger::new(&config.ledger, LEDGER_DEADLINE).or_configuration()?;
     let feed = feed::open(&config.feed, config.pace).or_configuration()?;
     Ok((feed, ledger))
@@ -52,8 +54,12 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     let (watching, watched) = watch::channel(invariants);
     let feed = feed.watching(watched);
 
-    let service =
-        PlatformService::new(store.clone(), validators.clone(), Some(feed.name().to_owned()), shutdown.clone());
+    let service = PlatformService::new(
+        store.clone(),
+        validators.clone(),
+        Some(feed.name().to_owned()),
+        shutdown.clone(),
+    );
     let server = PlatformServer::new(service)
         .max_decoding_message_size(MESSAGE_LIMIT)
         .max_encoding_message_size(MESSAGE_LIMIT);
@@ -82,19 +88,34 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     parts.spawn({
         let (store, validators, shutdown) = (store.clone(), validators.clone(), shutdown.clone());
         let ledger: Box<dyn Ledger> = Box::new(ledger);
-        async move { Ok(validators.follow(ledger.as_ref(), &store, config.metagraph_interval, shutdown).await?) }
+        async move {
+            Ok(validators
+                .follow(ledger.as_ref(), &store, config.metagraph_interval, shutdown)
+                .await?)
+        }
     });
     parts.spawn({
-        let distribution = Distribution { replicas: config.replicas, min_validators: config.min_validators };
+        let distribution = Distribution {
+            replicas: config.replicas,
+            min_validators: config.min_validators,
+        };
         let (log, shutdown): (Arc<dyn Log>, _) = (store.clone(), shutdown.clone());
-        async move { pump(Box::new(feed), log, validators, distribution, shutdown).await.map_err(classified) }
+        async move {
+            pump(Box::new(feed), log, validators, distribution, shutdown)
+                .await
+                .map_err(classified)
+        }
     });
     until_all_ended(parts, shutdown).await
 }
 
 /// A broken recording is the user's to mend; a broken database may work after a restart.
 fn classified(error: FeedError) -> Failure {
-    if error.is_input() { Failure::configuration(error) } else { Failure::from(error) }
+    if error.is_input() {
+        Failure::configuration(error)
+    } else {
+        Failure::from(error)
+    }
 }
 
 /// Waits for every part; the first failure ends the others.
@@ -127,7 +148,11 @@ async fn watch_invariants(
         }
         if store.invariant_set_version().await? != version {
             let (now, invariants) = store.invariant_set().await?;
-            tracing::info!(version = now, invariants = invariants.len(), "a new invariant set is in force");
+            tracing::info!(
+                version = now,
+                invariants = invariants.len(),
+                "a new invariant set is in force"
+            );
             version = now;
             watching.send_replace(invariants);
         }

@@ -38,9 +38,21 @@ pub struct PlatformService {
 impl PlatformService {
     /// Serves `store` to `validators`; `feed` is the name of the feed whose end is reported. Streams end at `shutdown`.
     #[must_use]
-    pub fn new(store: Arc<Store>, validators: Arc<Validators>, feed: Option<String>, shutdown: CancellationToken) -> Self {
+    pub fn new(
+        store: Arc<Store>,
+        validators: Arc<Validators>,
+        feed: Option<String>,
+        shutdown: CancellationToken,
+    ) -> Self {
         let guard = ReplayGuard::new(ReplayLimits::default());
-        Self { store, validators, feed, guard, streams: TaskTracker::new(), shutdown }
+        Self {
+            store,
+            validators,
+            feed,
+            guard,
+            streams: TaskTracker::new(),
+            shutdown,
+        }
     }
 
     fn open<M: Message + Default>(&self, signed: &v1::Signed, path: &str) -> Result<(Hotkey, M), Status> {
@@ -53,7 +65,9 @@ impl PlatformService {
 
 fn no_permit(hotkey: &Hotkey) -> Status {
     let hotkey = chain::AccountId::new(*hotkey);
-    Status::permission_denied(format!("{hotkey} is not on the metagraph with a validator permit; try again after the next epoch"))
+    Status::permission_denied(format!(
+        "{hotkey} is not on the metagraph with a validator permit; try again after the next epoch"
+    ))
 }
 
 fn failed(error: &LogError) -> Status {
@@ -83,17 +97,25 @@ impl Platform for PlatformService {
         if !self.validators.is_permitted(&hotkey) {
             return Err(no_permit(&hotkey));
         }
-        let accepted = self.store.report(&hotkey, &request).await.map_err(|error| match error {
-            ReportError::Malformed { .. } => Status::invalid_argument(error.to_string()),
-            ReportError::NotAssigned { .. } => Status::permission_denied(error.to_string()),
-            ReportError::Log(error) => failed(&error),
-        })?;
+        let accepted = self
+            .store
+            .report(&hotkey, &request)
+            .await
+            .map_err(|error| match error {
+                ReportError::Malformed { .. } => Status::invalid_argument(error.to_string()),
+                ReportError::NotAssigned { .. } => Status::permission_denied(error.to_string()),
+                ReportError::Log(error) => failed(&error),
+            })?;
         metrics::counter!("portcullis_platform_reports_total").increment(accepted);
         Ok(Response::new(v1::ReportResponse { accepted }))
     }
 
     async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::StatusResponse>, Status> {
-        let mut status = self.store.status(self.feed.as_deref()).await.map_err(|error| failed(&error))?;
+        let mut status = self
+            .store
+            .status(self.feed.as_deref())
+            .await
+            .map_err(|error| failed(&error))?;
         status.validators_connected = u32::try_from(self.validators.live()).unwrap_or(u32::MAX);
         Ok(Response::new(status))
     }
@@ -103,7 +125,11 @@ impl Platform for PlatformService {
         request: Request<v1::IncidentsRequest>,
     ) -> Result<Response<v1::IncidentsResponse>, Status> {
         let v1::IncidentsRequest { after, limit } = request.into_inner();
-        let incidents = self.store.incidents(after, limit).await.map_err(|error| failed(&error))?;
+        let incidents = self
+            .store
+            .incidents(after, limit)
+            .await
+            .map_err(|error| failed(&error))?;
         Ok(Response::new(v1::IncidentsResponse { incidents }))
     }
 
@@ -112,7 +138,11 @@ impl Platform for PlatformService {
         request: Request<v1::ExecutionsRequest>,
     ) -> Result<Response<v1::ExecutionsResponse>, Status> {
         let v1::ExecutionsRequest { after, limit } = request.into_inner();
-        let executions = self.store.executions(after, limit).await.map_err(|error| failed(&error))?;
+        let executions = self
+            .store
+            .executions(after, limit)
+            .await
+            .map_err(|error| failed(&error))?;
         Ok(Response::new(v1::ExecutionsResponse { executions }))
     }
 }

@@ -50,7 +50,11 @@ pub(crate) async fn follow(
     presence: Presence,
     shutdown: CancellationToken,
 ) {
-    let mut stream = Stream { log, items, sent: HashSet::new() };
+    let mut stream = Stream {
+        log,
+        items,
+        sent: HashSet::new(),
+    };
     let end = tokio::select! {
         end = stream.run(&reader, after) => end,
         () = presence.end().cancelled() => {
@@ -113,7 +117,11 @@ impl Stream {
 
     /// The item with the bytecode that this stream has not carried yet.
     async fn with_codes(&mut self, mut item: v1::StreamItem) -> Result<v1::StreamItem, LogError> {
-        let Some(Event::Pending(v1::PendingTransaction { prestate: Some(prestate), .. })) = &item.event else {
+        let Some(Event::Pending(v1::PendingTransaction {
+            prestate: Some(prestate),
+            ..
+        })) = &item.event
+        else {
             return Ok(item);
         };
         if self.sent.len() >= SENT_CODES {

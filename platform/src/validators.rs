@@ -76,12 +76,23 @@ impl Validators {
         }
         state.streams += 1;
         let (number, end) = (state.streams, CancellationToken::new());
-        if let Some(before) = state.live.insert(hotkey, Stream { number, end: end.clone() }) {
+        if let Some(before) = state.live.insert(
+            hotkey,
+            Stream {
+                number,
+                end: end.clone(),
+            },
+        ) {
             before.end.cancel();
         }
         drop(state);
         self.changed.send_replace(());
-        Some(Presence { validators: self.clone(), hotkey, number, end })
+        Some(Presence {
+            validators: self.clone(),
+            hotkey,
+            number,
+            end,
+        })
     }
 
     /// Takes over who holds a permit now. Streams of those who do not are told to end.
@@ -177,7 +188,10 @@ impl Validators {
             };
             // Said once, not every interval.
             if reached {
-                tracing::warn!(problem, "the metagraph cannot be read; the last known one stays in force");
+                tracing::warn!(
+                    problem,
+                    "the metagraph cannot be read; the last known one stays in force"
+                );
             }
             reached = false;
         }
@@ -200,7 +214,11 @@ impl Drop for Presence {
     fn drop(&mut self) {
         let mut state = self.validators.lock();
         // A newer stream of the same validator stays.
-        if state.live.get(&self.hotkey).is_some_and(|stream| stream.number == self.number) {
+        if state
+            .live
+            .get(&self.hotkey)
+            .is_some_and(|stream| stream.number == self.number)
+        {
             state.live.remove(&self.hotkey);
         }
         drop(state);

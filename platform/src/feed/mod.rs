@@ -50,7 +50,9 @@ pub enum FeedError {
         reason: Box<engine::replay::ReplayError>,
     },
     /// The recording is not the one that was read before.
-    #[error("feed: {path}: stopped in case {before} ({place}), where there is {now} today; was the recording changed? use another --database for another recording")]
+    #[error(
+        "feed: {path}: stopped in case {before} ({place}), where there is {now} today; was the recording changed? use another --database for another recording"
+    )]
     Changed {
         /// The recording.
         path: String,

@@ -78,12 +78,21 @@ impl Schedule {
     /// A schedule that starts now.
     #[must_use]
     pub fn new(pace: Pace) -> Self {
-        Self { pace, transactions: 0, start: Duration::ZERO, slot: Duration::ZERO, count: 0, timestamp: None }
+        Self {
+            pace,
+            transactions: 0,
+            start: Duration::ZERO,
+            slot: Duration::ZERO,
+            count: 0,
+            timestamp: None,
+        }
     }
 
     /// Starts a block of `count` transactions, recorded at `timestamp` (seconds); returns when its parent is due.
     pub fn block(&mut self, timestamp: u64, count: usize) -> Duration {
-        let gap = self.timestamp.map_or(LONGEST_SLOT, |before| Duration::from_secs(timestamp.saturating_sub(before)));
+        let gap = self.timestamp.map_or(LONGEST_SLOT, |before| {
+            Duration::from_secs(timestamp.saturating_sub(before))
+        });
         self.start += self.slot;
         self.slot = gap.min(LONGEST_SLOT);
         self.count = count;

@@ -47,7 +47,11 @@ pub async fn pump(
         () = validators.at_least(distribution.min_validators) => {}
         () = shutdown.cancelled() => return Ok(()),
     }
-    tracing::info!(feed = name, position = position.as_deref().unwrap_or("beginning"), "the feed starts");
+    tracing::info!(
+        feed = name,
+        position = position.as_deref().unwrap_or("beginning"),
+        "the feed starts"
+    );
     let (sender, mut items) = mpsc::channel(AHEAD);
     feed.start(position.clone(), sender);
 
@@ -76,8 +80,14 @@ pub async fn pump(
         };
         let ended = batch.iter().any(|item| matches!(item.event, Event::FeedEnded(_)));
         let to = batch.last().map(|item| item.position.clone()).unwrap_or_default();
-        let progress = Progress { feed: name.clone(), from: position, to: to.clone(), ended };
-        log.append(assigned(batch, &candidates, distribution.replicas, progress)).await?;
+        let progress = Progress {
+            feed: name.clone(),
+            from: position,
+            to: to.clone(),
+            ended,
+        };
+        log.append(assigned(batch, &candidates, distribution.replicas, progress))
+            .await?;
         position = Some(to);
 
         if let Some(error) = failed {
@@ -114,17 +124,29 @@ fn collect(
 }
 
 fn assigned(items: Vec<FeedItem>, candidates: &[[u8; 32]], replicas: usize, progress: Progress) -> Batch {
-    let mut batch = Batch { entries: Vec::with_capacity(items.len()), codes: Vec::new(), progress: Some(progress) };
+    let mut batch = Batch {
+        entries: Vec::with_capacity(items.len()),
+        codes: Vec::new(),
+        progress: Some(progress),
+    };
     let mut transactions = 0;
     for item in items {
         batch.codes.extend(item.codes);
         let tx_hash = match &item.event {
-            Event::Pending(pending) => pending.transaction.as_ref().and_then(|tx| wire::transaction_hash(tx).ok()),
+            Event::Pending(pending) => pending
+                .transaction
+                .as_ref()
+                .and_then(|tx| wire::transaction_hash(tx).ok()),
             _ => None,
         };
         transactions += u64::from(tx_hash.is_some());
-        let assigned = tx_hash.map(|hash| assign(hash, candidates, replicas)).unwrap_or_default();
-        batch.entries.push(Entry { event: item.event, assigned });
+        let assigned = tx_hash
+            .map(|hash| assign(hash, candidates, replicas))
+            .unwrap_or_default();
+        batch.entries.push(Entry {
+            event: item.event,
+            assigned,
+        });
     }
     metrics::counter!("portcullis_platform_transactions_total").increment(transactions);
     batch

@@ -58,11 +58,27 @@ impl ReplayFeed {
         let path = path.as_ref().to_owned();
         match CaseFile::open(&path)?.next() {
             Some(first) => drop(first?),
-            None => return Err(CaseError::Empty { place: engine::case::Place { path: Some(path), case: 0 } }.into()),
+            None => {
+                return Err(CaseError::Empty {
+                    place: engine::case::Place {
+                        path: Some(path),
+                        case: 0,
+                    },
+                }
+                .into());
+            }
         }
         // The same recording under another spelling of its path is the same feed.
-        let name = format!("replay:{}", path.canonicalize().unwrap_or_else(|_| path.clone()).display());
-        Ok(Self { path, name, pace, watched: None })
+        let name = format!(
+            "replay:{}",
+            path.canonicalize().unwrap_or_else(|_| path.clone()).display()
+        );
+        Ok(Self {
+            path,
+            name,
+            pace,
+            watched: None,
+        })
     }
 
     /// Records in each prestate what judging these invariants reads beyond executing. Looked at anew for each case.
@@ -80,7 +96,12 @@ impl Feed for ReplayFeed {
 
     fn start(self: Box<Self>, position: Option<String>, items: mpsc::Sender<Result<FeedItem, FeedError>>) {
         std::thread::spawn(move || {
-            let mut reader = Reader { schedule: Schedule::new(self.pace), given: HashSet::new(), items, feed: *self };
+            let mut reader = Reader {
+                schedule: Schedule::new(self.pace),
+                given: HashSet::new(),
+                items,
+                feed: *self,
+            };
             if let Err(Stop::Failed(error)) = reader.read(position) {
                 // When nobody listens any more the process is ending anyway.
                 let _unheard = reader.items.blocking_send(Err(error));
@@ -130,7 +151,11 @@ impl Iterator for Located {
 impl Reader {
     fn read(&mut self, position: Option<String>) -> Result<(), Stop> {
         let mut position = match position {
-            None => Position { case: 0, id: None, step: 0 },
+            None => Position {
+                case: 0,
+                id: None,
+                step: 0,
+            },
             Some(text) => serde_json::from_str(&text).map_err(|_| FeedError::Position(text))?,
         };
         let cases = CaseFile::open(&self.feed.path)?;
@@ -162,7 +187,12 @@ impl Reader {
             }
             position = after;
         }
-        self.give(Event::FeedEnded(v1::FeedEnded {}), Vec::new(), &position, self.schedule.head())
+        self.give(
+            Event::FeedEnded(v1::FeedEnded {}),
+            Vec::new(),
+            &position,
+            self.schedule.head(),
+        )
     }
 
     /// The case must be the one that it was when the feed stopped.
@@ -179,7 +209,11 @@ impl Reader {
     }
 
     fn parent_and_transactions(&mut self, file: &str, case: Case, block: &Block, from: &Position) -> Result<(), Stop> {
-        let at = |step| Position { case: from.case, id: Some(block.case.clone()), step };
+        let at = |step| Position {
+            case: from.case,
+            id: Some(block.case.clone()),
+            step,
+        };
         let due = self.schedule.block(case.block.timestamp, case.transactions.len());
         if from.step == 0 {
             self.give(Event::Head(block.parent(&case)), Vec::new(), &at(1), due)?;
@@ -200,7 +234,10 @@ impl Reader {
                 continue;
             }
             let hash = step.transaction.hash();
-            if let Some(expected) = step.expected.filter(|expected| expected.gas_used != step.outcome.gas_used) {
+            if let Some(expected) = step
+                .expected
+                .filter(|expected| expected.gas_used != step.outcome.gas_used)
+            {
                 metrics::counter!("portcullis_platform_gas_mismatches_total").increment(1);
                 tracing::error!(
                     file, case = block.case, index = step.index, tx = %hash, status = %step.outcome.status,
@@ -236,7 +273,14 @@ impl Reader {
         due: std::time::Duration,
     ) -> Result<(), Stop> {
         let position = serde_json::to_string(position).map_err(|error| FeedError::Position(error.to_string()))?;
-        self.items.blocking_send(Ok(FeedItem { event, codes, position, due })).map_err(|_| Stop::Closed)
+        self.items
+            .blocking_send(Ok(FeedItem {
+                event,
+                codes,
+                position,
+                due,
+            }))
+            .map_err(|_| Stop::Closed)
     }
 }
 
@@ -271,7 +315,9 @@ impl Block {
     }
 
     fn is_parent_of(&self, following: &Case) -> bool {
-        self.chain_id == following.chain_id && self.recorded_hash.is_some() && self.recorded_hash == following.parent_hash
+        self.chain_id == following.chain_id
+            && self.recorded_hash.is_some()
+            && self.recorded_hash == following.parent_hash
     }
 
     /// The head on which the case's transactions wait.

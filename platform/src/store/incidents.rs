@@ -70,7 +70,9 @@ impl Store {
                 Ok(v1::TransactionExecution {
                     cursor: unsigned(row.try_get("cursor")?),
                     tx_hash: row.try_get::<Vec<u8>, _>("tx_hash")?.into(),
-                    execution: execution.map(|bytes| decode("executions.execution", bytes)).transpose()?,
+                    execution: execution
+                        .map(|bytes| decode("executions.execution", bytes))
+                        .transpose()?,
                     disputed: row.try_get("disputed")?,
                 })
             })

@@ -66,7 +66,11 @@ impl Log for Store {
 
 impl Store {
     async fn append_batch(&self, batch: Batch) -> Result<u64, LogError> {
-        let assigned: HashSet<Hotkey> = batch.entries.iter().flat_map(|entry| entry.assigned.iter().copied()).collect();
+        let assigned: HashSet<Hotkey> = batch
+            .entries
+            .iter()
+            .flat_map(|entry| entry.assigned.iter().copied())
+            .collect();
         self.remember(&Vec::from_iter(assigned)).await?;
         let codes = self.codes_to_store(batch.codes)?;
 
@@ -116,7 +120,11 @@ impl Store {
         for entry in entries {
             cursor += 1;
             let kind = kind(&entry.event);
-            let item = v1::StreamItem { cursor: 0, event: Some(entry.event), codes: Vec::new() };
+            let item = v1::StreamItem {
+                cursor: 0,
+                event: Some(entry.event),
+                codes: Vec::new(),
+            };
             let pending = match &item.event {
                 Some(Event::Pending(pending)) => pending.transaction.as_ref(),
                 _ => None,
@@ -142,7 +150,9 @@ impl Store {
             }
             for hotkey in &entry.assigned {
                 let number = lock(&self.numbers).get(hotkey).copied();
-                let number = number.ok_or_else(|| LogError::Malformed { what: "an assigned validator is unknown".into() })?;
+                let number = number.ok_or_else(|| LogError::Malformed {
+                    what: "an assigned validator is unknown".into(),
+                })?;
                 sqlx::query("INSERT INTO assignments (validator, cursor) VALUES (?, ?)")
                     .bind(number)
                     .bind(cursor)
@@ -173,7 +183,10 @@ impl Store {
     async fn read_page(&self, reader: &Hotkey, after: u64) -> Result<Page, LogError> {
         // Read before the items: what is appended in between belongs to the next page.
         let last = self.last_cursor().await?;
-        let mut page = Page { items: Vec::new(), through: last.max(after) };
+        let mut page = Page {
+            items: Vec::new(),
+            through: last.max(after),
+        };
         if last <= after {
             return Ok(page);
         }
@@ -222,8 +235,13 @@ impl Store {
                 .bind(hash.as_slice())
                 .fetch_optional(&self.pool)
                 .await?;
-            let bytecode = bytecode.ok_or_else(|| LogError::Malformed { what: format!("bytecode {hash} is not there") })?;
-            codes.push(v1::Code { hash: wire::hash_bytes(*hash), bytecode: bytecode.into() });
+            let bytecode = bytecode.ok_or_else(|| LogError::Malformed {
+                what: format!("bytecode {hash} is not there"),
+            })?;
+            codes.push(v1::Code {
+                hash: wire::hash_bytes(*hash),
+                bytecode: bytecode.into(),
+            });
         }
         Ok(codes)
     }
@@ -246,7 +264,9 @@ async fn advance(db: &mut SqliteConnection, progress: &Progress) -> Result<(), L
         .fetch_optional(&mut *db)
         .await?;
     if stands != progress.from {
-        return Err(LogError::Overtaken { feed: progress.feed.clone() });
+        return Err(LogError::Overtaken {
+            feed: progress.feed.clone(),
+        });
     }
     sqlx::query(
         "INSERT INTO feeds (name, position, ended) VALUES (?1, ?2, ?3)

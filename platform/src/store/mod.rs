@@ -88,8 +88,9 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn validators(&self) -> Result<Vec<Hotkey>, LogError> {
-        let rows: Vec<(i64, Vec<u8>)> =
-            sqlx::query_as("SELECT id, hotkey FROM validators ORDER BY id").fetch_all(&self.pool).await?;
+        let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as("SELECT id, hotkey FROM validators ORDER BY id")
+            .fetch_all(&self.pool)
+            .await?;
         let mut numbers = lock(&self.numbers);
         let mut hotkeys = Vec::with_capacity(rows.len());
         for (number, hotkey) in rows {
@@ -107,7 +108,11 @@ impl Store {
     pub async fn remember(&self, hotkeys: &[Hotkey]) -> Result<(), LogError> {
         let new: Vec<Hotkey> = {
             let numbers = lock(&self.numbers);
-            hotkeys.iter().filter(|hotkey| !numbers.contains_key(*hotkey)).copied().collect()
+            hotkeys
+                .iter()
+                .filter(|hotkey| !numbers.contains_key(*hotkey))
+                .copied()
+                .collect()
         };
         if new.is_empty() {
             return Ok(());
@@ -146,7 +151,10 @@ impl Store {
 
     async fn begin(&self) -> Result<Writing<'_>, LogError> {
         let turn = self.turn.lock().await;
-        Ok(Writing { transaction: self.pool.begin_with("BEGIN IMMEDIATE").await?, _turn: turn })
+        Ok(Writing {
+            transaction: self.pool.begin_with("BEGIN IMMEDIATE").await?,
+            _turn: turn,
+        })
     }
 
     async fn last_cursor(&self) -> Result<u64, LogError> {
@@ -174,7 +182,9 @@ impl Writing<'_> {
 
 /// The greatest cursor; 0 when nothing is logged.
 async fn last_cursor(connection: &mut SqliteConnection) -> Result<i64, LogError> {
-    Ok(sqlx::query_scalar("SELECT coalesce(max(cursor), 0) FROM items").fetch_one(connection).await?)
+    Ok(sqlx::query_scalar("SELECT coalesce(max(cursor), 0) FROM items")
+        .fetch_one(connection)
+        .await?)
 }
 
 /// SQLite's integers are signed; no counter here comes near the difference.
@@ -188,13 +198,16 @@ fn unsigned(value: i64) -> u64 {
 
 /// A column of fixed length.
 fn fixed<const N: usize>(column: &'static str, bytes: &[u8]) -> Result<[u8; N], LogError> {
-    bytes.try_into().map_err(|_| LogError::Malformed { what: format!("{column} has {} bytes, expected {N}", bytes.len()) })
+    bytes.try_into().map_err(|_| LogError::Malformed {
+        what: format!("{column} has {} bytes, expected {N}", bytes.len()),
+    })
 }
 
 /// A column that holds an encoded message.
 fn decode<M: prost::Message + Default>(column: &'static str, bytes: Vec<u8>) -> Result<M, LogError> {
-    M::decode(prost::bytes::Bytes::from(bytes))
-        .map_err(|error| LogError::Malformed { what: format!("{column} does not decode: {error}") })
+    M::decode(prost::bytes::Bytes::from(bytes)).map_err(|error| LogError::Malformed {
+        what: format!("{column} does not decode: {error}"),
+    })
 }
 
 /// Unix milliseconds on the platform's clock.

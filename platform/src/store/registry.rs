@@ -35,7 +35,12 @@ impl Store {
         }
         let mut writing = self.begin().await?;
         let mut ids = Vec::with_capacity(drafts.len());
-        for Draft { invariant, network, variable } in drafts {
+        for Draft {
+            invariant,
+            network,
+            variable,
+        } in drafts
+        {
             let id: i64 = sqlx::query_scalar(
                 "INSERT INTO invariants
                    (name, contract, slot, value_type, byte_offset, comparison, target, network, variable, created_at_ms)
@@ -55,7 +60,9 @@ impl Store {
             .await?;
             ids.push(unsigned(id));
         }
-        sqlx::query("UPDATE registry SET version = version + 1").execute(writing.connection()).await?;
+        sqlx::query("UPDATE registry SET version = version + 1")
+            .execute(writing.connection())
+            .await?;
         let last = self.log_set(writing.connection()).await?;
         writing.commit().await?;
         self.announce(last);
@@ -76,7 +83,9 @@ impl Store {
         if removed.rows_affected() == 0 {
             return Ok(false);
         }
-        sqlx::query("UPDATE registry SET version = version + 1").execute(writing.connection()).await?;
+        sqlx::query("UPDATE registry SET version = version + 1")
+            .execute(writing.connection())
+            .await?;
         let last = self.log_set(writing.connection()).await?;
         writing.commit().await?;
         self.announce(last);
@@ -108,7 +117,9 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn invariant_set_version(&self) -> Result<u64, LogError> {
-        let version: i64 = sqlx::query_scalar("SELECT version FROM registry").fetch_one(&self.pool).await?;
+        let version: i64 = sqlx::query_scalar("SELECT version FROM registry")
+            .fetch_one(&self.pool)
+            .await?;
         Ok(unsigned(version))
     }
 
@@ -132,27 +143,42 @@ impl Store {
 
     async fn log_set(&self, db: &mut SqliteConnection) -> Result<u64, LogError> {
         let set = current_set(&mut *db).await?;
-        let entry = Entry { event: Event::InvariantSet(set.to_wire()), assigned: Vec::new() };
+        let entry = Entry {
+            event: Event::InvariantSet(set.to_wire()),
+            assigned: Vec::new(),
+        };
         self.insert_entries(db, vec![entry]).await
     }
 }
 
 async fn current_set(db: &mut SqliteConnection) -> Result<InvariantSet, LogError> {
-    let version: i64 = sqlx::query_scalar("SELECT version FROM registry").fetch_one(&mut *db).await?;
+    let version: i64 = sqlx::query_scalar("SELECT version FROM registry")
+        .fetch_one(&mut *db)
+        .await?;
     let invariants = active(db).await?.into_iter().map(|row| row.invariant).collect();
-    Ok(InvariantSet { version: unsigned(version), invariants })
+    Ok(InvariantSet {
+        version: unsigned(version),
+        invariants,
+    })
 }
 
 async fn active(db: &mut SqliteConnection) -> Result<Vec<Row>, LogError> {
-    let rows = sqlx::query("SELECT * FROM invariants WHERE removed_at_ms IS NULL ORDER BY id").fetch_all(db).await?;
+    let rows = sqlx::query("SELECT * FROM invariants WHERE removed_at_ms IS NULL ORDER BY id")
+        .fetch_all(db)
+        .await?;
     rows.iter().map(row).collect()
 }
 
 fn row(row: &sqlx::sqlite::SqliteRow) -> Result<Row, LogError> {
     let id = unsigned(row.try_get("id")?);
-    let malformed = |error: &dyn std::fmt::Display| LogError::Malformed { what: format!("invariant {id}: {error}") };
+    let malformed = |error: &dyn std::fmt::Display| LogError::Malformed {
+        what: format!("invariant {id}: {error}"),
+    };
     let word = |column: &'static str| -> Result<U256, LogError> {
-        Ok(U256::from_be_bytes(fixed::<32>(column, &row.try_get::<Vec<u8>, _>(column)?)?))
+        Ok(U256::from_be_bytes(fixed::<32>(
+            column,
+            &row.try_get::<Vec<u8>, _>(column)?,
+        )?))
     };
     let value_type: String = row.try_get("value_type")?;
     let comparison: String = row.try_get("comparison")?;

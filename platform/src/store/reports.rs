@@ -72,10 +72,18 @@ impl Store {
     /// [`ReportError`]: the request is at fault, or the database; either way nothing of it is stored.
     pub async fn report(&self, hotkey: &Hotkey, request: &v1::ReportRequest) -> Result<u64, ReportError> {
         for (index, report) in request.transactions.iter().enumerate() {
-            check_transaction(report).map_err(|reason| ReportError::Malformed { list: "transactions", index, reason })?;
+            check_transaction(report).map_err(|reason| ReportError::Malformed {
+                list: "transactions",
+                index,
+                reason,
+            })?;
         }
         for (index, report) in request.incidents.iter().enumerate() {
-            check_incident(report).map_err(|reason| ReportError::Malformed { list: "incidents", index, reason })?;
+            check_incident(report).map_err(|reason| ReportError::Malformed {
+                list: "incidents",
+                index,
+                reason,
+            })?;
         }
         let number = self.number(hotkey).await?.unwrap_or(-1);
         let mut added = Added::default();
@@ -84,18 +92,26 @@ impl Store {
         let db = writing.connection();
         for (index, report) in request.transactions.iter().enumerate() {
             let (cursor, hash) = (report.cursor, report.tx_hash.as_ref());
-            assigned(db, number, cursor, hash).await?.ok_or_else(|| not_assigned("transactions", index, cursor, hash))?;
+            assigned(db, number, cursor, hash)
+                .await?
+                .ok_or_else(|| not_assigned("transactions", index, cursor, hash))?;
             accepted += u64::from(insert_transaction(db, number, report, &mut added).await?);
         }
         for (index, report) in request.incidents.iter().enumerate() {
             let (cursor, hash) = (report.cursor, report.tx_hash.as_ref());
-            assigned(db, number, cursor, hash).await?.ok_or_else(|| not_assigned("incidents", index, cursor, hash))?;
+            assigned(db, number, cursor, hash)
+                .await?
+                .ok_or_else(|| not_assigned("incidents", index, cursor, hash))?;
             let unknown = || ReportError::Malformed {
                 list: "incidents",
                 index,
                 reason: DecodeError::invalid("invariant_id", format!("there is no invariant {}", report.invariant_id)),
             };
-            accepted += u64::from(insert_incident(db, number, report, &mut added).await?.ok_or_else(unknown)?);
+            accepted += u64::from(
+                insert_incident(db, number, report, &mut added)
+                    .await?
+                    .ok_or_else(unknown)?,
+            );
         }
         if accepted > 0 {
             add(db, &added).await?;
@@ -106,7 +122,12 @@ impl Store {
 }
 
 fn not_assigned(list: &'static str, index: usize, cursor: u64, tx_hash: &[u8]) -> ReportError {
-    ReportError::NotAssigned { list, index, cursor, tx_hash: alloy::primitives::hex::encode_prefixed(tx_hash) }
+    ReportError::NotAssigned {
+        list,
+        index,
+        cursor,
+        tx_hash: alloy::primitives::hex::encode_prefixed(tx_hash),
+    }
 }
 
 fn check_transaction(report: &v1::TransactionReport) -> Result<(), DecodeError> {
@@ -118,10 +139,16 @@ fn check_transaction(report: &v1::TransactionReport) -> Result<(), DecodeError> 
         ReportedExecution::from_wire(execution)?;
     }
     if report.answered > report.asked {
-        return Err(DecodeError::invalid("answered", format!("{} of {} asked", report.answered, report.asked)));
+        return Err(DecodeError::invalid(
+            "answered",
+            format!("{} of {} asked", report.answered, report.asked),
+        ));
     }
     if report.agreed > report.answered {
-        return Err(DecodeError::invalid("agreed", format!("{} of {} answered", report.agreed, report.answered)));
+        return Err(DecodeError::invalid(
+            "agreed",
+            format!("{} of {} answered", report.agreed, report.answered),
+        ));
     }
     Ok(())
 }
@@ -215,7 +242,9 @@ async fn insert_incident(
         .bind(signed(report.invariant_id))
         .fetch_optional(&mut *db)
         .await?;
-    let (Some(contract), Some(witness)) = (contract, &report.witness) else { return Ok(None) };
+    let (Some(contract), Some(witness)) = (contract, &report.witness) else {
+        return Ok(None);
+    };
     let new = sqlx::query(
         "INSERT INTO incidents
            (invariant_id, invariant_name, contract, tx_hash, cursor, witness, seen_to_confirmed_us, reported_at_ms)
@@ -240,7 +269,11 @@ async fn insert_incident(
             .await?;
     if stored != witness.encode_to_vec() {
         // Both engines executed the same bytes on the same state: one of them is broken or of another version.
-        tracing::warn!(incident, validator = number, "confirmed with a witness that differs from the first one");
+        tracing::warn!(
+            incident,
+            validator = number,
+            "confirmed with a witness that differs from the first one"
+        );
     }
     let confirmed = sqlx::query("INSERT INTO confirmations (incident, validator) VALUES (?, ?) ON CONFLICT DO NOTHING")
         .bind(incident)

@@ -31,7 +31,10 @@ fn refusal(args: &[&str], code: i32) -> String {
     assert_eq!(output.status.code(), Some(code), "{args:?}: {text}");
     let errors: Vec<&str> = text.lines().filter(|line| line.starts_with("error: ")).collect();
     assert_eq!(errors.len(), 1, "{args:?}: {text}");
-    assert!(text.ends_with(&format!("{}\n", errors[0])), "the error is the last line: {text}");
+    assert!(
+        text.ends_with(&format!("{}\n", errors[0])),
+        "the error is the last line: {text}"
+    );
     assert!(!text.contains("panicked"), "{text}");
     errors[0].to_owned()
 }
@@ -46,7 +49,15 @@ fn each_bad_input_is_one_line_that_names_it() {
     let (database, recording) = (folder.path().join("p.db"), recording(folder.path()));
     let feed = format!("replay:{}", text(&recording));
     let run = |more: &[&str]| {
-        let mut args = vec!["run", "--ledger", NOWHERE, "--listen", "127.0.0.1:0", "--database", text(&database)];
+        let mut args = vec![
+            "run",
+            "--ledger",
+            NOWHERE,
+            "--listen",
+            "127.0.0.1:0",
+            "--database",
+            text(&database),
+        ];
         args.extend_from_slice(more);
         refusal(&args, 2)
     };
@@ -57,32 +68,66 @@ fn each_bad_input_is_one_line_that_names_it() {
     };
     says(run(&["--feed", &feed, "--speed", "3"]), &["--speed"]);
     says(run(&[]), &["feed"]);
-    says(run(&["--feed", "http://localhost"]), &["http://localhost", "replay:PATH"]);
+    says(
+        run(&["--feed", "http://localhost"]),
+        &["http://localhost", "replay:PATH"],
+    );
     says(run(&["--feed", "replay:nowhere.json"]), &["nowhere.json"]);
     says(run(&["--feed", &feed, "--pace", "fast"]), &["pace", "fast", "realtime"]);
     says(run(&["--feed", &feed, "--replicas", "0"]), &["replicas"]);
-    says(run(&["--feed", &feed, "--metagraph-interval", "soon"]), &["metagraph_interval"]);
+    says(
+        run(&["--feed", &feed, "--metagraph-interval", "soon"]),
+        &["metagraph_interval"],
+    );
     says(run(&["--feed", &feed, "--config", "nowhere.toml"]), &["nowhere.toml"]);
     says(refusal(&["run", "--feed", &feed], 2), &["ledger"]);
-    says(refusal(&["run", "--feed", &feed, "--ledger", "ftp://x:1"], 2), &["ftp://x:1"]);
+    says(
+        refusal(&["run", "--feed", &feed, "--ledger", "ftp://x:1"], 2),
+        &["ftp://x:1"],
+    );
 
     let config = folder.path().join("platform.toml");
     std::fs::write(&config, "replicaz = 3\n").unwrap();
-    says(run(&["--feed", &feed, "--config", text(&config)]), &["replicaz", "platform.toml"]);
+    says(
+        run(&["--feed", &feed, "--config", text(&config)]),
+        &["replicaz", "platform.toml"],
+    );
 
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let run_there = ["run", "--ledger", NOWHERE, "--listen", &address, "--database", text(&database), "--feed", &feed];
+    let run_there = [
+        "run",
+        "--ledger",
+        NOWHERE,
+        "--listen",
+        &address,
+        "--database",
+        text(&database),
+        "--feed",
+        &feed,
+    ];
     says(refusal(&run_there, 2), &[&address]);
 
     assert!(!database.exists(), "nothing was written before everything was checked");
 
     let foreign = folder.path().join("foreign.db");
     std::fs::write(&foreign, "this is no database, however long one looks at it").unwrap();
-    says(refusal(&["invariants", "list", "--database", text(&foreign)], 2), &["foreign.db"]);
-    says(refusal(&["invariants", "list", "--database", text(&database)], 2), &["p.db", "no such file"]);
-    says(refusal(&["status", "--platform", "http://127.0.0.1:9"], 3), &["127.0.0.1:9"]);
-    says(refusal(&["status", "--platform", "not an address"], 2), &["not an address"]);
+    says(
+        refusal(&["invariants", "list", "--database", text(&foreign)], 2),
+        &["foreign.db"],
+    );
+    says(
+        refusal(&["invariants", "list", "--database", text(&database)], 2),
+        &["p.db", "no such file"],
+    );
+    says(
+        refusal(&["status", "--platform", "http://127.0.0.1:9"], 3),
+        &["127.0.0.1:9"],
+    );
+    says(
+        refusal(&["status", "--platform", "not an address"], 2),
+        &["not an address"],
+    );
 }
 
 #[test]
@@ -110,7 +155,11 @@ fn check_says_that_all_is_well_and_changes_nothing() {
     let feed = format!("replay:{}", text(&recording(folder.path())));
     let database = folder.path().join("p.db");
     let config = folder.path().join("platform.toml");
-    std::fs::write(&config, format!("feed = {feed:?}\nledger = \"{NOWHERE}\"\ndatabase = {database:?}\n")).unwrap();
+    std::fs::write(
+        &config,
+        format!("feed = {feed:?}\nledger = \"{NOWHERE}\"\ndatabase = {database:?}\n"),
+    )
+    .unwrap();
     let output = output(&["run", "--check", "--config", text(&config)]);
     assert!(output.status.success(), "{output:?}");
     assert!(!database.exists());
@@ -129,26 +178,55 @@ fn invariants_are_added_listed_and_removed() {
     };
     let works = |args: Vec<String>| {
         let output = output(&args.iter().map(String::as_str).collect::<Vec<_>>());
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap()
     };
     let refused = |args: Vec<String>| refusal(&args.iter().map(String::as_str).collect::<Vec<_>>(), 2);
     let contract = "0x1d1D1d1D1D1d1D1D1d1d1d1D1D1d1d1d1d1d1D1d";
 
-    works(invariants("add", &[
-        "--contract", contract, "--type", ">=", "--target", "-5", "--slot", "0x03", "--slot-type", "int128", "--offset", "16",
-        "--name", "floor",
-    ]));
+    works(invariants(
+        "add",
+        &[
+            "--contract",
+            contract,
+            "--type",
+            ">=",
+            "--target",
+            "-5",
+            "--slot",
+            "0x03",
+            "--slot-type",
+            "int128",
+            "--offset",
+            "16",
+            "--name",
+            "floor",
+        ],
+    ));
     let file = folder.path().join("invariants.json");
     let wire = |target: &str| {
-        format!(r#"{{"contract":"{contract}","type":"<=","target":"{target}","storage":"0x{:064x}"}}"#, 7)
+        format!(
+            r#"{{"contract":"{contract}","type":"<=","target":"{target}","storage":"0x{:064x}"}}"#,
+            7
+        )
     };
     std::fs::write(&file, format!("[{},{}]", wire("10"), wire("20"))).unwrap();
     works(invariants("add", &["--file", text(&file)]));
     works(invariants("remove", &["2"]));
 
     let listed: Value = serde_json::from_str(&works(invariants("list", &["--json"]))).unwrap();
-    let column = |name: &str| listed.as_array().unwrap().iter().map(|row| row[name].clone()).collect::<Vec<_>>();
+    let column = |name: &str| {
+        listed
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row[name].clone())
+            .collect::<Vec<_>>()
+    };
     assert_eq!(column("id"), [1, 3]);
     assert_eq!(column("target"), ["-5", "20"]);
     assert_eq!(column("slot_type"), ["int128", "uint256"]);
@@ -158,7 +236,10 @@ fn invariants_are_added_listed_and_removed() {
     // What is bad is named, and changes nothing.
     std::fs::write(&file, format!("[{},{}]", wire("30"), wire("many"))).unwrap();
     let line = refused(invariants("add", &["--file", text(&file)]));
-    assert!(line.contains("invariants.json") && line.contains("[1]") && line.contains("`target`"), "{line}");
+    assert!(
+        line.contains("invariants.json") && line.contains("[1]") && line.contains("`target`"),
+        "{line}"
+    );
     std::fs::write(&file, wire("30").replace("target", "goal")).unwrap();
     let line = refused(invariants("add", &["--file", text(&file)]));
     assert!(line.contains("`goal`"), "{line}");
@@ -180,8 +261,23 @@ impl Running {
         let ready = folder.join("ready");
         let _not_there = std::fs::remove_file(&ready);
         let child = platform(&[
-            "run", "--feed", &feed, "--pace", pace, "--ledger", NOWHERE, "--database", text(&database), "--listen", "127.0.0.1:0",
-            "--min-validators", "0", "--ready-file", text(&ready), "--log", "error",
+            "run",
+            "--feed",
+            &feed,
+            "--pace",
+            pace,
+            "--ledger",
+            NOWHERE,
+            "--database",
+            text(&database),
+            "--listen",
+            "127.0.0.1:0",
+            "--min-validators",
+            "0",
+            "--ready-file",
+            text(&ready),
+            "--log",
+            "error",
         ])
         .stderr(Stdio::piped())
         .spawn()
@@ -209,12 +305,19 @@ fn until(otherwise: &str, mut holds: impl FnMut() -> bool) {
 
 #[test]
 fn a_killed_platform_goes_on_where_it_stopped() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let place = tempfile::tempdir().unwrap();
     let path = recording(place.path());
     // The ledger is not there: transactions go to validators that the database knows from before.
     let prepared = async |folder: &Path| {
-        open(folder).await.remember(&Vec::from_iter(permitted(1..=3))).await.unwrap();
+        open(folder)
+            .await
+            .remember(&Vec::from_iter(permitted(1..=3)))
+            .await
+            .unwrap();
     };
     let everything = async |folder: &Path| {
         let store = open(folder).await;
@@ -238,7 +341,9 @@ fn a_killed_platform_goes_on_where_it_stopped() {
     let mut before = 0;
     while before < LAST {
         let running = Running::start(killed.path(), &path, "20/s");
-        until("the feed stands still", || last(killed.path()) >= (before + 3).min(LAST));
+        until("the feed stands still", || {
+            last(killed.path()) >= (before + 3).min(LAST)
+        });
         // SIGKILL, at whatever it is doing.
         drop(running);
         before = last(killed.path());
@@ -250,14 +355,21 @@ fn a_killed_platform_goes_on_where_it_stopped() {
 
 #[test]
 fn a_bad_case_in_the_middle_ends_the_process_after_what_came_before_it() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let place = tempfile::tempdir().unwrap();
     let path = recording(place.path());
     let mut json = case(101).to_json();
     json["txs"][2]["from"] = "0x0000000000000000000000000000000000000001".into();
     std::fs::write(path.join("101.json.gz"), json.to_string()).unwrap();
     runtime.block_on(async {
-        open(place.path()).await.remember(&Vec::from_iter(permitted(1..=2))).await.unwrap();
+        open(place.path())
+            .await
+            .remember(&Vec::from_iter(permitted(1..=2)))
+            .await
+            .unwrap();
     });
     let mut running = Running::start(place.path(), &path, "max");
     let mut status = None;
@@ -268,7 +380,10 @@ fn a_bad_case_in_the_middle_ends_the_process_after_what_came_before_it() {
     assert_eq!(status.unwrap().code(), Some(2));
     let mut said = String::new();
     std::io::Read::read_to_string(running.0.stderr.as_mut().unwrap(), &mut said).unwrap();
-    assert!(said.lines().count() == 1 && said.contains("101.json.gz") && said.contains("/txs/2"), "{said}");
+    assert!(
+        said.lines().count() == 1 && said.contains("101.json.gz") && said.contains("/txs/2"),
+        "{said}"
+    );
     let items = runtime.block_on(async { read_all(open(place.path()).await.as_ref(), &hotkey(1)).await });
     // The set, the parent, three transactions, the block.
     assert_eq!(items.len(), 6);

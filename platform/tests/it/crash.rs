@@ -34,7 +34,9 @@ impl Log for Mortal {
                 if self.after_commit {
                     self.store.append(batch).await?;
                 }
-                return Err(LogError::Malformed { what: "the process died".into() });
+                return Err(LogError::Malformed {
+                    what: "the process died".into(),
+                });
             }
             self.store.append(batch).await
         })
@@ -59,12 +61,19 @@ impl Log for Mortal {
 /// Feeds the recording until it ends or the log dies at its `appends`-th append; true when it ended.
 async fn feed(path: &Path, folder: &Path, appends: usize, after_commit: bool) -> bool {
     let store = open(folder).await;
-    let log = Arc::new(Mortal { store, left: AtomicUsize::new(appends), after_commit });
+    let log = Arc::new(Mortal {
+        store,
+        left: AtomicUsize::new(appends),
+        after_commit,
+    });
     let validators = Validators::new([]);
     validators.update(permitted(1..=3));
     // Not at full speed, where a whole recording is a batch or two: nearly each event is an append, and a point to die at.
     let feed = Box::new(ReplayFeed::open(path, Pace::PerSecond(500.0)).unwrap());
-    let distribution = Distribution { replicas: 2, min_validators: 0 };
+    let distribution = Distribution {
+        replicas: 2,
+        min_validators: 0,
+    };
     let ended = pump(feed, log, validators, distribution, CancellationToken::new()).await;
     // The store is dropped without being closed, with whatever was under way.
     ended.is_ok()
@@ -81,7 +90,11 @@ async fn contents(folder: &Path) -> Vec<Vec<v1::StreamItem>> {
 
 #[test]
 fn whenever_it_dies_the_log_comes_out_the_same() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
     let place = tempfile::tempdir().unwrap();
     let path = recording(place.path());
     let uninterrupted = runtime.block_on(async {
@@ -90,7 +103,11 @@ fn whenever_it_dies_the_log_comes_out_the_same() {
         contents(folder.path()).await
     });
     // 15 events; of the 9 transactions each goes to two of three validators.
-    let assigned: usize = uninterrupted.iter().flatten().filter(|i| matches!(i.event, Some(v1::stream_item::Event::Pending(_)))).count();
+    let assigned: usize = uninterrupted
+        .iter()
+        .flatten()
+        .filter(|i| matches!(i.event, Some(v1::stream_item::Event::Pending(_))))
+        .count();
     assert_eq!(assigned, 18);
     let deaths = proptest::collection::vec((1usize..10, any::<bool>()), 1..5);
     TestRunner::new(ProptestConfig::with_cases(16))

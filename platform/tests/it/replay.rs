@@ -31,7 +31,10 @@ fn outline(items: &[FeedItem]) -> Vec<String> {
         .iter()
         .map(|item| match &item.event {
             Event::Head(head) => {
-                let next = head.next.as_ref().map_or_else(|| "?".to_owned(), |env| env.number.to_string());
+                let next = head
+                    .next
+                    .as_ref()
+                    .map_or_else(|| "?".to_owned(), |env| env.number.to_string());
                 format!("head {} +{} next {next}", head.number, head.included.len())
             }
             Event::Pending(_) => "tx".to_owned(),
@@ -49,12 +52,22 @@ async fn a_recording_is_heads_and_the_transactions_between_them() {
     assert_eq!(
         outline(&items),
         [
-            "head 99 +0 next 100", "tx", "tx", "tx",
+            "head 99 +0 next 100",
+            "tx",
+            "tx",
+            "tx",
             // 101 follows 100; 200 does not follow 101.
-            "head 100 +3 next 101", "tx", "tx", "tx",
+            "head 100 +3 next 101",
+            "tx",
+            "tx",
+            "tx",
             "head 101 +3 next ?",
-            "head 199 +0 next 200", "tx", "tx", "tx",
-            "head 200 +3 next ?", "end",
+            "head 199 +0 next 200",
+            "tx",
+            "tx",
+            "tx",
+            "head 200 +3 next ?",
+            "end",
         ]
     );
     // Each transaction names the head before it, which names the block that includes it.
@@ -86,7 +99,9 @@ async fn a_transaction_comes_with_exactly_the_state_that_judging_it_needs() {
                 let transaction = engine::Transaction::from_wire(&pending.transaction.unwrap()).unwrap();
                 let prestate = ShippedPrestate::from_wire(&pending.prestate.unwrap()).unwrap();
                 let prestate = prestate.complete(|hash| codes.get(&hash).cloned()).unwrap();
-                let outcome = engine.judge(env.as_ref().unwrap(), &transaction, &prestate, &[]).unwrap();
+                let outcome = engine
+                    .judge(env.as_ref().unwrap(), &transaction, &prestate, &[])
+                    .unwrap();
                 assert_eq!(outcome.execution.unwrap().gas_used, 21_000);
                 judged += 1;
             }
@@ -120,7 +135,10 @@ async fn a_recording_that_was_exchanged_is_noticed() {
     let (items, error) = read(&path, Some(whole[1].position.clone())).await;
     assert!(items.is_empty());
     let error = error.unwrap();
-    assert!(matches!(error, FeedError::Changed { .. }) && error.is_input(), "{error}");
+    assert!(
+        matches!(error, FeedError::Changed { .. }) && error.is_input(),
+        "{error}"
+    );
     let (_, error) = read(&path, Some("elsewhere".into())).await;
     assert!(matches!(error, Some(FeedError::Position(_))));
 }
@@ -136,7 +154,11 @@ async fn a_broken_case_in_the_middle_comes_after_everything_before_it() {
         let path = recording(folder.path());
         std::fs::write(path.join("101.json.gz"), content).unwrap();
         let (items, error) = read(&path, None).await;
-        assert_eq!(outline(&items), ["head 99 +0 next 100", "tx", "tx", "tx", "head 100 +3 next ?"], "{name}");
+        assert_eq!(
+            outline(&items),
+            ["head 99 +0 next 100", "tx", "tx", "tx", "head 100 +3 next ?"],
+            "{name}"
+        );
         let error = error.unwrap().to_string();
         assert!(error.contains("101.json.gz") && error.contains(says), "{name}: {error}");
         // Once it is mended, the feed goes on there, with the head that was not known before.
@@ -167,7 +189,10 @@ async fn real_blocks_replay_transaction_by_transaction() {
         let Some(path) = real_block(name) else { return };
         let (items, error) = read(&path, None).await;
         assert!(error.is_none(), "{error:?}");
-        let count = items.iter().filter(|item| matches!(item.event, Event::Pending(_))).count();
+        let count = items
+            .iter()
+            .filter(|item| matches!(item.event, Event::Pending(_)))
+            .count();
         assert_eq!(count, transactions, "{name}");
         assert_eq!(items.len(), transactions + 3, "parent, block and end besides");
     }

@@ -21,7 +21,11 @@ use crate::world::{Served, assigned, batch, for_all, head, hotkey, open, pending
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn next(stream: &mut tonic::Streaming<v1::StreamItem>) -> v1::StreamItem {
-    tokio::time::timeout(PATIENCE, stream.message()).await.expect("the stream stands still").unwrap().unwrap()
+    tokio::time::timeout(PATIENCE, stream.message())
+        .await
+        .expect("the stream stands still")
+        .unwrap()
+        .unwrap()
 }
 
 /// Reads up to and with the item at this cursor.
@@ -35,7 +39,11 @@ async fn through(stream: &mut tonic::Streaming<v1::StreamItem>, last: u64) -> Ve
 
 #[test]
 fn from_any_cursor_a_validator_gets_exactly_the_rest() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
     let folder = tempfile::tempdir().unwrap();
     const LAST: u64 = 150;
     let served = runtime.block_on(async {
@@ -85,21 +93,39 @@ async fn what_is_appended_while_the_stream_is_open_follows() {
 async fn bytecode_is_sent_once_in_a_stream() {
     let folder = tempfile::tempdir().unwrap();
     let served = Served::start(open(folder.path()).await, [1]).await;
-    let code = |n: u8| v1::Code { hash: wire::hash_bytes(B256::repeat_byte(n)), bytecode: vec![n].into() };
+    let code = |n: u8| v1::Code {
+        hash: wire::hash_bytes(B256::repeat_byte(n)),
+        bytecode: vec![n].into(),
+    };
     let needing = |n, codes: &[u8]| {
         let mut entry = assigned(n, &[1]);
         if let Event::Pending(pending) = &mut entry.event {
             let code_hashes = codes.iter().map(|n| code(*n).hash).collect();
-            pending.prestate = Some(v1::Prestate { code_hashes, ..v1::Prestate::default() });
+            pending.prestate = Some(v1::Prestate {
+                code_hashes,
+                ..v1::Prestate::default()
+            });
         }
         entry
     };
     let entries = vec![needing(1, &[1]), needing(2, &[1, 2]), needing(3, &[2])];
-    served.store.append(Batch { entries, codes: vec![code(1), code(2)], progress: None }).await.unwrap();
+    served
+        .store
+        .append(Batch {
+            entries,
+            codes: vec![code(1), code(2)],
+            progress: None,
+        })
+        .await
+        .unwrap();
 
     let carried = async |after| {
         let mut stream = served.stream(1, after).await.unwrap();
-        through(&mut stream, 3).await.into_iter().map(|item| item.codes).collect::<Vec<_>>()
+        through(&mut stream, 3)
+            .await
+            .into_iter()
+            .map(|item| item.codes)
+            .collect::<Vec<_>>()
     };
     assert_eq!(carried(0).await, [vec![code(1)], vec![code(2)], vec![]]);
     // A stream that resumes knows nothing of what another one carried.
@@ -120,7 +146,11 @@ async fn a_validator_that_does_not_read_holds_up_nobody() {
             }
             entry
         };
-        served.store.append(batch((start..start + 100).map(big).collect())).await.unwrap();
+        served
+            .store
+            .append(batch((start..start + 100).map(big).collect()))
+            .await
+            .unwrap();
     }
     assert_eq!(through(&mut reading, 2000).await.len(), 2000);
 }
@@ -130,11 +160,23 @@ async fn only_a_permit_signed_for_the_stream_opens_one() {
     let folder = tempfile::tempdir().unwrap();
     let served = Served::start(open(folder.path()).await, [1]).await;
     assert_eq!(served.stream(2, 0).await.unwrap_err().code(), Code::PermissionDenied);
-    let signed = chain::auth::seal(&validator(1), None, platform::service::REPORT_PATH, vec![], chain::auth::now_ns());
+    let signed = chain::auth::seal(
+        &validator(1),
+        None,
+        platform::service::REPORT_PATH,
+        vec![],
+        chain::auth::now_ns(),
+    );
     let refused = served.client.clone().stream(signed.clone()).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unauthenticated);
-    let forged = v1::Signed { hotkey: hotkey(1).to_vec().into(), ..v1::Signed::default() };
-    assert_eq!(served.client.clone().stream(forged).await.unwrap_err().code(), Code::InvalidArgument);
+    let forged = v1::Signed {
+        hotkey: hotkey(1).to_vec().into(),
+        ..v1::Signed::default()
+    };
+    assert_eq!(
+        served.client.clone().stream(forged).await.unwrap_err().code(),
+        Code::InvalidArgument
+    );
     assert_eq!(served.status().await.validators_connected, 0);
 }
 
@@ -144,7 +186,10 @@ async fn a_reconnecting_validator_takes_its_own_place() {
     let served = Served::start(open(folder.path()).await, [1]).await;
     let mut first = served.stream(1, 0).await.unwrap();
     let _second = served.stream(1, 0).await.unwrap();
-    let ended = tokio::time::timeout(PATIENCE, first.message()).await.unwrap().unwrap_err();
+    let ended = tokio::time::timeout(PATIENCE, first.message())
+        .await
+        .unwrap()
+        .unwrap_err();
     assert_eq!(ended.code(), Code::Aborted);
     assert_eq!(served.status().await.validators_connected, 1);
 }
@@ -155,7 +200,10 @@ async fn a_shutdown_ends_every_stream() {
     let served = Served::start(open(folder.path()).await, [1]).await;
     let mut stream = served.stream(1, 0).await.unwrap();
     served.shutdown.cancel();
-    let ended = tokio::time::timeout(PATIENCE, stream.message()).await.unwrap().unwrap_err();
+    let ended = tokio::time::timeout(PATIENCE, stream.message())
+        .await
+        .unwrap()
+        .unwrap_err();
     assert_eq!(ended.code(), Code::Unavailable);
 }
 
@@ -174,7 +222,9 @@ impl Ledger for PaperLedger {
         Self::unable()
     }
     fn metagraph(&self) -> Answer<'_, Metagraph> {
-        let Some(permits) = self.0.lock().unwrap().clone() else { return Self::unable() };
+        let Some(permits) = self.0.lock().unwrap().clone() else {
+            return Self::unable();
+        };
         let neuron = |uid: u8| Neuron {
             uid: u16::from(uid),
             hotkey: validator(uid).account(),
@@ -193,7 +243,14 @@ impl Ledger for PaperLedger {
             weights_known: false,
         };
         let neurons = (0..4).map(neuron).collect();
-        let metagraph = Metagraph { netuid: 1, block: 7, tempo: 10, last_epoch_block: 0, epoch_index: 0, neurons };
+        let metagraph = Metagraph {
+            netuid: 1,
+            block: 7,
+            tempo: 10,
+            last_epoch_block: 0,
+            epoch_index: 0,
+            neurons,
+        };
         Box::pin(async move { Ok(metagraph) })
     }
     fn hyperparameters(&self) -> Answer<'_, Hyperparameters> {
@@ -223,9 +280,17 @@ async fn the_ledger_says_who_may_stream_and_an_outage_changes_nothing() {
     let ledger = Arc::new(PaperLedger::default());
     let end = CancellationToken::new();
     let following = tokio::spawn({
-        let (ledger, validators, store, end) =
-            (ledger.clone(), served.validators.clone(), served.store.clone(), end.clone());
-        async move { validators.follow(ledger.as_ref(), &store, Duration::from_millis(5), end).await }
+        let (ledger, validators, store, end) = (
+            ledger.clone(),
+            served.validators.clone(),
+            served.store.clone(),
+            end.clone(),
+        );
+        async move {
+            validators
+                .follow(ledger.as_ref(), &store, Duration::from_millis(5), end)
+                .await
+        }
     });
     let until = async |n: u8, permitted: bool| {
         let waiting = async {
@@ -233,19 +298,27 @@ async fn the_ledger_says_who_may_stream_and_an_outage_changes_nothing() {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(PATIENCE, waiting).await.expect("the metagraph is not followed");
+        tokio::time::timeout(PATIENCE, waiting)
+            .await
+            .expect("the metagraph is not followed");
     };
     let set = |permits: Option<BTreeSet<u8>>| *ledger.0.lock().unwrap() = permits;
     set(Some([1, 2].into()));
     until(2, true).await;
-    assert!(!served.validators.is_permitted(&hotkey(3)), "registered, but without a permit");
+    assert!(
+        !served.validators.is_permitted(&hotkey(3)),
+        "registered, but without a permit"
+    );
     let mut stream = served.stream(1, 0).await.unwrap();
     // The ledger is gone for a while: permits stay; afterwards one has lost its own.
     set(None);
     assert!(served.validators.is_permitted(&hotkey(1)));
     set(Some([2, 3].into()));
     until(3, true).await;
-    let ended = tokio::time::timeout(PATIENCE, stream.message()).await.unwrap().unwrap_err();
+    let ended = tokio::time::timeout(PATIENCE, stream.message())
+        .await
+        .unwrap()
+        .unwrap_err();
     assert_eq!(ended.code(), Code::Aborted);
     // Whoever had a permit once is remembered for the next start.
     let mut seen = served.store.validators().await.unwrap();

@@ -1,7 +1,6 @@
 //! A small world: validators with keys, a recorded chain of two blocks, a platform on a socket.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -71,15 +70,24 @@ pub(crate) fn head(number: u64, included: &[u64]) -> Event {
 }
 
 pub(crate) fn assigned(n: u64, validators: &[u8]) -> Entry {
-    Entry { event: Event::Pending(pending(n)), assigned: validators.iter().copied().map(hotkey).collect() }
+    Entry {
+        event: Event::Pending(pending(n)),
+        assigned: validators.iter().copied().map(hotkey).collect(),
+    }
 }
 
 pub(crate) fn for_all(event: Event) -> Entry {
-    Entry { event, assigned: Vec::new() }
+    Entry {
+        event,
+        assigned: Vec::new(),
+    }
 }
 
 pub(crate) fn batch(entries: Vec<Entry>) -> Batch {
-    Batch { entries, ..Batch::default() }
+    Batch {
+        entries,
+        ..Batch::default()
+    }
 }
 
 pub(crate) async fn open(folder: &Path) -> Arc<Store> {
@@ -105,7 +113,6 @@ pub(crate) struct Served {
     pub validators: Arc<Validators>,
     pub client: PlatformClient<Channel>,
     pub shutdown: CancellationToken,
-    pub address: SocketAddr,
 }
 
 impl Served {
@@ -120,27 +127,61 @@ impl Served {
         let address = listener.local_addr().unwrap();
         let routes = tonic::service::Routes::new(PlatformServer::new(service));
         let ended = shutdown.clone();
-        tokio::spawn(node::server::serve(listener, routes, &["portcullis.v1.Platform"], protos::FILE_DESCRIPTOR_SET, ended));
+        tokio::spawn(node::server::serve(
+            listener,
+            routes,
+            &["portcullis.v1.Platform"],
+            protos::FILE_DESCRIPTOR_SET,
+            ended,
+        ));
         let client = PlatformClient::connect(format!("http://{address}")).await.unwrap();
-        Self { store, validators: known, client, shutdown, address }
+        Self {
+            store,
+            validators: known,
+            client,
+            shutdown,
+        }
     }
 
     pub(crate) async fn stream(&self, n: u8, after: u64) -> Result<tonic::Streaming<v1::StreamItem>, tonic::Status> {
         let request = v1::StreamRequest { after }.encode_to_vec();
-        let signed =
-            chain::auth::seal(&validator(n), None, platform::service::STREAM_PATH, request, chain::auth::now_ns());
-        self.client.clone().stream(signed).await.map(tonic::Response::into_inner)
+        let signed = chain::auth::seal(
+            &validator(n),
+            None,
+            platform::service::STREAM_PATH,
+            request,
+            chain::auth::now_ns(),
+        );
+        self.client
+            .clone()
+            .stream(signed)
+            .await
+            .map(tonic::Response::into_inner)
     }
 
     pub(crate) async fn report(&self, n: u8, request: &v1::ReportRequest) -> Result<u64, tonic::Status> {
         let payload = request.encode_to_vec();
-        let signed =
-            chain::auth::seal(&validator(n), None, platform::service::REPORT_PATH, payload, chain::auth::now_ns());
-        self.client.clone().report(signed).await.map(|response| response.into_inner().accepted)
+        let signed = chain::auth::seal(
+            &validator(n),
+            None,
+            platform::service::REPORT_PATH,
+            payload,
+            chain::auth::now_ns(),
+        );
+        self.client
+            .clone()
+            .report(signed)
+            .await
+            .map(|response| response.into_inner().accepted)
     }
 
     pub(crate) async fn status(&self) -> v1::StatusResponse {
-        self.client.clone().status(v1::StatusRequest {}).await.unwrap().into_inner()
+        self.client
+            .clone()
+            .status(v1::StatusRequest {})
+            .await
+            .unwrap()
+            .into_inner()
     }
 }
 
@@ -173,17 +214,35 @@ fn transfer(nonce: u64, to: Address) -> Transaction {
 pub(crate) fn case(number: u64) -> Case {
     let nonce = (number - 100) * 3;
     let mut pre = CompleteState::default();
-    let wealth = Account { balance: U256::from(10).pow(U256::from(18)), nonce, ..Account::default() };
+    let wealth = Account {
+        balance: U256::from(10).pow(U256::from(18)),
+        nonce,
+        ..Account::default()
+    };
     let code = Bytes::from_static(&[0x00]);
-    let idle = Account { nonce: 1, code_hash: keccak256(&code), ..Account::default() };
+    let idle = Account {
+        nonce: 1,
+        code_hash: keccak256(&code),
+        ..Account::default()
+    };
     pre.0.codes.insert(idle.code_hash, code);
     for (address, account) in [(alice().address(), wealth), (IDLE, idle)] {
-        pre.0.accounts.insert(address, AccountState { account: Some(account), ..AccountState::default() });
+        pre.0.accounts.insert(
+            address,
+            AccountState {
+                account: Some(account),
+                ..AccountState::default()
+            },
+        );
     }
     let hash = |number: u64| keccak256(format!("block {number}"));
     // The parent's hash is part of what BLOCKHASH can read.
     pre.0.block_hashes.insert(number - 1, hash(number - 1));
-    let expected = Expected { gas_used: 21_000, status: Some(ExpectedStatus::Success), logs: Some(0) };
+    let expected = Expected {
+        gas_used: 21_000,
+        status: Some(ExpectedStatus::Success),
+        logs: Some(0),
+    };
     Case {
         id: format!("test-block-{number}"),
         kind: CaseKind::Block,
@@ -209,7 +268,10 @@ pub(crate) fn case(number: u64) -> Case {
             transfer(nonce + 2, IDLE),
         ],
         pre,
-        expect: Expect { block_gas_used: Some(63_000), per_tx: vec![expected; 3] },
+        expect: Expect {
+            block_gas_used: Some(63_000),
+            per_tx: vec![expected; 3],
+        },
         invariants: Vec::new(),
         inexpressible: Vec::new(),
     }
@@ -227,12 +289,17 @@ pub(crate) fn recording(folder: &Path) -> PathBuf {
 
 /// Recorded real blocks, where they are.
 pub(crate) fn real_block(name: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("PORTCULLIS_DATA")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data")), PathBuf::from);
+    let folder = std::env::var_os("PORTCULLIS_DATA").map_or_else(
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data")),
+        PathBuf::from,
+    );
     let path = folder.join("blocks").join(name);
     if path.exists() {
         return Some(path);
     }
-    eprintln!("SKIPPED: block {name} because {} is not there (set PORTCULLIS_DATA)", path.display());
+    eprintln!(
+        "SKIPPED: block {name} because {} is not there (set PORTCULLIS_DATA)",
+        path.display()
+    );
     None
 }
