@@ -46,8 +46,8 @@ pub struct Case {
     pub hardfork: Hardfork,
     /// True when the transactions carry no signature: see [`Transaction::unsigned`].
     pub relaxed: bool,
-    /// Environment of its block. The rules stand in it (`block.hardfork`), except for the blocks of chain 1: theirs follow from
-    /// number and time.
+    /// Environment of its block. The rules stand in it (`block.hardfork`), except for real blocks of chain 1: theirs follow from
+    /// number and time, and agree with `hardfork`.
     pub block: BlockEnv,
     /// Hash of the block, where recorded.
     pub block_hash: Option<B256>,

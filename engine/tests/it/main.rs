@@ -11,4 +11,6 @@ mod case_files;
 mod common;
 mod judging;
 mod recorded;
+mod transactions;
+mod undecided;
 mod world;

@@ -11,8 +11,8 @@ use alloy::{
     signers::{SignerSync, local::PrivateKeySigner},
 };
 use engine::{
-    Account, AccountState, Address, B256, BlockEnv, Bytes, Comparison, CompleteState, Engine, Hardfork, Invariant,
-    Outcome, Transaction, U256, ValueType,
+    Account, AccountState, Address, B256, BlockEnv, Bytes, Comparison, CompleteState, Engine, Execution, Hardfork,
+    Invariant, Outcome, Reason, Transaction, Transition, U256, ValueType, Verdict,
 };
 
 pub(crate) const CHAIN: u64 = 1;
@@ -229,4 +229,31 @@ pub(crate) fn at_least_100(contract: Address, slot: u64) -> Invariant {
 
 pub(crate) fn judge(state: &CompleteState, hardfork: Hardfork, tx: &Transaction, invariants: &[Invariant]) -> Outcome {
     Engine::new(CHAIN).judge(&env(hardfork), tx, state, invariants).unwrap()
+}
+
+pub(crate) fn only(outcome: &Outcome) -> (&Verdict, Option<Transition>) {
+    assert_eq!(outcome.judgements.len(), 1);
+    (&outcome.judgements[0].verdict, outcome.judgements[0].transition)
+}
+
+pub(crate) fn execution(outcome: &Outcome) -> &Execution {
+    outcome.execution.as_ref().unwrap()
+}
+
+pub(crate) fn values(outcome: &Outcome) -> (U256, U256) {
+    match only(outcome) {
+        (Verdict::Violated(witness), Some(Transition::Broke)) => (witness.pre, witness.post),
+        other => panic!("no violation: {other:?}"),
+    }
+}
+
+pub(crate) fn undecided(outcome: &Outcome) -> &Reason {
+    match only(outcome) {
+        (Verdict::Undecided(reason), None) => reason,
+        other => panic!("decided: {other:?}"),
+    }
+}
+
+pub(crate) fn u(value: u64) -> U256 {
+    U256::from(value)
 }
