@@ -43,12 +43,12 @@ pub enum AuthError {
     #[error("malformed signed request: {0}")]
     Malformed(#[from] protos::DecodeError),
     /// Addressed to somebody else, or to nobody.
-    #[error("the request is for {}, not for {me}", .receiver.map_or_else(|| "anybody".to_owned(), |r| r.to_string()))]
+    #[error("the request is for {}, not for {}", whom(.receiver.as_ref()), whom(.me.as_ref()))]
     WrongReceiver {
         /// Whom the sender addressed.
         receiver: Option<AccountId>,
-        /// Who opened it.
-        me: AccountId,
+        /// Who opened it; `None` for a service that takes only what is for anybody.
+        me: Option<AccountId>,
     },
     /// Too old.
     #[error("the request is {age_ms} ms old, at most {} ms are allowed; is the sender's clock right?", MAX_AGE.as_millis())]
@@ -170,6 +170,10 @@ impl From<AuthError> for tonic::Status {
     }
 }
 
+fn whom(receiver: Option<&AccountId>) -> String {
+    receiver.map_or_else(|| "anybody".to_owned(), AccountId::to_string)
+}
+
 /// The bytes that are signed: eight lines joined by `\n`, without a trailing newline.
 pub fn message(
     method: &str,
@@ -238,6 +242,31 @@ pub fn open(
     now_ns: u64,
     guard: &ReplayGuard,
 ) -> Result<Sender, AuthError> {
+    open_for(signed, Some(me), path, now_ns, guard)
+}
+
+/// Like [`open`], for a service without a hotkey of its own: the request must be for anybody.
+///
+/// Such a request, captured, is good at another service of the same kind as long as it is fresh. That must not matter there.
+///
+/// # Errors
+/// [`AuthError`] says which check failed.
+pub fn open_unaddressed(
+    signed: &v1::Signed,
+    path: &str,
+    now_ns: u64,
+    guard: &ReplayGuard,
+) -> Result<Sender, AuthError> {
+    open_for(signed, None, path, now_ns, guard)
+}
+
+fn open_for(
+    signed: &v1::Signed,
+    me: Option<&AccountId>,
+    path: &str,
+    now_ns: u64,
+    guard: &ReplayGuard,
+) -> Result<Sender, AuthError> {
     let hotkey = AccountId::new(protos::fixed("signed.hotkey", &signed.hotkey)?);
     let signature: SignatureBytes = protos::fixed("signed.signature", &signed.signature)?;
     let receiver = match signed.receiver.len() {
@@ -245,8 +274,11 @@ pub fn open(
         _ => Some(AccountId::new(protos::fixed("signed.receiver", &signed.receiver)?)),
     };
     let nonce_ns = signed.nonce_ns;
-    if receiver != Some(*me) {
-        return Err(AuthError::WrongReceiver { receiver, me: *me });
+    if receiver.as_ref() != me {
+        return Err(AuthError::WrongReceiver {
+            receiver,
+            me: me.copied(),
+        });
     }
     check_freshness(nonce_ns, now_ns)?;
     let expected = message(METHOD, path, &signed.payload, nonce_ns, &hotkey, receiver.as_ref());
@@ -359,7 +391,7 @@ mod tests {
             error,
             AuthError::WrongReceiver {
                 receiver: Some(miner()),
-                me: other
+                me: Some(other)
             }
         );
         let to_anybody = seal_with_nonce(&validator(), None, PATH, &b"x"[..], NOW);
@@ -368,7 +400,7 @@ mod tests {
             error,
             AuthError::WrongReceiver {
                 receiver: None,
-                me: miner()
+                me: Some(miner())
             }
         );
     }
@@ -482,5 +514,26 @@ mod tests {
             let signed = seal_with_nonce(&sender, Some(&miner()), PATH, payload, NOW);
             prop_assert_eq!(open(&signed, &miner(), PATH, NOW, &guard()).unwrap().hotkey, sender.account());
         }
+    }
+
+    #[test]
+    fn a_request_for_anybody_is_opened_once_and_only_by_who_takes_such() {
+        let signed = seal_with_nonce(&validator(), None, PATH, &b"stream"[..], NOW);
+        let guard = guard();
+        assert_eq!(
+            open_unaddressed(&signed, PATH, NOW, &guard).unwrap().hotkey,
+            validator().account()
+        );
+        let again = open_unaddressed(&signed, PATH, NOW, &guard).unwrap_err();
+        assert_eq!(again.kind(), AuthKind::ReplayedRequest);
+        assert_eq!(
+            open(&signed, &miner(), PATH, NOW, &guard).unwrap_err().kind(),
+            AuthKind::WrongReceiver
+        );
+
+        let addressed = sealed(b"stream", NOW + 1);
+        let refused = open_unaddressed(&addressed, PATH, NOW, &guard).unwrap_err();
+        assert_eq!(refused.kind(), AuthKind::WrongReceiver);
+        assert!(refused.to_string().ends_with("not for anybody"), "{refused}");
     }
 }

@@ -77,7 +77,10 @@ struct Signer {
 impl Signer {
     fn open(&self) -> Result<(RemoteLedger, Keypair), Failure> {
         let hotkey = keyfile::read(&self.hotkey).or_configuration()?;
-        Ok((RemoteLedger::new(&self.ledger, self.deadline.into()).or_configuration()?, hotkey))
+        Ok((
+            RemoteLedger::new(&self.ledger, self.deadline.into()).or_configuration()?,
+            hotkey,
+        ))
     }
 }
 
@@ -293,7 +296,12 @@ fn show_wallet(path: &Path) -> Result<(), Failure> {
 async fn register(signer: &Signer) -> Result<(), Failure> {
     let (ledger, hotkey) = signer.open()?;
     let registration = ledger.register(&hotkey).await.map_err(refused)?;
-    println!("{} is uid {} since block {}", hotkey.account(), registration.uid, registration.block);
+    println!(
+        "{} is uid {} since block {}",
+        hotkey.account(),
+        registration.uid,
+        registration.block
+    );
     Ok(())
 }
 

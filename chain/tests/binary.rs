@@ -190,7 +190,10 @@ async fn a_hotkey_registers_stakes_and_is_told_when_it_may_not() {
     let refusal = failed(&call("stake", &["--amount", "5"]), 1);
     assert!(refusal.contains("HotKeyAccountNotExists"), "{refusal}");
     let registered = call("register", &[]);
-    assert!(String::from_utf8_lossy(&registered.stdout).contains("is uid 1"), "{registered:?}");
+    assert!(
+        String::from_utf8_lossy(&registered.stdout).contains("is uid 1"),
+        "{registered:?}"
+    );
     assert!(call("stake", &["--amount", "5"]).status.success());
     let metagraph = running.remote().metagraph().await.unwrap();
     assert!(metagraph.by_uid(1).unwrap().stake >= 5 * TAO);

@@ -81,7 +81,14 @@ mod tests {
     use super::*;
 
     fn found(verdict: FindingVerdict) -> Verdicts {
-        Verdicts { findings: vec![Finding { invariant_id: 1, verdict }], execution: None, engine_version: "t".into() }
+        Verdicts {
+            findings: vec![Finding {
+                invariant_id: 1,
+                verdict,
+            }],
+            execution: None,
+            engine_version: "t".into(),
+        }
     }
 
     #[test]

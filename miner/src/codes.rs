@@ -13,7 +13,9 @@ impl CodeCache {
     /// Room for `bytes` of bytecode.
     pub fn new(bytes: u64) -> Self {
         let weigh = |_: &B256, code: &Bytes| u32::try_from(code.len() + 64).unwrap_or(u32::MAX);
-        Self { codes: Cache::builder().max_capacity(bytes).weigher(weigh).build() }
+        Self {
+            codes: Cache::builder().max_capacity(bytes).weigher(weigh).build(),
+        }
     }
 
     /// Remembers bytecode, which has been checked against its hash.

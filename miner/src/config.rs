@@ -113,7 +113,9 @@ impl Config {
         let config: Self = node::config::load("miner", file, flags).or_configuration()?;
         let positive = [("threads", config.threads), ("queue", config.queue)];
         if let Some((key, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
-            return Err(Failure::configuration(eyre::eyre!("configuration: `{key}` must be at least 1")));
+            return Err(Failure::configuration(eyre::eyre!(
+                "configuration: `{key}` must be at least 1"
+            )));
         }
         config.connect_ledger()?;
         Ok(config)

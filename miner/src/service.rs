@@ -59,11 +59,23 @@ impl ChallengeService {
 
     /// Who sent it, when that is a validator of the subnet.
     fn authenticate(&self, signed: &v1::Signed) -> Result<chain::AccountId, Status> {
-        let sender = auth::open(signed, &self.hotkey.account(), CHALLENGE_PATH, auth::now_ns(), &self.guard)?;
-        let permitted =
-            self.metagraph.borrow().by_hotkey(&sender.hotkey).is_some_and(|neuron| neuron.validator_permit);
+        let sender = auth::open(
+            signed,
+            &self.hotkey.account(),
+            CHALLENGE_PATH,
+            auth::now_ns(),
+            &self.guard,
+        )?;
+        let permitted = self
+            .metagraph
+            .borrow()
+            .by_hotkey(&sender.hotkey)
+            .is_some_and(|neuron| neuron.validator_permit);
         if !permitted {
-            return Err(Status::permission_denied(format!("{} has no validator permit on this subnet", sender.hotkey)));
+            return Err(Status::permission_denied(format!(
+                "{} has no validator permit on this subnet",
+                sender.hotkey
+            )));
         }
         Ok(sender.hotkey)
     }
@@ -83,7 +95,10 @@ impl ChallengeService {
             },
         };
         tokio::time::sleep(self.behaviour.delay()).await;
-        Ok(Answer { challenge_id: id, outcome })
+        Ok(Answer {
+            challenge_id: id,
+            outcome,
+        })
     }
 
     /// The state to execute on, or the bytecodes that it lacks.
@@ -125,9 +140,9 @@ impl ChallengeService {
         match tokio::time::timeout_at(deadline.into(), result).await {
             Ok(Ok(Ok(outcome))) => Ok(Verdicts::from(&outcome)),
             Ok(Ok(Err(error))) => Err(Status::internal(error.to_string())),
-            Ok(Err(_)) | Err(_) => {
-                Err(Status::deadline_exceeded("the challenge was not executed before its deadline"))
-            }
+            Ok(Err(_)) | Err(_) => Err(Status::deadline_exceeded(
+                "the challenge was not executed before its deadline",
+            )),
         }
     }
 }
@@ -137,7 +152,9 @@ impl Miner for ChallengeService {
     async fn challenge(&self, request: Request<v1::ChallengeRequest>) -> Result<Response<v1::Signed>, Status> {
         metrics::counter!("miner_challenges").increment(1);
         let request = request.into_inner();
-        let signed = request.challenge.ok_or_else(|| Status::invalid_argument("field `challenge` is missing"))?;
+        let signed = request
+            .challenge
+            .ok_or_else(|| Status::invalid_argument("field `challenge` is missing"))?;
         let validator = self.authenticate(&signed)?;
         let invalid = |error: protos::DecodeError| Status::invalid_argument(error.to_string());
         for code in &request.codes {
@@ -149,6 +166,12 @@ impl Miner for ChallengeService {
         let challenge = Challenge::from_wire(&message).map_err(invalid)?;
         let answer = self.answer(challenge).await?;
         let payload = answer.to_wire().encode_to_vec();
-        Ok(Response::new(auth::seal(&self.hotkey, Some(&validator), ANSWER_PATH, payload, auth::now_ns())))
+        Ok(Response::new(auth::seal(
+            &self.hotkey,
+            Some(&validator),
+            ANSWER_PATH,
+            payload,
+            auth::now_ns(),
+        )))
     }
 }

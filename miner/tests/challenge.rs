@@ -1,5 +1,11 @@
 //! A miner on a loopback port, challenged as validators do.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,8 +20,8 @@ use chain::auth;
 use chain::replay::{ReplayGuard, ReplayLimits};
 use chain::{AccountId, Keypair, Metagraph, Neuron};
 use engine::{
-    Account, AccountState, Address, B256, BlockEnv, Bytes, Comparison, Hardfork, Invariant, Prestate, Transaction, U256,
-    ValueType,
+    Account, AccountState, Address, B256, BlockEnv, Bytes, Comparison, Hardfork, Invariant, Prestate, Transaction,
+    U256, ValueType,
 };
 use miner::behaviour::Behaviour;
 use miner::config::{Config, StateSource};
@@ -93,11 +99,21 @@ async fn world(behaviour: Behaviour, threads: usize, queue: usize) -> World {
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
     let routes = tonic::service::Routes::new(MinerServer::new(service));
-    let server =
-        node::server::serve(listener, routes, &["portcullis.v1.Miner"], protos::FILE_DESCRIPTOR_SET, shutdown.clone());
+    let server = node::server::serve(
+        listener,
+        routes,
+        &["portcullis.v1.Miner"],
+        protos::FILE_DESCRIPTOR_SET,
+        shutdown.clone(),
+    );
     tokio::spawn(async move { server.await.unwrap() });
     let client = MinerClient::connect(format!("http://{address}")).await.unwrap();
-    World { client, miner: hotkey.account(), validator, shutdown }
+    World {
+        client,
+        miner: hotkey.account(),
+        validator,
+        shutdown,
+    }
 }
 
 /// A signed transaction that sends `value` to a contract which stores it, and an invariant that the stored value stays at most 5.
@@ -120,11 +136,19 @@ fn challenge(value: u64) -> (Challenge, (B256, Bytes)) {
     let code = Bytes::from_static(KEEPER_OF_VALUE);
     let code_hash = keccak256(&code);
     let rich = AccountState {
-        account: Some(Account { balance: U256::from(10u64.pow(18)), nonce: 3, ..Account::default() }),
+        account: Some(Account {
+            balance: U256::from(10u64.pow(18)),
+            nonce: 3,
+            ..Account::default()
+        }),
         storage: BTreeMap::new(),
     };
     let keeper = AccountState {
-        account: Some(Account { balance: U256::ZERO, nonce: 1, code_hash }),
+        account: Some(Account {
+            balance: U256::ZERO,
+            nonce: 1,
+            code_hash,
+        }),
         storage: BTreeMap::from([(U256::ZERO, U256::from(2))]),
     };
     let beneficiary = Address::repeat_byte(0xbe);
@@ -132,14 +156,28 @@ fn challenge(value: u64) -> (Challenge, (B256, Bytes)) {
         accounts: BTreeMap::from([
             (signer.address(), rich),
             (contract, keeper),
-            (beneficiary, AccountState { account: None, storage: BTreeMap::new() }),
+            (
+                beneficiary,
+                AccountState {
+                    account: None,
+                    storage: BTreeMap::new(),
+                },
+            ),
         ]),
         codes: BTreeMap::from([(code_hash, code.clone())]),
         block_hashes: BTreeMap::new(),
     };
-    let invariant =
-        Invariant::new(9, "at most 5", contract, U256::ZERO, ValueType::Uint(256), 0, Comparison::Le, U256::from(5))
-            .unwrap();
+    let invariant = Invariant::new(
+        9,
+        "at most 5",
+        contract,
+        U256::ZERO,
+        ValueType::Uint(256),
+        0,
+        Comparison::Le,
+        U256::from(5),
+    )
+    .unwrap();
     let challenge = Challenge {
         id: B256::repeat_byte(0x1d),
         chain_id: 31_337,
@@ -166,17 +204,32 @@ fn challenge(value: u64) -> (Challenge, (B256, Bytes)) {
 
 impl World {
     fn seal(&self, sender: &Keypair, challenge: &Challenge) -> v1::Signed {
-        auth::seal(sender, Some(&self.miner), CHALLENGE_PATH, challenge.to_wire().encode_to_vec(), auth::now_ns())
+        auth::seal(
+            sender,
+            Some(&self.miner),
+            CHALLENGE_PATH,
+            challenge.to_wire().encode_to_vec(),
+            auth::now_ns(),
+        )
     }
 
     async fn ask(&mut self, challenge: &Challenge, codes: &[(B256, Bytes)]) -> Result<AnswerOutcome, tonic::Status> {
         let signed = self.seal(&self.validator, challenge);
-        let codes = codes.iter().map(|(hash, code)| wire::code_to_wire(*hash, code)).collect();
-        let request = v1::ChallengeRequest { challenge: Some(signed), codes };
+        let codes = codes
+            .iter()
+            .map(|(hash, code)| wire::code_to_wire(*hash, code))
+            .collect();
+        let request = v1::ChallengeRequest {
+            challenge: Some(signed),
+            codes,
+        };
         let answer = self.client.challenge(request).await?.into_inner();
         let guard = ReplayGuard::new(ReplayLimits::default());
         let sender = auth::open(&answer, &self.validator.account(), ANSWER_PATH, auth::now_ns(), &guard).unwrap();
-        assert_eq!(sender.hotkey, self.miner, "the answer is signed by the miner, for the validator");
+        assert_eq!(
+            sender.hotkey, self.miner,
+            "the answer is signed by the miner, for the validator"
+        );
         let answer = Answer::from_wire(&v1::Answer::decode(answer.payload).unwrap()).unwrap();
         assert_eq!(answer.challenge_id, challenge.id);
         Ok(answer.outcome)
@@ -195,13 +248,17 @@ async fn a_violation_is_answered_with_its_witness_and_what_holds_holds() {
     let mut world = world(Behaviour::Honest, 1, 8).await;
     let (breaking, code) = challenge(6);
     let outcome = world.ask(&breaking, &[code]).await.unwrap();
-    let FindingVerdict::Violated { pre, post, .. } = verdict(&outcome) else { panic!("{outcome:?}") };
+    let FindingVerdict::Violated { pre, post, .. } = verdict(&outcome) else {
+        panic!("{outcome:?}")
+    };
     assert_eq!((*pre, *post), (U256::from(2), U256::from(6)));
 
     let (harmless, _) = challenge(5);
     let outcome = world.ask(&harmless, &[]).await.unwrap();
     assert_eq!(*verdict(&outcome), FindingVerdict::Holds { already_broken: false });
-    let AnswerOutcome::Verdicts(verdicts) = outcome else { unreachable!() };
+    let AnswerOutcome::Verdicts(verdicts) = outcome else {
+        unreachable!()
+    };
     assert!(verdicts.execution.unwrap().gas_used > 21_000, "it was executed");
 }
 
@@ -212,7 +269,10 @@ async fn bytecode_that_the_miner_lacks_is_asked_for_and_then_remembered() {
     let outcome = world.ask(&question, &[]).await.unwrap();
     assert_eq!(outcome, AnswerOutcome::MissingCodes(vec![code.0]));
     world.ask(&question, &[code]).await.unwrap();
-    assert!(matches!(world.ask(&question, &[]).await.unwrap(), AnswerOutcome::Verdicts(_)));
+    assert!(matches!(
+        world.ask(&question, &[]).await.unwrap(),
+        AnswerOutcome::Verdicts(_)
+    ));
 }
 
 #[tokio::test]
@@ -233,7 +293,10 @@ async fn the_same_signed_challenge_is_taken_once() {
         codes: vec![wire::code_to_wire(code.0, &code.1)],
     };
     world.client.challenge(request.clone()).await.unwrap();
-    assert_eq!(world.client.challenge(request).await.unwrap_err().code(), Code::Unauthenticated);
+    assert_eq!(
+        world.client.challenge(request).await.unwrap_err().code(),
+        Code::Unauthenticated
+    );
 }
 
 #[tokio::test]
@@ -242,13 +305,18 @@ async fn a_challenge_for_somebody_else_or_changed_on_the_way_is_refused() {
     let (question, _) = challenge(1);
     let other = Keypair::from_seed([9; 32]).account();
     let payload = question.to_wire().encode_to_vec();
-    let misdirected =
-        auth::seal(&world.validator, Some(&other), CHALLENGE_PATH, payload, auth::now_ns());
+    let misdirected = auth::seal(&world.validator, Some(&other), CHALLENGE_PATH, payload, auth::now_ns());
     let mut changed = world.seal(&world.validator, &question);
     changed.payload = challenge(2).0.to_wire().encode_to_vec().into();
     for signed in [misdirected, changed] {
-        let request = v1::ChallengeRequest { challenge: Some(signed), codes: vec![] };
-        assert_eq!(world.client.challenge(request).await.unwrap_err().code(), Code::Unauthenticated);
+        let request = v1::ChallengeRequest {
+            challenge: Some(signed),
+            codes: vec![],
+        };
+        assert_eq!(
+            world.client.challenge(request).await.unwrap_err().code(),
+            Code::Unauthenticated
+        );
     }
 }
 
@@ -257,7 +325,10 @@ async fn only_validators_of_the_subnet_are_answered() {
     let mut world = world(Behaviour::Honest, 1, 8).await;
     let (question, _) = challenge(1);
     let stranger = Keypair::from_seed([9; 32]);
-    let request = v1::ChallengeRequest { challenge: Some(world.seal(&stranger, &question)), codes: vec![] };
+    let request = v1::ChallengeRequest {
+        challenge: Some(world.seal(&stranger, &question)),
+        codes: vec![],
+    };
     let status = world.client.challenge(request).await.unwrap_err();
     assert_eq!(status.code(), Code::PermissionDenied);
     assert!(status.message().contains(&stranger.account().to_string()));
@@ -275,7 +346,10 @@ async fn a_field_of_the_wrong_length_is_named() {
         message.encode_to_vec(),
         auth::now_ns(),
     );
-    let request = v1::ChallengeRequest { challenge: Some(signed), codes: vec![] };
+    let request = v1::ChallengeRequest {
+        challenge: Some(signed),
+        codes: vec![],
+    };
     let status = world.client.challenge(request).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
     assert_eq!(status.message(), "field `challenge.head_hash` has 3 bytes, expected 32");
@@ -294,7 +368,13 @@ async fn what_does_not_fit_the_queue_is_refused_at_once() {
             codes: vec![wire::code_to_wire(code.0, &code.1)],
         };
         let mut client = world.client.clone();
-        calls.spawn(async move { client.challenge(request).await.map(|_| ()).map_err(|status| status.code()) });
+        calls.spawn(async move {
+            client
+                .challenge(request)
+                .await
+                .map(|_| ())
+                .map_err(|status| status.code())
+        });
     }
     let mut answered = 0;
     while let Some(result) = calls.join_next().await {
@@ -309,10 +389,20 @@ async fn what_does_not_fit_the_queue_is_refused_at_once() {
 #[tokio::test]
 async fn a_liar_says_the_opposite_and_a_lazy_one_does_no_work() {
     let (question, code) = challenge(6);
-    let lied = world(Behaviour::Liar, 1, 8).await.ask(&question, &[code]).await.unwrap();
+    let lied = world(Behaviour::Liar, 1, 8)
+        .await
+        .ask(&question, &[code])
+        .await
+        .unwrap();
     assert!(!verdict(&lied).is_violated());
     let guessed = world(Behaviour::Lazy, 1, 8).await.ask(&question, &[]).await.unwrap();
     assert!(!verdict(&guessed).is_violated());
-    let AnswerOutcome::Verdicts(guessed) = guessed else { unreachable!() };
-    assert_eq!(guessed.execution.unwrap().post_state_digest, B256::ZERO, "it has no evidence to show");
+    let AnswerOutcome::Verdicts(guessed) = guessed else {
+        unreachable!()
+    };
+    assert_eq!(
+        guessed.execution.unwrap().post_state_digest,
+        B256::ZERO,
+        "it has no evidence to show"
+    );
 }

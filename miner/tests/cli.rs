@@ -4,7 +4,11 @@
 use std::process::{Command, Output};
 
 fn miner(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_miner")).args(args).env_remove("RUST_BACKTRACE").output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_miner"))
+        .args(args)
+        .env_remove("RUST_BACKTRACE")
+        .output()
+        .unwrap()
 }
 
 #[track_caller]
@@ -19,7 +23,10 @@ fn assert_one_line(output: &Output, said: &[&str]) {
 
 #[test]
 fn a_miner_without_a_state_source_does_not_start() {
-    assert_one_line(&miner(&["run", "--hotkey", "k.json", "--ledger", "http://127.0.0.1:1"]), &["state"]);
+    assert_one_line(
+        &miner(&["run", "--hotkey", "k.json", "--ledger", "http://127.0.0.1:1"]),
+        &["state"],
+    );
 }
 
 #[test]
@@ -29,19 +36,45 @@ fn an_unknown_flag_is_named() {
 
 #[test]
 fn a_missing_hotkey_file_is_named() {
-    let args = ["run", "--hotkey", "nowhere/k.json", "--ledger", "http://127.0.0.1:1", "--state", "challenge"];
+    let args = [
+        "run",
+        "--hotkey",
+        "nowhere/k.json",
+        "--ledger",
+        "http://127.0.0.1:1",
+        "--state",
+        "challenge",
+    ];
     assert_one_line(&miner(&args), &["nowhere/k.json"]);
 }
 
 #[test]
 fn a_malformed_ledger_address_is_named() {
-    let args = ["run", "--hotkey", "k", "--ledger", "http://[", "--state", "challenge", "--check"];
+    let args = [
+        "run",
+        "--hotkey",
+        "k",
+        "--ledger",
+        "http://[",
+        "--state",
+        "challenge",
+        "--check",
+    ];
     assert_one_line(&miner(&args), &["http://["]);
 }
 
 #[test]
 fn check_validates_and_exits() {
-    let args = ["run", "--hotkey", "k", "--ledger", "http://127.0.0.1:1", "--state", "challenge", "--check"];
+    let args = [
+        "run",
+        "--hotkey",
+        "k",
+        "--ledger",
+        "http://127.0.0.1:1",
+        "--state",
+        "challenge",
+        "--check",
+    ];
     let output = miner(&args);
     assert!(output.status.success());
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "configuration is valid");

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::error::ErrorKind;
 use clap::Parser;
+use clap::error::ErrorKind;
 use serde::{Deserialize, Serialize};
 
 /// Flags that every serving binary has.
@@ -120,7 +120,10 @@ mod tests {
     fn an_unknown_flag_is_one_line_that_names_it() {
         let error = Args::try_parse_from(["x", "--speed", "3"]).unwrap_err();
         let line = usage_line(&error, "x");
-        assert!(line.contains("'--speed'") && line.ends_with("(see `x --help`)"), "{line}");
+        assert!(
+            line.contains("'--speed'") && line.ends_with("(see `x --help`)"),
+            "{line}"
+        );
         assert_eq!(line.lines().count(), 1);
     }
 

@@ -41,7 +41,10 @@ pub enum ConfigError {
 pub fn load<C: DeserializeOwned>(binary: &str, file: Option<&Path>, flags: &impl Serialize) -> Result<C, ConfigError> {
     let mut figment = Figment::new();
     if let Some(path) = file {
-        std::fs::metadata(path).map_err(|reason| ConfigError::File { path: path.to_owned(), reason })?;
+        std::fs::metadata(path).map_err(|reason| ConfigError::File {
+            path: path.to_owned(),
+            reason,
+        })?;
         figment = figment.merge(Toml::file_exact(path));
     }
     let prefix = format!("PORTCULLIS_{}_", binary.to_uppercase());
@@ -60,7 +63,11 @@ fn describe(error: figment::Error) -> String {
                 Some(source) => format!(" (in {source})"),
                 None => format!(" (in {})", m.name),
             });
-            let path = if e.path.is_empty() { String::new() } else { format!("`{}`: ", e.path.join(".")) };
+            let path = if e.path.is_empty() {
+                String::new()
+            } else {
+                format!("`{}`: ", e.path.join("."))
+            };
             format!("{path}{}{}", e.kind, source.unwrap_or_default())
         })
         .collect::<Vec<_>>()
@@ -78,7 +85,10 @@ impl Secret {
     /// # Errors
     /// [`ConfigError::Secret`] names the reference, never the content.
     pub fn reveal(&self) -> Result<String, ConfigError> {
-        let fail = |reason: String| ConfigError::Secret { reference: self.0.clone(), reason };
+        let fail = |reason: String| ConfigError::Secret {
+            reference: self.0.clone(),
+            reason,
+        };
         if let Some(name) = self.0.strip_prefix("env:") {
             std::env::var(name).map_err(|error| fail(error.to_string()))
         } else if let Some(path) = self.0.strip_prefix("file:") {
@@ -119,7 +129,10 @@ mod tests {
         node: NodeArgs,
     }
     fn flags(replicas: Option<u32>) -> Flags {
-        Flags { replicas, node: NodeArgs::default() }
+        Flags {
+            replicas,
+            node: NodeArgs::default(),
+        }
     }
     fn file(text: &str) -> tempfile::NamedTempFile {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -141,13 +154,20 @@ mod tests {
     #[test]
     fn an_unknown_key_is_named_with_its_file() {
         let toml = file("replicaz = 7\n");
-        let error = load::<Config>("t2", Some(toml.path()), &flags(None)).unwrap_err().to_string();
-        assert!(error.contains("replicaz") && error.contains(toml.path().file_name().unwrap().to_str().unwrap()), "{error}");
+        let error = load::<Config>("t2", Some(toml.path()), &flags(None))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("replicaz") && error.contains(toml.path().file_name().unwrap().to_str().unwrap()),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_missing_file_is_named() {
-        let error = load::<Config>("t3", Some(Path::new("nowhere.toml")), &flags(None)).unwrap_err().to_string();
+        let error = load::<Config>("t3", Some(Path::new("nowhere.toml")), &flags(None))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("nowhere.toml"), "{error}");
     }
 
@@ -157,6 +177,12 @@ mod tests {
         let secret = Secret(format!("file:{}", place.path().display()));
         assert_eq!(secret.reveal().unwrap(), "s3cret");
         assert!(!format!("{secret:?}").contains("s3cret"));
-        assert!(Secret("env:PORTCULLIS_NO_SUCH_NAME".into()).reveal().unwrap_err().to_string().contains("NO_SUCH_NAME"));
+        assert!(
+            Secret("env:PORTCULLIS_NO_SUCH_NAME".into())
+                .reveal()
+                .unwrap_err()
+                .to_string()
+                .contains("NO_SUCH_NAME")
+        );
     }
 }

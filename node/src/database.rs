@@ -23,7 +23,10 @@ pub struct DatabaseError {
 /// # Errors
 /// [`DatabaseError`] names the file: not a database, of a newer version than this program, not writable.
 pub async fn open(path: &Path, migrations: &Migrator) -> Result<SqlitePool, DatabaseError> {
-    let fail = |reason: String| DatabaseError { path: path.to_owned(), reason };
+    let fail = |reason: String| DatabaseError {
+        path: path.to_owned(),
+        reason,
+    };
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(|error| fail(error.to_string()))?;
     }

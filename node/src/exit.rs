@@ -25,7 +25,10 @@ pub struct Failure {
 impl Failure {
     /// Ends with `code`, printing `error` and its causes in one line.
     pub fn new(code: Code, error: impl Into<eyre::Report>) -> Self {
-        Self { code, report: error.into() }
+        Self {
+            code,
+            report: error.into(),
+        }
     }
 
     /// Something that the user gave is wrong.

@@ -52,7 +52,9 @@ pub async fn serve(
 ) -> Result<(), Failure> {
     let (reporter, health) = tonic_health::server::health_reporter();
     for service in services {
-        reporter.set_service_status(service, tonic_health::ServingStatus::Serving).await;
+        reporter
+            .set_service_status(service, tonic_health::ServingStatus::Serving)
+            .await;
     }
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(descriptors)

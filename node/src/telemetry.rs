@@ -14,9 +14,15 @@ use crate::exit::Failure;
 pub fn start(config: &NodeConfig) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(&config.log)
         .map_err(|error| Failure::configuration(eyre::eyre!("log filter `{}`: {error}", config.log)))?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     // A second start in one process (tests) keeps the first subscriber.
-    let _already_set = if config.log_json { logs.json().try_init() } else { logs.try_init() };
+    let _already_set = if config.log_json {
+        logs.json().try_init()
+    } else {
+        logs.try_init()
+    };
     match config.metrics {
         Some(address) => serve_metrics(address),
         None => Ok(()),

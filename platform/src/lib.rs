@@ -10,7 +10,6 @@
 //! at its own speed. See [`log`] for what always holds.
 
 pub mod assignment;
-mod auth;
 pub mod cli;
 pub mod config;
 pub mod feed;

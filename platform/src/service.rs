@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chain::auth;
 use chain::replay::{ReplayGuard, ReplayLimits};
 use prost::Message;
 use protos::v1;
@@ -13,7 +14,6 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
 use crate::assignment::Hotkey;
-use crate::auth;
 use crate::log::LogError;
 use crate::store::{ReportError, Store};
 use crate::stream::{self, CHANNEL};
@@ -56,7 +56,9 @@ impl PlatformService {
     }
 
     fn open<M: Message + Default>(&self, signed: &v1::Signed, path: &str) -> Result<(Hotkey, M), Status> {
-        let hotkey = auth::open(signed, path, chain::auth::now_ns(), &self.guard)?;
+        let hotkey = *auth::open_unaddressed(signed, path, auth::now_ns(), &self.guard)?
+            .hotkey
+            .as_bytes();
         let message = M::decode(signed.payload.clone())
             .map_err(|error| Status::invalid_argument(format!("signed.payload does not decode: {error}")))?;
         Ok((hotkey, message))

@@ -44,7 +44,10 @@ pub enum DecodeError {
 impl DecodeError {
     /// A field whose content is wrong for `reason`.
     pub fn invalid(field: &'static str, reason: impl std::fmt::Display) -> Self {
-        Self::Invalid { field, reason: reason.to_string() }
+        Self::Invalid {
+            field,
+            reason: reason.to_string(),
+        }
     }
 }
 
@@ -53,7 +56,11 @@ impl DecodeError {
 /// # Errors
 /// [`DecodeError::Length`] names the field when it has another length.
 pub fn fixed<const N: usize>(field: &'static str, bytes: &[u8]) -> Result<[u8; N], DecodeError> {
-    bytes.try_into().map_err(|_| DecodeError::Length { field, expected: N, actual: bytes.len() })
+    bytes.try_into().map_err(|_| DecodeError::Length {
+        field,
+        expected: N,
+        actual: bytes.len(),
+    })
 }
 
 /// A field that must be present.

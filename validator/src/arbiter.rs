@@ -40,7 +40,10 @@ impl Arbiter {
     /// When the system gives no threads.
     pub fn start(threads: usize) -> std::io::Result<Self> {
         let capacity = threads * 2;
-        Ok(Self { pool: Pool::start(threads, capacity)?, turns: Semaphore::new(capacity) })
+        Ok(Self {
+            pool: Pool::start(threads, capacity)?,
+            turns: Semaphore::new(capacity),
+        })
     }
 
     /// Executes and judges.
@@ -75,7 +78,10 @@ impl Arbiter {
             }),
         };
         self.pool.submit(job).map_err(|_| late())?;
-        let outcome = tokio::time::timeout_at(deadline.into(), result).await.map_err(|_| late())?.map_err(|_| late())??;
+        let outcome = tokio::time::timeout_at(deadline.into(), result)
+            .await
+            .map_err(|_| late())?
+            .map_err(|_| late())??;
         Ok(Verdicts::from(&outcome))
     }
 }

@@ -27,7 +27,11 @@ impl Codes {
     pub fn new(store: Store, bytes: u64) -> Self {
         let weigh = |_: &B256, code: &Bytes| u32::try_from(code.len() + 64).unwrap_or(u32::MAX);
         let memory = Cache::builder().max_capacity(bytes).weigher(weigh).build();
-        Self { memory, store, sent: Mutex::default() }
+        Self {
+            memory,
+            store,
+            sent: Mutex::default(),
+        }
     }
 
     /// Keeps what the stream carried.

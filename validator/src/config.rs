@@ -124,7 +124,9 @@ impl Config {
     /// Exit code 2, naming the key.
     pub fn load(file: Option<&Path>, flags: &Flags) -> Result<Self, Failure> {
         let config: Self = node::config::load("validator", file, flags).or_configuration()?;
-        config.check().map_err(|reason| Failure::configuration(eyre::eyre!("configuration: {reason}")))?;
+        config
+            .check()
+            .map_err(|reason| Failure::configuration(eyre::eyre!("configuration: {reason}")))?;
         config.connect_ledger()?;
         config.platform_endpoint()?;
         Ok(config)

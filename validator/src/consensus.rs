@@ -56,9 +56,12 @@ pub fn claims_violation(answer: &Verdicts) -> bool {
 /// The answer that at least 60 % of those who answered share, if there is one: the original's consensus. Only for a validator
 /// that cannot execute the transaction itself.
 pub fn majority(answers: &[Verdicts]) -> Option<&Verdicts> {
-    answers
-        .iter()
-        .find(|vote| is_quorum(answers.iter().filter(|other| other.agrees_with(vote)).count(), answers.len()))
+    answers.iter().find(|vote| {
+        is_quorum(
+            answers.iter().filter(|other| other.agrees_with(vote)).count(),
+            answers.len(),
+        )
+    })
 }
 
 #[cfg(test)]
@@ -70,7 +73,10 @@ mod tests {
 
     fn answer(digest: u8, verdict: FindingVerdict) -> Verdicts {
         Verdicts {
-            findings: vec![Finding { invariant_id: 1, verdict }],
+            findings: vec![Finding {
+                invariant_id: 1,
+                verdict,
+            }],
             execution: Some(ReportedExecution {
                 status: ExecutionStatus::Success,
                 gas_used: 21_000,
@@ -84,7 +90,11 @@ mod tests {
         FindingVerdict::Holds { already_broken: false }
     }
     fn violated() -> FindingVerdict {
-        FindingVerdict::Violated { pre: U256::from(2), post: U256::ZERO, digest: B256::repeat_byte(9) }
+        FindingVerdict::Violated {
+            pre: U256::from(2),
+            post: U256::ZERO,
+            digest: B256::repeat_byte(9),
+        }
     }
 
     #[test]
@@ -114,7 +124,10 @@ mod tests {
 
     #[test]
     fn fewer_than_sixty_percent_answered() {
-        assert_eq!(decide(&vec![answer(1, holds()); 2], 5), Decision::Arbitrate(Dispute::TooFewAnswers));
+        assert_eq!(
+            decide(&vec![answer(1, holds()); 2], 5),
+            Decision::Arbitrate(Dispute::TooFewAnswers)
+        );
         assert_eq!(decide(&vec![answer(1, holds()); 3], 5), Decision::Agreed(0));
         assert_eq!(decide(&[], 0), Decision::Arbitrate(Dispute::TooFewAnswers));
     }
@@ -122,7 +135,10 @@ mod tests {
     #[test]
     fn the_reason_of_an_undecided_answer_is_not_compared() {
         let undecided = |reason: &str| answer(1, FindingVerdict::Undecided { reason: reason.into() });
-        assert_eq!(decide(&[undecided("a"), undecided("b"), undecided("c")], 3), Decision::Agreed(0));
+        assert_eq!(
+            decide(&[undecided("a"), undecided("b"), undecided("c")], 3),
+            Decision::Agreed(0)
+        );
     }
 
     #[test]

@@ -117,9 +117,17 @@ impl Context {
 
     fn item(&self, cursor: u64, seen: Instant, pending: &v1::PendingTransaction) -> Result<Item, DecodeError> {
         let head_hash = wire::hash("pending.head_hash", &pending.head_hash)?;
-        let (_, chain_id, env) = self.heads.iter().rev().find(|(hash, ..)| *hash == head_hash).ok_or_else(|| {
-            DecodeError::invalid("pending.head_hash", format!("no head {head_hash} was streamed before it"))
-        })?;
+        let (_, chain_id, env) = self
+            .heads
+            .iter()
+            .rev()
+            .find(|(hash, ..)| *hash == head_hash)
+            .ok_or_else(|| {
+                DecodeError::invalid(
+                    "pending.head_hash",
+                    format!("no head {head_hash} was streamed before it"),
+                )
+            })?;
         Ok(Item {
             cursor,
             seen,
@@ -195,8 +203,10 @@ async fn follow(
     cursor: &mut u64,
     queue: &mpsc::Sender<Intake>,
 ) -> Result<(), IntakeError> {
-    let channel: Channel =
-        endpoint.connect().await.map_err(|error| Box::new(tonic::Status::unavailable(error.to_string())))?;
+    let channel: Channel = endpoint
+        .connect()
+        .await
+        .map_err(|error| Box::new(tonic::Status::unavailable(error.to_string())))?;
     let mut client = PlatformClient::new(channel).max_decoding_message_size(node::server::MESSAGE_LIMIT);
     let request = v1::StreamRequest { after: *cursor }.encode_to_vec();
     let signed = auth::seal(hotkey, None, STREAM_PATH, request, auth::now_ns());
@@ -204,8 +214,10 @@ async fn follow(
     let mut context = Context::default();
     while let Some(mut item) = stream.message().await.map_err(Box::new)? {
         let seen = Instant::now();
-        let carried =
-            std::mem::take(&mut item.codes).iter().map(wire::code_from_wire).collect::<Result<Vec<_>, _>>()?;
+        let carried = std::mem::take(&mut item.codes)
+            .iter()
+            .map(wire::code_from_wire)
+            .collect::<Result<Vec<_>, _>>()?;
         codes.insert(carried).await?;
         let at = item.cursor;
         let intake = context.take(item, seen)?;

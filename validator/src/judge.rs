@@ -45,10 +45,7 @@ pub struct Judge {
 /// What the validator holds to be true of an item.
 enum Truth {
     /// Everybody says so, or the validator's own engine does.
-    Known {
-        verdicts: Verdicts,
-        arbitrated: bool,
-    },
+    Known { verdicts: Verdicts, arbitrated: bool },
     /// Nobody can say, for this reason.
     Unknown(String),
 }
@@ -60,7 +57,11 @@ impl Judge {
     /// The validator's database fails. Whatever is wrong with the item or the miners is part of the result.
     pub async fn judge(self: &Arc<Self>, item: Item) -> Result<Judged, StoreError> {
         let challenge = self.challenge(&item);
-        let needed: Vec<engine::B256> = challenge.prestate.iter().flat_map(|state| state.code_hashes()).collect();
+        let needed: Vec<engine::B256> = challenge
+            .prestate
+            .iter()
+            .flat_map(|state| state.code_hashes())
+            .collect();
         let sealed = Arc::new(Sealed {
             id: challenge.id,
             payload: miners::encode(&challenge),
@@ -87,11 +88,17 @@ impl Judge {
             replies.push(reply);
         }
 
-        let answers: Vec<Verdicts> = replies.iter().filter_map(|reply| reply.verdicts.as_ref().ok().cloned()).collect();
+        let answers: Vec<Verdicts> = replies
+            .iter()
+            .filter_map(|reply| reply.verdicts.as_ref().ok().cloned())
+            .collect();
         let truth = match (own, consensus::decide(&answers, asked)) {
             (Some(own), _) => settle(own, &answers),
             (None, Decision::Agreed(index)) if !self.audits() => match answers.get(index) {
-                Some(verdicts) => Truth::Known { verdicts: verdicts.clone(), arbitrated: false },
+                Some(verdicts) => Truth::Known {
+                    verdicts: verdicts.clone(),
+                    arbitrated: false,
+                },
                 None => Truth::Unknown("no answer".to_owned()),
             },
             (None, _) => settle(self.arbitrate(&item, &challenge, &sealed).await?, &answers),
@@ -102,7 +109,9 @@ impl Judge {
     /// The question: pinned, with those invariants that the transaction could touch.
     fn challenge(&self, item: &Item) -> Challenge {
         let touched = |invariant: &&Invariant| {
-            item.prestate.as_ref().is_none_or(|prestate| prestate.touches(&invariant.contract))
+            item.prestate
+                .as_ref()
+                .is_none_or(|prestate| prestate.touches(&invariant.contract))
         };
         Challenge {
             id: engine::B256::from(rand::random::<[u8; 32]>()),
@@ -148,7 +157,11 @@ impl Judge {
             if !finding.verdict.is_violated() {
                 continue;
             }
-            let v1::Judgement { verdict: Some(v1::judgement::Verdict::Violated(witness)), .. } = finding.to_wire() else {
+            let v1::Judgement {
+                verdict: Some(v1::judgement::Verdict::Violated(witness)),
+                ..
+            } = finding.to_wire()
+            else {
                 continue;
             };
             let name = challenge
@@ -181,12 +194,16 @@ impl Judge {
 /// Our own verdict decides. Where there is none, 60 % of the answers stand in for it.
 fn settle(own: Result<Verdicts, ArbiterError>, answers: &[Verdicts]) -> Truth {
     match own {
-        Ok(verdicts) => Truth::Known { verdicts, arbitrated: true },
+        Ok(verdicts) => Truth::Known {
+            verdicts,
+            arbitrated: true,
+        },
         Err(error) => match consensus::majority(answers) {
             // What nobody here has executed fires nothing, so it must not be said either.
-            Some(verdicts) if !consensus::claims_violation(verdicts) => {
-                Truth::Known { verdicts: verdicts.clone(), arbitrated: false }
-            }
+            Some(verdicts) if !consensus::claims_violation(verdicts) => Truth::Known {
+                verdicts: verdicts.clone(),
+                arbitrated: false,
+            },
             _ => Truth::Unknown(error.to_string()),
         },
     }
@@ -212,25 +229,48 @@ fn conclude(item: &Item, replies: &[Reply], truth: Truth) -> Judged {
                         .verdicts
                         .is_ok()
                         .then(|| u64::try_from(reply.latency.as_micros()).unwrap_or(u64::MAX)),
-                    correct: reply.verdicts.as_ref().is_ok_and(|answer| answer.agrees_with(&verdicts)),
+                    correct: reply
+                        .verdicts
+                        .as_ref()
+                        .is_ok_and(|answer| answer.agrees_with(&verdicts)),
                 })
                 .collect();
             report.judgements = verdicts.findings.iter().map(Wire::to_wire).collect();
             report.execution = verdicts.execution.as_ref().map(Wire::to_wire);
             report.agreed = count(samples.iter().filter(|sample| sample.correct).count());
             report.arbitrated = arbitrated;
-            Judged { cursor: item.cursor, arbitrated, samples, report }
+            Judged {
+                cursor: item.cursor,
+                arbitrated,
+                samples,
+                report,
+            }
         }
         Truth::Unknown(reason) => {
-            report.judgements = item.set.invariants.iter().map(|invariant| undecided(invariant.id, &reason)).collect();
-            Judged { cursor: item.cursor, arbitrated: false, samples: Vec::new(), report }
+            report.judgements = item
+                .set
+                .invariants
+                .iter()
+                .map(|invariant| undecided(invariant.id, &reason))
+                .collect();
+            Judged {
+                cursor: item.cursor,
+                arbitrated: false,
+                samples: Vec::new(),
+                report,
+            }
         }
     }
 }
 
 fn undecided(invariant_id: u64, reason: &str) -> v1::Judgement {
-    let verdict = v1::judgement::Verdict::Undecided(v1::Undecided { reason: reason.to_owned() });
-    v1::Judgement { invariant_id, verdict: Some(verdict) }
+    let verdict = v1::judgement::Verdict::Undecided(v1::Undecided {
+        reason: reason.to_owned(),
+    });
+    v1::Judgement {
+        invariant_id,
+        verdict: Some(verdict),
+    }
 }
 
 fn count(number: usize) -> u32 {

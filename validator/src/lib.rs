@@ -88,7 +88,11 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Fail
     let platform = config.platform_endpoint()?;
 
     let mut tasks: JoinSet<Result<(), Failure>> = JoinSet::new();
-    let status = StatusService { store: store.clone(), metagraph: metagraph.clone(), hotkey: account };
+    let status = StatusService {
+        store: store.clone(),
+        metagraph: metagraph.clone(),
+        hotkey: account,
+    };
     tasks.spawn(node::server::serve(
         listener,
         tonic::service::Routes::new(ValidatorServer::new(status)),
@@ -96,10 +100,23 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Fail
         protos::FILE_DESCRIPTOR_SET,
         shutdown.clone(),
     ));
-    let intake =
-        intake::read(platform.clone(), Arc::clone(&hotkey), codes, standing.low_water, queue, shutdown.clone());
+    let intake = intake::read(
+        platform.clone(),
+        Arc::clone(&hotkey),
+        codes,
+        standing.low_water,
+        queue,
+        shutdown.clone(),
+    );
     tasks.spawn(async move { Ok(intake.await?) });
-    let pipeline = pipeline::run(judge, store.clone(), items, config.concurrency, Arc::clone(&reports), shutdown.clone());
+    let pipeline = pipeline::run(
+        judge,
+        store.clone(),
+        items,
+        config.concurrency,
+        Arc::clone(&reports),
+        shutdown.clone(),
+    );
     tasks.spawn(async move { Ok(pipeline.await?) });
     let reporter = reporter::run(platform, Arc::clone(&hotkey), store.clone(), reports, shutdown.clone());
     tasks.spawn(async move { Ok(reporter.await?) });

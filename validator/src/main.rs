@@ -30,7 +30,13 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let Cli { command: Command::Run { config: file, check, flags } } = node::cli::parse();
+    let Cli {
+        command: Command::Run {
+            config: file,
+            check,
+            flags,
+        },
+    } = node::cli::parse();
     node::exit::run(async move {
         let config = Config::load(file.as_deref(), &flags)?;
         if check {

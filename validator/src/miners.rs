@@ -42,7 +42,11 @@ pub fn serving(metagraph: &Metagraph) -> Vec<Serving> {
         .filter_map(|neuron| {
             let axon = neuron.axon?;
             let address = SocketAddr::new(axon.info.ip, axon.info.port);
-            Some(Serving { uid: neuron.uid, hotkey: neuron.hotkey, address })
+            Some(Serving {
+                uid: neuron.uid,
+                hotkey: neuron.hotkey,
+                address,
+            })
         })
         .collect()
 }
@@ -103,7 +107,12 @@ pub struct Miners {
 impl Miners {
     /// Speaks to miners as `hotkey`.
     pub fn new(hotkey: Arc<Keypair>, codes: Arc<Codes>) -> Self {
-        Self { hotkey, codes, guard: ReplayGuard::new(ReplayLimits::default()), channels: Mutex::default() }
+        Self {
+            hotkey,
+            codes,
+            guard: ReplayGuard::new(ReplayLimits::default()),
+            channels: Mutex::default(),
+        }
     }
 
     /// A channel to a miner: kept, and made anew when it serves at another address.
@@ -141,11 +150,17 @@ impl Miners {
             tracing::debug!(uid = miner.uid, %missed, "no answer");
             self.codes.forget(miner.hotkey.as_bytes());
         }
-        Reply { hotkey: miner.hotkey, latency: sent.elapsed(), verdicts }
+        Reply {
+            hotkey: miner.hotkey,
+            latency: sent.elapsed(),
+            verdicts,
+        }
     }
 
     async fn ask(&self, miner: &Serving, sealed: &Sealed) -> Result<Verdicts, Missed> {
-        let lacking = self.codes.to_send(*miner.hotkey.as_bytes(), sealed.codes.keys().copied());
+        let lacking = self
+            .codes
+            .to_send(*miner.hotkey.as_bytes(), sealed.codes.keys().copied());
         match self.exchange(miner, sealed, &lacking).await? {
             AnswerOutcome::Verdicts(verdicts) => Ok(verdicts),
             AnswerOutcome::MissingCodes(hashes) => match self.exchange(miner, sealed, &hashes).await? {
@@ -162,14 +177,28 @@ impl Miners {
             .iter()
             .filter_map(|hash| sealed.codes.get(hash).map(|code| wire::code_to_wire(*hash, code)))
             .collect();
-        let challenge =
-            auth::seal(&self.hotkey, Some(&miner.hotkey), CHALLENGE_PATH, sealed.payload.clone(), auth::now_ns());
+        let challenge = auth::seal(
+            &self.hotkey,
+            Some(&miner.hotkey),
+            CHALLENGE_PATH,
+            sealed.payload.clone(),
+            auth::now_ns(),
+        );
         let mut client = MinerClient::new(self.channel(miner)?)
             .max_decoding_message_size(node::server::MESSAGE_LIMIT)
             .max_encoding_message_size(node::server::MESSAGE_LIMIT);
-        let request = v1::ChallengeRequest { challenge: Some(challenge), codes };
+        let request = v1::ChallengeRequest {
+            challenge: Some(challenge),
+            codes,
+        };
         let signed = client.challenge(request).await.map_err(Box::new)?.into_inner();
-        let sender = auth::open(&signed, &self.hotkey.account(), ANSWER_PATH, auth::now_ns(), &self.guard)?;
+        let sender = auth::open(
+            &signed,
+            &self.hotkey.account(),
+            ANSWER_PATH,
+            auth::now_ns(),
+            &self.guard,
+        )?;
         if sender.hotkey != miner.hotkey {
             return Err(Missed::Impostor(sender.hotkey));
         }
@@ -177,7 +206,10 @@ impl Miners {
         let message = v1::Answer::decode(signed.payload).map_err(|error| malformed(&error))?;
         let answer = Answer::from_wire(&message).map_err(|error| malformed(&error))?;
         if answer.challenge_id != sealed.id {
-            return Err(Missed::Malformed(format!("answers challenge {}, not {}", answer.challenge_id, sealed.id)));
+            return Err(Missed::Malformed(format!(
+                "answers challenge {}, not {}",
+                answer.challenge_id, sealed.id
+            )));
         }
         Ok(answer.outcome)
     }

@@ -49,7 +49,12 @@ pub(crate) async fn run(
         }
         match intake {
             Intake::Passed(_) => lock(&progress).finish(cursor),
-            Intake::Malformed { tx_hash, set_version, error, .. } => {
+            Intake::Malformed {
+                tx_hash,
+                set_version,
+                error,
+                ..
+            } => {
                 tracing::error!(cursor, tx = %tx_hash, %error, "the platform sent what cannot be judged");
                 if results.send(Ok(malformed(cursor, tx_hash, set_version))).await.is_err() {
                     break;
@@ -80,7 +85,11 @@ pub(crate) async fn run(
         () = tracker.wait() => {}
         () = tokio::time::sleep(std::time::Duration::from_secs(2)) => {}
     }
-    if recorder.is_finished() || tracker.is_empty() { recorder.await.unwrap_or(Ok(())) } else { Ok(()) }
+    if recorder.is_finished() || tracker.is_empty() {
+        recorder.await.unwrap_or(Ok(()))
+    } else {
+        Ok(())
+    }
 }
 
 /// One writer: takes what is judged, as much as there is, and records it in one transaction.
@@ -110,9 +119,18 @@ fn lock(progress: &Mutex<Progress>) -> std::sync::MutexGuard<'_, Progress> {
 }
 
 fn malformed(cursor: u64, tx_hash: engine::B256, invariant_set_version: u64) -> Judged {
-    let report =
-        v1::TransactionReport { cursor, tx_hash: wire::hash_bytes(tx_hash), invariant_set_version, ..Default::default() };
-    Judged { cursor, arbitrated: false, samples: Vec::new(), report }
+    let report = v1::TransactionReport {
+        cursor,
+        tx_hash: wire::hash_bytes(tx_hash),
+        invariant_set_version,
+        ..Default::default()
+    };
+    Judged {
+        cursor,
+        arbitrated: false,
+        samples: Vec::new(),
+        report,
+    }
 }
 
 impl Intake {

@@ -15,7 +15,10 @@ pub struct Progress {
 impl Progress {
     /// Everything up to `low_water` is done.
     pub fn resume(low_water: u64) -> Self {
-        Self { under_way: BTreeSet::new(), highest: low_water }
+        Self {
+            under_way: BTreeSet::new(),
+            highest: low_water,
+        }
     }
 
     /// An item was read from the stream. Items come in the order of their cursors.
@@ -33,7 +36,9 @@ impl Progress {
 
     /// The greatest cursor at or before which everything is done.
     pub fn low_water(&self) -> u64 {
-        self.under_way.first().map_or(self.highest, |oldest| oldest.saturating_sub(1))
+        self.under_way
+            .first()
+            .map_or(self.highest, |oldest| oldest.saturating_sub(1))
     }
 }
 

@@ -51,7 +51,13 @@ pub async fn run(
                 () = wake.notified() => continue,
             }
         } else {
-            let signed = auth::seal(&hotkey, None, REPORT_PATH, outbox.request.encode_to_vec(), auth::now_ns());
+            let signed = auth::seal(
+                &hotkey,
+                None,
+                REPORT_PATH,
+                outbox.request.encode_to_vec(),
+                auth::now_ns(),
+            );
             match tokio::time::timeout(DEADLINE, client.report(signed)).await {
                 Ok(Ok(_accepted)) => {
                     store.confirm_outbox(outbox.last_id).await?;

@@ -50,7 +50,10 @@ impl ScoreParameters {
             return Err("score: an exponent must be a number, 0 or more".into());
         }
         if !(self.smoothing > 0.0 && self.smoothing <= 1.0) {
-            return Err(format!("score.smoothing: {} is not in 0 < smoothing <= 1", self.smoothing));
+            return Err(format!(
+                "score.smoothing: {} is not in 0 < smoothing <= 1",
+                self.smoothing
+            ));
         }
         if self.latency_floor.is_zero() || self.latency_floor > self.target_latency {
             return Err("score.latency_floor: must be above 0 and at most score.target_latency".into());
@@ -82,7 +85,10 @@ pub fn score(window: &Window, parameters: &ScoreParameters) -> Option<f64> {
     let asked = window.asked as f64;
     let throughput = window.answered as f64 / asked;
     let accuracy = window.correct as f64 / asked;
-    let l99 = window.l99.unwrap_or(parameters.target_latency).max(parameters.latency_floor);
+    let l99 = window
+        .l99
+        .unwrap_or(parameters.target_latency)
+        .max(parameters.latency_floor);
     let latency = parameters.target_latency.as_secs_f64() / l99.as_secs_f64();
     Some(
         throughput.powf(parameters.throughput_exponent)
@@ -102,7 +108,11 @@ pub fn smooth(before: f64, score: Option<f64>, parameters: &ScoreParameters) -> 
 /// Scales scores so that they add up to 1; all zero stays all zero.
 pub fn normalise(scores: &[f64]) -> Vec<f64> {
     let sum: f64 = scores.iter().sum();
-    if sum > 0.0 { scores.iter().map(|score| score / sum).collect() } else { vec![0.0; scores.len()] }
+    if sum > 0.0 {
+        scores.iter().map(|score| score / sum).collect()
+    } else {
+        vec![0.0; scores.len()]
+    }
 }
 
 #[cfg(test)]
@@ -111,7 +121,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn window(asked: u64, answered: u64, correct: u64, l99_ms: u64) -> Window {
-        Window { asked, answered, correct, l99: Some(Duration::from_millis(l99_ms)) }
+        Window {
+            asked,
+            answered,
+            correct,
+            l99: Some(Duration::from_millis(l99_ms)),
+        }
     }
     fn worth(window: Window) -> f64 {
         score(&window, &ScoreParameters::default()).unwrap()
@@ -143,7 +158,13 @@ mod tests {
     #[test]
     fn who_never_answers_is_worth_nothing_and_who_is_never_asked_keeps_its_average() {
         let parameters = ScoreParameters::default();
-        assert_eq!(worth(Window { asked: 5, ..Window::default() }), 0.0);
+        assert_eq!(
+            worth(Window {
+                asked: 5,
+                ..Window::default()
+            }),
+            0.0
+        );
         assert_eq!(score(&Window::default(), &parameters), None);
         assert_eq!(smooth(0.7, None, &parameters), 0.7);
         assert!((smooth(0.5, Some(1.0), &parameters) - 0.55).abs() < 1e-12);
@@ -151,7 +172,10 @@ mod tests {
 
     #[test]
     fn parameters_out_of_range_are_named() {
-        let bad = ScoreParameters { smoothing: 0.0, ..Default::default() };
+        let bad = ScoreParameters {
+            smoothing: 0.0,
+            ..Default::default()
+        };
         assert!(bad.check().unwrap_err().contains("score.smoothing"));
         assert!(ScoreParameters::default().check().is_ok());
     }

@@ -43,7 +43,10 @@ impl Validator for StatusService {
                     latency: total
                         .latency
                         .iter()
-                        .map(|(micros, count)| v1::LatencyBucket { micros: *micros, count: *count })
+                        .map(|(micros, count)| v1::LatencyBucket {
+                            micros: *micros,
+                            count: *count,
+                        })
                         .collect(),
                     score,
                     weight: u32::from(total.weight),

@@ -3,8 +3,8 @@
 //! A crash between any two statements leaves an item either judged, scored and in the outbox, or none of these; so after a
 //! restart nothing is missing and nothing counts twice.
 
-use std::collections::btree_map::{BTreeMap, Entry};
 use std::collections::HashSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::path::Path;
 use std::time::Duration;
 
@@ -156,7 +156,9 @@ impl Store {
     /// # Errors
     /// The database fails.
     pub async fn judged_after_low_water(&self) -> Result<HashSet<u64>, StoreError> {
-        let cursors: Vec<i64> = sqlx::query_scalar("SELECT cursor FROM judged").fetch_all(&self.pool).await?;
+        let cursors: Vec<i64> = sqlx::query_scalar("SELECT cursor FROM judged")
+            .fetch_all(&self.pool)
+            .await?;
         Ok(cursors.into_iter().map(unsigned).collect())
     }
 
@@ -165,7 +167,9 @@ impl Store {
     /// # Errors
     /// The database fails.
     pub async fn count_repeated(&self) -> Result<(), StoreError> {
-        sqlx::query("UPDATE progress SET repeated = repeated + 1 WHERE id = 1").execute(&self.pool).await?;
+        sqlx::query("UPDATE progress SET repeated = repeated + 1 WHERE id = 1")
+            .execute(&self.pool)
+            .await?;
         Ok(())
     }
 
@@ -197,7 +201,10 @@ impl Store {
             .bind(signed(low_water))
             .execute(&mut *tx)
             .await?;
-        sqlx::query("DELETE FROM judged WHERE cursor <= ?").bind(signed(low_water)).execute(&mut *tx).await?;
+        sqlx::query("DELETE FROM judged WHERE cursor <= ?")
+            .bind(signed(low_water))
+            .execute(&mut *tx)
+            .await?;
         tx.commit().await?;
         Ok(())
     }
@@ -254,7 +261,10 @@ impl Store {
     /// # Errors
     /// The database fails.
     pub async fn confirm_outbox(&self, last_id: i64) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM outbox WHERE id <= ?").bind(last_id).execute(&self.pool).await?;
+        sqlx::query("DELETE FROM outbox WHERE id <= ?")
+            .bind(last_id)
+            .execute(&self.pool)
+            .await?;
         Ok(())
     }
 
@@ -332,8 +342,12 @@ impl Store {
     /// # Errors
     /// The database fails.
     pub async fn averages(&self) -> Result<BTreeMap<Hotkey, f64>, StoreError> {
-        let rows = sqlx::query("SELECT hotkey, average FROM score").fetch_all(&self.pool).await?;
-        rows.into_iter().map(|row| Ok((hotkey(row.try_get(0)?, "score")?, row.try_get(1)?))).collect()
+        let rows = sqlx::query("SELECT hotkey, average FROM score")
+            .fetch_all(&self.pool)
+            .await?;
+        rows.into_iter()
+            .map(|row| Ok((hotkey(row.try_get(0)?, "score")?, row.try_get(1)?)))
+            .collect()
     }
 
     /// The ledger reached `epoch`: samples go into a new window from now on. The first epoch that is seen only opens one.
@@ -378,7 +392,10 @@ impl Store {
             .execute(&mut *tx)
             .await?;
         }
-        sqlx::query("UPDATE progress SET scored = ? WHERE id = 1").bind(signed(window)).execute(&mut *tx).await?;
+        sqlx::query("UPDATE progress SET scored = ? WHERE id = 1")
+            .bind(signed(window))
+            .execute(&mut *tx)
+            .await?;
         let oldest_kept = signed(window) - KEPT_WINDOWS;
         for fold in [
             "INSERT INTO sample SELECT ?1, hotkey, sum(asked), sum(answered), sum(correct) FROM sample
@@ -389,11 +406,16 @@ impl Store {
              WHERE window >= 0 AND window < ?2 GROUP BY hotkey, micros
              ON CONFLICT DO UPDATE SET count = count + excluded.count",
         ] {
-            sqlx::query(fold).bind(FOLDED).bind(oldest_kept).execute(&mut *tx).await?;
+            sqlx::query(fold)
+                .bind(FOLDED)
+                .bind(oldest_kept)
+                .execute(&mut *tx)
+                .await?;
         }
-        for delete in
-            ["DELETE FROM sample WHERE window >= 0 AND window < ?", "DELETE FROM latency WHERE window >= 0 AND window < ?"]
-        {
+        for delete in [
+            "DELETE FROM sample WHERE window >= 0 AND window < ?",
+            "DELETE FROM latency WHERE window >= 0 AND window < ?",
+        ] {
             sqlx::query(delete).bind(oldest_kept).execute(&mut *tx).await?;
         }
         tx.commit().await?;
@@ -414,7 +436,9 @@ impl Store {
                 .execute(&mut *tx)
                 .await?;
         }
-        sqlx::query("UPDATE progress SET weights_set = weights_set + 1 WHERE id = 1").execute(&mut *tx).await?;
+        sqlx::query("UPDATE progress SET weights_set = weights_set + 1 WHERE id = 1")
+            .execute(&mut *tx)
+            .await?;
         tx.commit().await?;
         Ok(())
     }
@@ -434,14 +458,19 @@ impl Store {
             total.answered = unsigned(row.try_get(2)?);
             total.correct = unsigned(row.try_get(3)?);
         }
-        let rows = sqlx::query("SELECT hotkey, micros, sum(count) FROM latency GROUP BY hotkey, micros ORDER BY micros")
-            .fetch_all(&self.pool)
-            .await?;
+        let rows =
+            sqlx::query("SELECT hotkey, micros, sum(count) FROM latency GROUP BY hotkey, micros ORDER BY micros")
+                .fetch_all(&self.pool)
+                .await?;
         for row in rows {
             let total = totals.entry(hotkey(row.try_get(0)?, "latency")?).or_default();
-            total.latency.push((unsigned(row.try_get(1)?), unsigned(row.try_get(2)?)));
+            total
+                .latency
+                .push((unsigned(row.try_get(1)?), unsigned(row.try_get(2)?)));
         }
-        let rows = sqlx::query("SELECT hotkey, average, weight FROM score").fetch_all(&self.pool).await?;
+        let rows = sqlx::query("SELECT hotkey, average, weight FROM score")
+            .fetch_all(&self.pool)
+            .await?;
         for row in rows {
             let total = totals.entry(hotkey(row.try_get(0)?, "score")?).or_default();
             total.average = row.try_get(1)?;
@@ -471,7 +500,7 @@ async fn add_sample(tx: &mut Transaction<'_, Sqlite>, sample: &Sample) -> Result
             "INSERT INTO latency (window, hotkey, micros, count) SELECT window, ?, ?, 1 FROM progress WHERE id = 1
              ON CONFLICT DO UPDATE SET count = count + 1",
         )
-            .bind(&sample.hotkey[..])
+        .bind(&sample.hotkey[..])
         .bind(signed(bucket(micros)))
         .execute(&mut **tx)
         .await?;
@@ -521,15 +550,25 @@ mod tests {
         Judged {
             cursor,
             arbitrated: cursor.is_multiple_of(2),
-            samples: vec![Sample { hotkey: [4; 32], latency, correct: latency.is_some() }],
-            report: v1::TransactionReport { cursor, ..Default::default() },
+            samples: vec![Sample {
+                hotkey: [4; 32],
+                latency,
+                correct: latency.is_some(),
+            }],
+            report: v1::TransactionReport {
+                cursor,
+                ..Default::default()
+            },
         }
     }
 
     #[tokio::test]
     async fn an_item_that_is_recorded_twice_counts_once() {
         let (store, _folder) = store().await;
-        store.record(&[judged(5, Some(1_000)), judged(7, None)], 5).await.unwrap();
+        store
+            .record(&[judged(5, Some(1_000)), judged(7, None)], 5)
+            .await
+            .unwrap();
         store.record(&[judged(7, Some(9))], 5).await.unwrap();
         let standing = store.standing().await.unwrap();
         assert_eq!((standing.judged, standing.arbitrated, standing.low_water), (2, 0, 5));
@@ -544,7 +583,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("validator.db");
         let store = Store::open(&path).await.unwrap();
-        store.record(&[judged(1, Some(500)), judged(3, Some(700))], 1).await.unwrap();
+        store
+            .record(&[judged(1, Some(500)), judged(3, Some(700))], 1)
+            .await
+            .unwrap();
         std::mem::forget(store);
         let store = Store::open(&path).await.unwrap();
         assert_eq!(store.standing().await.unwrap().judged, 2);
@@ -564,7 +606,11 @@ mod tests {
     #[tokio::test]
     async fn an_incident_is_reported_once() {
         let (store, _folder) = store().await;
-        let report = v1::IncidentReport { tx_hash: vec![1; 32].into(), invariant_id: 3, ..Default::default() };
+        let report = v1::IncidentReport {
+            tx_hash: vec![1; 32].into(),
+            invariant_id: 3,
+            ..Default::default()
+        };
         assert!(store.record_incident(&report).await.unwrap());
         assert!(!store.record_incident(&report).await.unwrap());
         assert_eq!(store.outbox(10).await.unwrap().request.incidents.len(), 1);
@@ -574,7 +620,11 @@ mod tests {
     async fn a_sample_counts_in_the_window_that_is_open_when_it_is_recorded() {
         let (store, _folder) = store().await;
         store.roll_window(40).await.unwrap();
-        assert_eq!(store.unscored_window().await.unwrap(), None, "the first epoch seen only opens a window");
+        assert_eq!(
+            store.unscored_window().await.unwrap(),
+            None,
+            "the first epoch seen only opens a window"
+        );
         store.record(&[judged(1, Some(10))], 1).await.unwrap();
         store.roll_window(41).await.unwrap();
         store.roll_window(41).await.unwrap();
@@ -591,20 +641,39 @@ mod tests {
         let (store, _folder) = store().await;
         store.roll_window(0).await.unwrap();
         for epoch in 1..=30 {
-            store.record(&[judged(epoch, Some(1_000 + epoch))], epoch).await.unwrap();
+            store
+                .record(&[judged(epoch, Some(1_000 + epoch))], epoch)
+                .await
+                .unwrap();
             store.roll_window(epoch).await.unwrap();
-            store.save_averages(epoch - 1, &BTreeMap::from([([4; 32], 0.5)])).await.unwrap();
+            store
+                .save_averages(epoch - 1, &BTreeMap::from([([4; 32], 0.5)]))
+                .await
+                .unwrap();
         }
         let total = store.totals().await.unwrap().remove(&[4; 32]).unwrap();
-        assert_eq!((total.asked, total.answered, total.correct, total.average), (30, 30, 30, 0.5));
+        assert_eq!(
+            (total.asked, total.answered, total.correct, total.average),
+            (30, 30, 30, 0.5)
+        );
         assert_eq!(total.latency, vec![(1_000, 30)], "one bucket of two digits");
-        let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM sample").fetch_one(&store.pool).await.unwrap();
-        assert_eq!(rows, KEPT_WINDOWS + 2, "those kept, the one just scored, and the sum of the rest");
+        let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM sample")
+            .fetch_one(&store.pool)
+            .await
+            .unwrap();
+        assert_eq!(
+            rows,
+            KEPT_WINDOWS + 2,
+            "those kept, the one just scored, and the sum of the rest"
+        );
     }
 
     #[test]
     fn buckets_have_two_digits() {
-        assert_eq!([0, 7, 42, 123, 9_999, 1_234_567].map(bucket), [1, 7, 42, 120, 9_900, 1_200_000]);
+        assert_eq!(
+            [0, 7, 42, 123, 9_999, 1_234_567].map(bucket),
+            [1, 7, 42, 120, 9_900, 1_200_000]
+        );
         assert_eq!(bucket(u64::MAX), 60_000_000);
     }
 }

@@ -78,10 +78,19 @@ impl Weigher {
             .zip(&values)
             .filter_map(|(uid, value)| Some((*metagraph.by_uid(*uid)?.hotkey.as_bytes(), *value)))
             .collect();
-        let call = WeightsCall { uids, values, version_key: self.version_key };
+        let call = WeightsCall {
+            uids,
+            values,
+            version_key: self.version_key,
+        };
         match self.ledger.set_weights(&self.hotkey, call).await {
             Ok(block) => {
-                tracing::info!(block, epoch = metagraph.epoch_index, miners = taken.len(), "weights set");
+                tracing::info!(
+                    block,
+                    epoch = metagraph.epoch_index,
+                    miners = taken.len(),
+                    "weights set"
+                );
                 self.store.weights_taken(&taken).await?;
                 Ok(true)
             }

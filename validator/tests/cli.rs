@@ -4,7 +4,11 @@
 use std::process::{Command, Output};
 
 fn validator(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_validator")).args(args).env_remove("RUST_BACKTRACE").output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_validator"))
+        .args(args)
+        .env_remove("RUST_BACKTRACE")
+        .output()
+        .unwrap()
 }
 
 #[track_caller]
@@ -19,7 +23,10 @@ fn assert_one_line(output: &Output, said: &[&str]) {
 
 #[test]
 fn a_validator_without_a_platform_does_not_start() {
-    assert_one_line(&validator(&["run", "--hotkey", "k.json", "--ledger", "http://127.0.0.1:1"]), &["platform"]);
+    assert_one_line(
+        &validator(&["run", "--hotkey", "k.json", "--ledger", "http://127.0.0.1:1"]),
+        &["platform"],
+    );
 }
 
 #[test]
@@ -29,19 +36,45 @@ fn an_unknown_flag_is_named() {
 
 #[test]
 fn a_missing_hotkey_file_is_named() {
-    let args = ["run", "--hotkey", "nowhere/k.json", "--ledger", "http://127.0.0.1:1", "--platform", "http://127.0.0.1:1"];
+    let args = [
+        "run",
+        "--hotkey",
+        "nowhere/k.json",
+        "--ledger",
+        "http://127.0.0.1:1",
+        "--platform",
+        "http://127.0.0.1:1",
+    ];
     assert_one_line(&validator(&args), &["nowhere/k.json"]);
 }
 
 #[test]
 fn a_malformed_ledger_address_is_named() {
-    let args = ["run", "--hotkey", "k", "--ledger", "http://[", "--platform", "http://127.0.0.1:1", "--check"];
+    let args = [
+        "run",
+        "--hotkey",
+        "k",
+        "--ledger",
+        "http://[",
+        "--platform",
+        "http://127.0.0.1:1",
+        "--check",
+    ];
     assert_one_line(&validator(&args), &["http://["]);
 }
 
 #[test]
 fn check_validates_and_exits() {
-    let args = ["run", "--hotkey", "k", "--ledger", "http://127.0.0.1:1", "--platform", "http://127.0.0.1:1", "--check"];
+    let args = [
+        "run",
+        "--hotkey",
+        "k",
+        "--ledger",
+        "http://127.0.0.1:1",
+        "--platform",
+        "http://127.0.0.1:1",
+        "--check",
+    ];
     let output = validator(&args);
     assert!(output.status.success());
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "configuration is valid");
@@ -51,5 +84,8 @@ fn check_validates_and_exits() {
 fn a_score_that_makes_no_sense_is_named() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "hotkey = \"k\"\nledger = \"http://127.0.0.1:1\"\nplatform = \"http://127.0.0.1:1\"\n[score]\nsmoothing = 2.0\n").unwrap();
-    assert_one_line(&validator(&["run", "--config", file.path().to_str().unwrap()]), &["score.smoothing", "2"]);
+    assert_one_line(
+        &validator(&["run", "--config", file.path().to_str().unwrap()]),
+        &["score.smoothing", "2"],
+    );
 }

@@ -1,5 +1,11 @@
 //! A validator's judgement, with real miners on loopback ports, honest and not.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -12,8 +18,8 @@ use alloy::signers::SignerSync;
 use alloy::signers::local::PrivateKeySigner;
 use chain::{Axon, AxonInfo, Keypair, Metagraph, Neuron};
 use engine::{
-    Account, AccountState, Address, B256, BlockEnv, Bytes, Comparison, Hardfork, Invariant, Prestate, Transaction, U256,
-    ValueType,
+    Account, AccountState, Address, B256, BlockEnv, Bytes, Comparison, Hardfork, Invariant, Prestate, Transaction,
+    U256, ValueType,
 };
 use miner::behaviour::Behaviour;
 use miner::service::ChallengeService;
@@ -54,7 +60,12 @@ fn neuron(uid: u16, key: &Keypair, axon: Option<std::net::SocketAddr>) -> Neuron
         stake: 0,
         axon: axon.map(|address| Axon {
             block: 0,
-            info: AxonInfo { version: 1, ip: address.ip(), port: address.port(), protocol: 4 },
+            info: AxonInfo {
+                version: 1,
+                ip: address.ip(),
+                port: address.port(),
+                protocol: 4,
+            },
         }),
         validator_permit: axon.is_none(),
         active: true,
@@ -86,7 +97,9 @@ async fn world(behaviours: &[Option<Behaviour>]) -> World {
         let key = Arc::new(Keypair::from_seed([u8::try_from(index).unwrap(); 32]));
         let listener = node::server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
-        metagraph.neurons.push(neuron(u16::try_from(index + 1).unwrap(), &key, Some(address)));
+        metagraph
+            .neurons
+            .push(neuron(u16::try_from(index + 1).unwrap(), &key, Some(address)));
         let Some(behaviour) = behaviour else { continue };
         let config = serde_json::json!({
             "hotkey": "unused", "ledger": "unused", "state": "challenge", "threads": 1, "behaviour": behaviour,
@@ -94,12 +107,21 @@ async fn world(behaviours: &[Option<Behaviour>]) -> World {
         let config = serde_json::from_value(config).unwrap();
         let service = ChallengeService::start(&config, key, permits.clone()).unwrap();
         let routes = tonic::service::Routes::new(MinerServer::new(service));
-        tokio::spawn(node::server::serve(listener, routes, &[], protos::FILE_DESCRIPTOR_SET, shutdown.clone()));
+        tokio::spawn(node::server::serve(
+            listener,
+            routes,
+            &[],
+            protos::FILE_DESCRIPTOR_SET,
+            shutdown.clone(),
+        ));
     }
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("validator.db")).await.unwrap();
     let codes = Arc::new(Codes::new(store.clone(), 1 << 20));
-    codes.insert(vec![(keccak256(KEEPER_OF_VALUE), Bytes::from_static(KEEPER_OF_VALUE))]).await.unwrap();
+    codes
+        .insert(vec![(keccak256(KEEPER_OF_VALUE), Bytes::from_static(KEEPER_OF_VALUE))])
+        .await
+        .unwrap();
     let judge = Arc::new(Judge {
         miners: Arc::new(Miners::new(validator, Arc::clone(&codes))),
         arbiter: Arbiter::start(1).unwrap(),
@@ -111,7 +133,12 @@ async fn world(behaviours: &[Option<Behaviour>]) -> World {
         deadline: Duration::from_secs(5),
         audit_rate: 0.0,
     });
-    World { judge, store, shutdown, _folder: folder }
+    World {
+        judge,
+        store,
+        shutdown,
+        _folder: folder,
+    }
 }
 
 /// A transaction that makes a contract store `value`, under the invariant that what it stores is at most 5.
@@ -129,21 +156,48 @@ fn item(cursor: u64, value: u64) -> Item {
     let signature = signer.sign_hash_sync(&unsigned.signature_hash()).unwrap();
     let raw = TxEnvelope::from(unsigned.into_signed(signature)).encoded_2718();
     let code_hash = keccak256(KEEPER_OF_VALUE);
-    let account = |account| AccountState { account: Some(account), storage: BTreeMap::new() };
-    let mut keeper = account(Account { balance: U256::ZERO, nonce: 1, code_hash });
+    let account = |account| AccountState {
+        account: Some(account),
+        storage: BTreeMap::new(),
+    };
+    let mut keeper = account(Account {
+        balance: U256::ZERO,
+        nonce: 1,
+        code_hash,
+    });
     keeper.storage.insert(U256::ZERO, U256::from(2));
     let prestate = Prestate {
         accounts: BTreeMap::from([
-            (signer.address(), account(Account { balance: U256::from(10u64.pow(18)), ..Account::default() })),
+            (
+                signer.address(),
+                account(Account {
+                    balance: U256::from(10u64.pow(18)),
+                    ..Account::default()
+                }),
+            ),
             (contract, keeper),
-            (Address::ZERO, AccountState { account: None, storage: BTreeMap::new() }),
+            (
+                Address::ZERO,
+                AccountState {
+                    account: None,
+                    storage: BTreeMap::new(),
+                },
+            ),
         ]),
         codes: BTreeMap::from([(code_hash, Bytes::from_static(KEEPER_OF_VALUE))]),
         block_hashes: BTreeMap::new(),
     };
-    let at_most_five =
-        Invariant::new(9, "at most 5", contract, U256::ZERO, ValueType::Uint(256), 0, Comparison::Le, U256::from(5))
-            .unwrap();
+    let at_most_five = Invariant::new(
+        9,
+        "at most 5",
+        contract,
+        U256::ZERO,
+        ValueType::Uint(256),
+        0,
+        Comparison::Le,
+        U256::from(5),
+    )
+    .unwrap();
     Item {
         cursor,
         seen: Instant::now(),
@@ -160,7 +214,10 @@ fn item(cursor: u64, value: u64) -> Item {
             excess_blob_gas: Some(0),
             hardfork: Some(Hardfork::Cancun),
         },
-        set: Arc::new(InvariantSet { version: 1, invariants: vec![at_most_five] }),
+        set: Arc::new(InvariantSet {
+            version: 1,
+            invariants: vec![at_most_five],
+        }),
         transaction: Transaction::decode(&raw).unwrap(),
         prestate: Some(ShippedPrestate::from(prestate)),
     }
@@ -179,7 +236,10 @@ async fn honest_miners_agree_and_nobody_executes_twice() {
     let world = world(&[HONEST, HONEST, HONEST]).await;
     let judged = world.judge.judge(item(1, 3)).await.unwrap();
     assert!(!judged.arbitrated);
-    assert_eq!((judged.report.asked, judged.report.answered, judged.report.agreed), (3, 3, 3));
+    assert_eq!(
+        (judged.report.asked, judged.report.answered, judged.report.agreed),
+        (3, 3, 3)
+    );
     assert_eq!(judged.report.judgements.len(), 1);
     assert_eq!(incidents(&world).await, 0);
 }
@@ -192,7 +252,10 @@ async fn one_honest_miner_among_liars_is_enough_to_confirm_an_attack() {
     assert_eq!(judged.report.agreed, 1, "only the honest one told the truth");
     let outbox = world.store.outbox(100).await.unwrap();
     let incident = &outbox.request.incidents[0];
-    assert_eq!((incident.invariant_id, incident.invariant_name.as_str()), (9, "at most 5"));
+    assert_eq!(
+        (incident.invariant_id, incident.invariant_name.as_str()),
+        (9, "at most 5")
+    );
     assert_eq!(incident.witness.as_ref().unwrap().post[31], 6);
 }
 
@@ -220,8 +283,14 @@ async fn a_lazy_miner_has_no_evidence_to_show_even_when_it_is_right() {
 async fn a_miner_that_is_gone_counts_as_asked_and_not_answered() {
     let world = world(&[None, HONEST, HONEST]).await;
     let judged = world.judge.judge(item(1, 3)).await.unwrap();
-    assert_eq!((judged.report.asked, judged.report.answered, judged.report.agreed), (3, 2, 2));
-    assert_eq!(judged.samples.iter().filter(|sample| sample.latency.is_none()).count(), 1);
+    assert_eq!(
+        (judged.report.asked, judged.report.answered, judged.report.agreed),
+        (3, 2, 2)
+    );
+    assert_eq!(
+        judged.samples.iter().filter(|sample| sample.latency.is_none()).count(),
+        1
+    );
 }
 
 #[tokio::test]

@@ -123,15 +123,22 @@ impl From<&engine::Outcome> for Verdicts {
 impl From<&Judgement> for Finding {
     fn from(judgement: &Judgement) -> Self {
         let verdict = match &judgement.verdict {
-            Verdict::Holds => {
-                FindingVerdict::Holds { already_broken: judgement.transition == Some(Transition::StayedBroken) }
-            }
-            Verdict::Violated(witness) => {
-                FindingVerdict::Violated { pre: witness.pre, post: witness.post, digest: witness.digest() }
-            }
-            Verdict::Undecided(reason) => FindingVerdict::Undecided { reason: reason.to_string() },
+            Verdict::Holds => FindingVerdict::Holds {
+                already_broken: judgement.transition == Some(Transition::StayedBroken),
+            },
+            Verdict::Violated(witness) => FindingVerdict::Violated {
+                pre: witness.pre,
+                post: witness.post,
+                digest: witness.digest(),
+            },
+            Verdict::Undecided(reason) => FindingVerdict::Undecided {
+                reason: reason.to_string(),
+            },
         };
-        Self { invariant_id: judgement.invariant_id, verdict }
+        Self {
+            invariant_id: judgement.invariant_id,
+            verdict,
+        }
     }
 }
 
@@ -166,7 +173,10 @@ impl Wire for ReportedExecution {
     fn from_wire(message: &v1::Execution) -> Result<Self, DecodeError> {
         let status = match message.status() {
             v1::ExecutionStatus::Unspecified => {
-                return Err(DecodeError::invalid("execution.status", format!("unknown value {}", message.status)));
+                return Err(DecodeError::invalid(
+                    "execution.status",
+                    format!("unknown value {}", message.status),
+                ));
             }
             status => status,
         };
@@ -185,7 +195,9 @@ impl Wire for Finding {
     fn to_wire(&self) -> v1::Judgement {
         use v1::judgement::Verdict;
         let verdict = match &self.verdict {
-            FindingVerdict::Holds { already_broken } => Verdict::Holds(v1::Holds { already_broken: *already_broken }),
+            FindingVerdict::Holds { already_broken } => Verdict::Holds(v1::Holds {
+                already_broken: *already_broken,
+            }),
             FindingVerdict::Violated { pre, post, digest } => Verdict::Violated(v1::Witness {
                 pre: word_bytes(*pre),
                 post: word_bytes(*post),
@@ -193,21 +205,31 @@ impl Wire for Finding {
             }),
             FindingVerdict::Undecided { reason } => Verdict::Undecided(v1::Undecided { reason: reason.clone() }),
         };
-        v1::Judgement { invariant_id: self.invariant_id, verdict: Some(verdict) }
+        v1::Judgement {
+            invariant_id: self.invariant_id,
+            verdict: Some(verdict),
+        }
     }
 
     fn from_wire(message: &v1::Judgement) -> Result<Self, DecodeError> {
         use v1::judgement::Verdict;
         let verdict = match required("judgement.verdict", message.verdict.as_ref())? {
-            Verdict::Holds(holds) => FindingVerdict::Holds { already_broken: holds.already_broken },
+            Verdict::Holds(holds) => FindingVerdict::Holds {
+                already_broken: holds.already_broken,
+            },
             Verdict::Violated(witness) => FindingVerdict::Violated {
                 pre: word("judgement.violated.pre", &witness.pre)?,
                 post: word("judgement.violated.post", &witness.post)?,
                 digest: hash("judgement.violated.digest", &witness.digest)?,
             },
-            Verdict::Undecided(undecided) => FindingVerdict::Undecided { reason: undecided.reason.clone() },
+            Verdict::Undecided(undecided) => FindingVerdict::Undecided {
+                reason: undecided.reason.clone(),
+            },
         };
-        Ok(Self { invariant_id: message.invariant_id, verdict })
+        Ok(Self {
+            invariant_id: message.invariant_id,
+            verdict,
+        })
     }
 }
 
@@ -222,30 +244,47 @@ impl Wire for Answer {
                 execution: verdicts.execution.as_ref().map(Wire::to_wire),
                 engine_version: verdicts.engine_version.clone(),
             }),
-            AnswerOutcome::MissingCodes(hashes) => {
-                Outcome::MissingCodes(v1::MissingCodes { hashes: hashes.iter().copied().map(hash_bytes).collect() })
-            }
+            AnswerOutcome::MissingCodes(hashes) => Outcome::MissingCodes(v1::MissingCodes {
+                hashes: hashes.iter().copied().map(hash_bytes).collect(),
+            }),
         };
-        v1::Answer { challenge_id: hash_bytes(self.challenge_id), outcome: Some(outcome) }
+        v1::Answer {
+            challenge_id: hash_bytes(self.challenge_id),
+            outcome: Some(outcome),
+        }
     }
 
     fn from_wire(message: &v1::Answer) -> Result<Self, DecodeError> {
         use v1::answer::Outcome;
         let outcome = match required("answer.outcome", message.outcome.as_ref())? {
             Outcome::Verdicts(verdicts) => {
-                let mut findings =
-                    verdicts.judgements.iter().map(Finding::from_wire).collect::<Result<Vec<_>, _>>()?;
+                let mut findings = verdicts
+                    .judgements
+                    .iter()
+                    .map(Finding::from_wire)
+                    .collect::<Result<Vec<_>, _>>()?;
                 findings.sort_by_key(|finding| finding.invariant_id);
                 AnswerOutcome::Verdicts(Verdicts {
                     findings,
-                    execution: verdicts.execution.as_ref().map(ReportedExecution::from_wire).transpose()?,
+                    execution: verdicts
+                        .execution
+                        .as_ref()
+                        .map(ReportedExecution::from_wire)
+                        .transpose()?,
                     engine_version: verdicts.engine_version.clone(),
                 })
             }
             Outcome::MissingCodes(missing) => AnswerOutcome::MissingCodes(
-                missing.hashes.iter().map(|h| hash("answer.missing_codes", h)).collect::<Result<_, _>>()?,
+                missing
+                    .hashes
+                    .iter()
+                    .map(|h| hash("answer.missing_codes", h))
+                    .collect::<Result<_, _>>()?,
             ),
         };
-        Ok(Self { challenge_id: hash("answer.challenge_id", &message.challenge_id)?, outcome })
+        Ok(Self {
+            challenge_id: hash("answer.challenge_id", &message.challenge_id)?,
+            outcome,
+        })
     }
 }

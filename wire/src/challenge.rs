@@ -55,7 +55,11 @@ impl Wire for Challenge {
             head_hash: hash("challenge.head_hash", &message.head_hash)?,
             env: BlockEnv::from_wire(required("challenge.env", message.env.as_ref())?)?,
             invariant_set_version: message.invariant_set_version,
-            invariants: message.invariants.iter().map(Invariant::from_wire).collect::<Result<_, _>>()?,
+            invariants: message
+                .invariants
+                .iter()
+                .map(Invariant::from_wire)
+                .collect::<Result<_, _>>()?,
             transaction: Transaction::from_wire(required("challenge.transaction", message.transaction.as_ref())?)?,
             prestate: message.prestate.as_ref().map(ShippedPrestate::from_wire).transpose()?,
             deadline: Duration::from_millis(u64::from(message.deadline_ms)),

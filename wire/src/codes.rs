@@ -41,7 +41,11 @@ impl ShippedPrestate {
                 None => missing.push(code_hash),
             }
         }
-        if missing.is_empty() { Ok(self.state) } else { Err(missing) }
+        if missing.is_empty() {
+            Ok(self.state)
+        } else {
+            Err(missing)
+        }
     }
 }
 
@@ -57,12 +61,20 @@ impl Wire for ShippedPrestate {
 
     fn to_wire(&self) -> v1::Prestate {
         v1::Prestate {
-            accounts: self.state.accounts.iter().map(|(address, account)| account_to_wire(*address, account)).collect(),
+            accounts: self
+                .state
+                .accounts
+                .iter()
+                .map(|(address, account)| account_to_wire(*address, account))
+                .collect(),
             block_hashes: self
                 .state
                 .block_hashes
                 .iter()
-                .map(|(number, hash)| v1::BlockHash { number: *number, hash: hash_bytes(*hash) })
+                .map(|(number, hash)| v1::BlockHash {
+                    number: *number,
+                    hash: hash_bytes(*hash),
+                })
                 .collect(),
             code_hashes: self.code_hashes.iter().copied().map(hash_bytes).collect(),
         }
@@ -73,23 +85,46 @@ impl Wire for ShippedPrestate {
         for account in &message.accounts {
             let at = address("prestate.accounts.address", &account.address)?;
             if accounts.insert(at, account_from_wire(account)?).is_some() {
-                return Err(DecodeError::invalid("prestate.accounts", format!("{at} is listed twice")));
+                return Err(DecodeError::invalid(
+                    "prestate.accounts",
+                    format!("{at} is listed twice"),
+                ));
             }
         }
         let mut block_hashes = BTreeMap::new();
         for block in &message.block_hashes {
             block_hashes.insert(block.number, hash("prestate.block_hashes.hash", &block.hash)?);
         }
-        let code_hashes =
-            message.code_hashes.iter().map(|h| hash("prestate.code_hashes", h)).collect::<Result<_, _>>()?;
-        Ok(Self { state: Prestate { accounts, codes: BTreeMap::new(), block_hashes }, code_hashes })
+        let code_hashes = message
+            .code_hashes
+            .iter()
+            .map(|h| hash("prestate.code_hashes", h))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            state: Prestate {
+                accounts,
+                codes: BTreeMap::new(),
+                block_hashes,
+            },
+            code_hashes,
+        })
     }
 }
 
 fn account_to_wire(address: engine::Address, state: &AccountState) -> v1::AccountState {
-    let storage =
-        state.storage.iter().map(|(key, value)| v1::Slot { key: word_bytes(*key), value: word_bytes(*value) }).collect();
-    let mut message = v1::AccountState { address: address_bytes(address), storage, ..Default::default() };
+    let storage = state
+        .storage
+        .iter()
+        .map(|(key, value)| v1::Slot {
+            key: word_bytes(*key),
+            value: word_bytes(*value),
+        })
+        .collect();
+    let mut message = v1::AccountState {
+        address: address_bytes(address),
+        storage,
+        ..Default::default()
+    };
     if let Some(account) = &state.account {
         message.exists = true;
         message.balance = word_bytes(account.balance);
@@ -118,7 +153,10 @@ fn account_from_wire(message: &v1::AccountState) -> Result<AccountState, DecodeE
         .storage
         .iter()
         .map(|slot| {
-            Ok((word("prestate.accounts.storage.key", &slot.key)?, word("prestate.accounts.storage.value", &slot.value)?))
+            Ok((
+                word("prestate.accounts.storage.key", &slot.key)?,
+                word("prestate.accounts.storage.value", &slot.value)?,
+            ))
         })
         .collect::<Result<_, DecodeError>>()?;
     Ok(AccountState { account, storage })
@@ -126,7 +164,10 @@ fn account_from_wire(message: &v1::AccountState) -> Result<AccountState, DecodeE
 
 /// A bytecode as a message.
 pub fn code_to_wire(code_hash: B256, code: &Bytes) -> v1::Code {
-    v1::Code { hash: hash_bytes(code_hash), bytecode: code.clone().into() }
+    v1::Code {
+        hash: hash_bytes(code_hash),
+        bytecode: code.clone().into(),
+    }
 }
 
 /// A bytecode, which must have the hash that it is sent under.
@@ -138,7 +179,10 @@ pub fn code_from_wire(message: &v1::Code) -> Result<(B256, Bytes), DecodeError> 
     let code = Bytes::from(message.bytecode.clone());
     let actual = keccak256(&code);
     if actual != named {
-        return Err(DecodeError::invalid("code.hash", format!("names {named}, the bytecode hashes to {actual}")));
+        return Err(DecodeError::invalid(
+            "code.hash",
+            format!("names {named}, the bytecode hashes to {actual}"),
+        ));
     }
     Ok((named, code))
 }

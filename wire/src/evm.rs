@@ -63,9 +63,10 @@ impl Wire for BlockEnv {
     fn from_wire(message: &v1::BlockEnv) -> Result<Self, DecodeError> {
         let hardfork = match message.hardfork.as_str() {
             "" => None,
-            name => {
-                Some(name.parse::<Hardfork>().map_err(|error| DecodeError::invalid("block_env.hardfork", error))?)
-            }
+            name => Some(
+                name.parse::<Hardfork>()
+                    .map_err(|error| DecodeError::invalid("block_env.hardfork", error))?,
+            ),
         };
         Ok(Self {
             number: message.number,

@@ -29,9 +29,15 @@ impl Wire for Invariant {
             message.name.clone(),
             address("invariant.contract", &message.contract)?,
             word("invariant.slot", &message.slot)?,
-            message.value_type.parse().map_err(|error| DecodeError::invalid("invariant.value_type", error))?,
+            message
+                .value_type
+                .parse()
+                .map_err(|error| DecodeError::invalid("invariant.value_type", error))?,
             offset,
-            message.comparison.parse().map_err(|error| DecodeError::invalid("invariant.comparison", error))?,
+            message
+                .comparison
+                .parse()
+                .map_err(|error| DecodeError::invalid("invariant.comparison", error))?,
             word("invariant.target", &message.target)?,
         )
         .map_err(|error| DecodeError::invalid("invariant", error))
@@ -51,11 +57,21 @@ impl Wire for InvariantSet {
     type Message = v1::InvariantSet;
 
     fn to_wire(&self) -> v1::InvariantSet {
-        v1::InvariantSet { version: self.version, invariants: self.invariants.iter().map(Wire::to_wire).collect() }
+        v1::InvariantSet {
+            version: self.version,
+            invariants: self.invariants.iter().map(Wire::to_wire).collect(),
+        }
     }
 
     fn from_wire(message: &v1::InvariantSet) -> Result<Self, DecodeError> {
-        let invariants = message.invariants.iter().map(Invariant::from_wire).collect::<Result<_, _>>()?;
-        Ok(Self { version: message.version, invariants })
+        let invariants = message
+            .invariants
+            .iter()
+            .map(Invariant::from_wire)
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            version: message.version,
+            invariants,
+        })
     }
 }

@@ -1,18 +1,26 @@
 //! What is put on the wire comes off it the same, and what is malformed is named.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use engine::{
-    Account, AccountState, Address, B256, BlockEnv, Bytes, Comparison, Hardfork, Invariant, Prestate, Transaction, U256,
-    ValueType,
+    Account, AccountState, Address, B256, BlockEnv, Bytes, Comparison, Hardfork, Invariant, Prestate, Transaction,
+    U256, ValueType,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use prost::Message;
 use protos::v1;
-use wire::{Answer, AnswerOutcome, Challenge, Finding, FindingVerdict, ReportedExecution, ShippedPrestate, Verdicts, Wire};
+use wire::{
+    Answer, AnswerOutcome, Challenge, Finding, FindingVerdict, ReportedExecution, ShippedPrestate, Verdicts, Wire,
+};
 
 /// The first transaction of mainnet, block 46147.
 const RAW: [u8; 105] = alloy::hex!(
@@ -38,57 +46,97 @@ fn account() -> impl Strategy<Value = AccountState> {
         .prop_map(|(account, storage)| AccountState { account, storage })
 }
 fn prestate() -> impl Strategy<Value = ShippedPrestate> {
-    (btree_map(address(), account(), 0..4), btree_map(any::<u64>(), hash(), 0..3), vec(vec(any::<u8>(), 0..40), 0..3))
+    (
+        btree_map(address(), account(), 0..4),
+        btree_map(any::<u64>(), hash(), 0..3),
+        vec(vec(any::<u8>(), 0..40), 0..3),
+    )
         .prop_map(|(accounts, block_hashes, codes)| {
-            let codes = codes.into_iter().map(|code| (alloy::primitives::keccak256(&code), Bytes::from(code))).collect();
-            ShippedPrestate::from(Prestate { accounts, codes, block_hashes })
+            let codes = codes
+                .into_iter()
+                .map(|code| (alloy::primitives::keccak256(&code), Bytes::from(code)))
+                .collect();
+            ShippedPrestate::from(Prestate {
+                accounts,
+                codes,
+                block_hashes,
+            })
         })
 }
 fn env() -> impl Strategy<Value = BlockEnv> {
-    let fork = prop::option::of(prop::sample::select(vec![Hardfork::Frontier, Hardfork::London, Hardfork::Prague]));
-    (any::<[u64; 4]>(), address(), word(), prop::option::of(hash()), prop::option::of(any::<u64>()), fork).prop_map(
-        |([number, timestamp, gas_limit, base_fee], beneficiary, difficulty, prevrandao, excess_blob_gas, hardfork)| {
-            BlockEnv {
-                number,
-                timestamp,
+    let fork = prop::option::of(prop::sample::select(vec![
+        Hardfork::Frontier,
+        Hardfork::London,
+        Hardfork::Prague,
+    ]));
+    (
+        any::<[u64; 4]>(),
+        address(),
+        word(),
+        prop::option::of(hash()),
+        prop::option::of(any::<u64>()),
+        fork,
+    )
+        .prop_map(
+            |(
+                [number, timestamp, gas_limit, base_fee],
                 beneficiary,
-                gas_limit,
-                base_fee,
                 difficulty,
                 prevrandao,
                 excess_blob_gas,
                 hardfork,
-            }
-        },
-    )
+            )| {
+                BlockEnv {
+                    number,
+                    timestamp,
+                    beneficiary,
+                    gas_limit,
+                    base_fee,
+                    difficulty,
+                    prevrandao,
+                    excess_blob_gas,
+                    hardfork,
+                }
+            },
+        )
 }
 fn challenge() -> impl Strategy<Value = Challenge> {
-    (hash(), any::<u64>(), hash(), env(), any::<u64>(), word(), prop::option::of(prestate()), 1u64..60_000).prop_map(
-        |(id, chain_id, head_hash, env, invariant_set_version, target, prestate, deadline)| {
-            let slot = target >> 1;
-            let invariant = Invariant::new(
-                target.wrapping_to(),
-                "solvent",
-                Address::repeat_byte(3),
-                slot,
-                ValueType::Int(256),
-                0,
-                Comparison::Ge,
-                target,
-            );
-            Challenge {
-                id,
-                chain_id,
-                head_hash,
-                env,
-                invariant_set_version,
-                invariants: vec![invariant.unwrap()],
-                transaction: Transaction::decode(&RAW).unwrap(),
-                prestate,
-                deadline: Duration::from_millis(deadline),
-            }
-        },
+    (
+        hash(),
+        any::<u64>(),
+        hash(),
+        env(),
+        any::<u64>(),
+        word(),
+        prop::option::of(prestate()),
+        1u64..60_000,
     )
+        .prop_map(
+            |(id, chain_id, head_hash, env, invariant_set_version, target, prestate, deadline)| {
+                let slot = target >> 1;
+                let invariant = Invariant::new(
+                    target.wrapping_to(),
+                    "solvent",
+                    Address::repeat_byte(3),
+                    slot,
+                    ValueType::Int(256),
+                    0,
+                    Comparison::Ge,
+                    target,
+                );
+                Challenge {
+                    id,
+                    chain_id,
+                    head_hash,
+                    env,
+                    invariant_set_version,
+                    invariants: vec![invariant.unwrap()],
+                    transaction: Transaction::decode(&RAW).unwrap(),
+                    prestate,
+                    deadline: Duration::from_millis(deadline),
+                }
+            },
+        )
 }
 fn verdict() -> impl Strategy<Value = FindingVerdict> {
     prop_oneof![
@@ -98,14 +146,27 @@ fn verdict() -> impl Strategy<Value = FindingVerdict> {
     ]
 }
 fn answer() -> impl Strategy<Value = Answer> {
-    let execution = prop::option::of((1i32..5, any::<[u64; 2]>(), hash()).prop_map(|(status, [gas_used, logs], digest)| {
-        let status = v1::ExecutionStatus::try_from(status).unwrap();
-        ReportedExecution { status, gas_used, logs, post_state_digest: digest }
-    }));
+    let execution = prop::option::of((1i32..5, any::<[u64; 2]>(), hash()).prop_map(
+        |(status, [gas_used, logs], digest)| {
+            let status = v1::ExecutionStatus::try_from(status).unwrap();
+            ReportedExecution {
+                status,
+                gas_used,
+                logs,
+                post_state_digest: digest,
+            }
+        },
+    ));
     let verdicts = (btree_map(any::<u64>(), verdict(), 0..5), execution).prop_map(|(findings, execution)| {
-        let findings =
-            findings.into_iter().map(|(invariant_id, verdict)| Finding { invariant_id, verdict }).collect();
-        AnswerOutcome::Verdicts(Verdicts { findings, execution, engine_version: "1".into() })
+        let findings = findings
+            .into_iter()
+            .map(|(invariant_id, verdict)| Finding { invariant_id, verdict })
+            .collect();
+        AnswerOutcome::Verdicts(Verdicts {
+            findings,
+            execution,
+            engine_version: "1".into(),
+        })
     });
     let missing = vec(hash(), 0..4).prop_map(AnswerOutcome::MissingCodes);
     (hash(), prop_oneof![verdicts, missing]).prop_map(|(challenge_id, outcome)| Answer { challenge_id, outcome })
@@ -174,11 +235,21 @@ fn every_field_that_does_not_fit_is_named() {
     let cases: [(&str, Damage); 7] = [
         ("challenge.id", |c| c.id = vec![0; 31].into()),
         ("challenge.env", |c| c.env = None),
-        ("block_env.beneficiary", |c| c.env.as_mut().unwrap().beneficiary = vec![0; 32].into()),
-        ("block_env.hardfork", |c| c.env.as_mut().unwrap().hardfork = "osaka2".into()),
-        ("transaction.sender", |c| c.transaction.as_mut().unwrap().sender = vec![].into()),
-        ("transaction.raw", |c| c.transaction.as_mut().unwrap().raw = vec![9, 9].into()),
-        ("prestate.accounts.address", |c| c.prestate.as_mut().unwrap().accounts[0].address = vec![1].into()),
+        ("block_env.beneficiary", |c| {
+            c.env.as_mut().unwrap().beneficiary = vec![0; 32].into()
+        }),
+        ("block_env.hardfork", |c| {
+            c.env.as_mut().unwrap().hardfork = "osaka2".into()
+        }),
+        ("transaction.sender", |c| {
+            c.transaction.as_mut().unwrap().sender = vec![].into()
+        }),
+        ("transaction.raw", |c| {
+            c.transaction.as_mut().unwrap().raw = vec![9, 9].into()
+        }),
+        ("prestate.accounts.address", |c| {
+            c.prestate.as_mut().unwrap().accounts[0].address = vec![1].into()
+        }),
     ];
     assert!(Challenge::from_wire(&sound()).is_ok());
     for (field, damage) in cases {
@@ -194,7 +265,10 @@ fn a_transaction_under_another_hash_is_refused() {
     let mut message = sound();
     message.transaction.as_mut().unwrap().hash = vec![7; 32].into();
     let error = Challenge::from_wire(&message).unwrap_err().to_string();
-    assert!(error.contains("`transaction.hash`") && error.contains("0x5c504ed4"), "{error}");
+    assert!(
+        error.contains("`transaction.hash`") && error.contains("0x5c504ed4"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -202,5 +276,10 @@ fn an_account_that_is_listed_twice_is_refused() {
     let mut message = sound();
     let prestate = message.prestate.as_mut().unwrap();
     prestate.accounts.push(prestate.accounts[0].clone());
-    assert!(Challenge::from_wire(&message).unwrap_err().to_string().contains("listed twice"));
+    assert!(
+        Challenge::from_wire(&message)
+            .unwrap_err()
+            .to_string()
+            .contains("listed twice")
+    );
 }
