@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use engine::{Address, Comparison, Invariant, Replay, Transaction, U256, ValueType, case::CaseFile};
 use libfuzzer_sys as _;
+use wire::Wire;
 
 /// Most gas a fuzzed case may use in all: a target looks for panics, not for slow contracts.
 const MOST_GAS: u64 = 2_000_000;
@@ -57,6 +58,25 @@ pub fn raw_transaction(bytes: &[u8]) {
         panic!("does not decode twice")
     };
     assert!(again == proven, "decodes differently the second time");
+}
+
+/// An encoded challenge, answer, prestate or set of invariants: what is understood is put on the wire and understood the same.
+pub fn wire(bytes: &[u8]) {
+    fn check<M: prost::Message + Default, T: Wire<Message = M> + std::fmt::Debug>(bytes: &[u8]) {
+        let Ok(message) = M::decode(bytes) else { return };
+        let Ok(meaning) = T::from_wire(&message) else { return };
+        match T::from_wire(&meaning.to_wire()) {
+            Ok(again) => assert!(format!("{again:?}") == format!("{meaning:?}"), "another meaning the second time"),
+            Err(error) => panic!("what was understood is not, once it was sent on: {error}"),
+        }
+    }
+    let Some((kind, bytes)) = bytes.split_first() else { return };
+    match kind % 4 {
+        0 => check::<_, wire::Challenge>(bytes),
+        1 => check::<_, wire::Answer>(bytes),
+        2 => check::<_, wire::ShippedPrestate>(bytes),
+        _ => check::<_, wire::InvariantSet>(bytes),
+    }
 }
 
 /// Type, comparison, offset, target and a slot's word, separated by blanks: what parses is displayed the same and reads values
@@ -155,6 +175,9 @@ mod tests {
             raw_transaction(&seed);
             assert!(Transaction::decode(&seed).is_ok());
         }
+        for seed in seeds("wire") {
+            super::wire(&seed);
+        }
         for seed in seeds("invariant") {
             invariant(&seed);
             assert!(
@@ -205,6 +228,11 @@ mod tests {
         #[test]
         fn no_mutated_text_breaks_the_invariant_parser(bytes in mutated("invariant")) {
             invariant(&bytes);
+        }
+
+        #[test]
+        fn no_mutated_message_breaks_the_decoders(bytes in mutated("wire")) {
+            super::wire(&bytes);
         }
     }
 }
