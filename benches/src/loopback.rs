@@ -224,35 +224,12 @@ fn sealed(contest: &Contest, contender: &Contender) -> Result<Sealed, LoopbackEr
 
 /// Validators with permits, and the miner after them.
 fn metagraph(miner: AccountId) -> Metagraph {
-    let neuron = |uid: u16, hotkey: AccountId, validator_permit: bool| Neuron {
-        uid,
-        hotkey,
-        coldkey: hotkey,
-        stake: 0,
-        axon: None,
-        validator_permit,
-        active: true,
-        registered_at: 0,
-        last_update: 0,
-        incentive: 0,
-        dividends: 0,
-        incentive_share: 0.0,
-        emission: 0,
-        earned: 0,
-        weights_known: false,
-    };
-    let validators = (0..VALIDATORS).map(|index| neuron(u16::from(index), validator_key(index).account(), true));
-    let neurons = validators
-        .chain([neuron(u16::from(VALIDATORS), miner, false)])
-        .collect();
-    Metagraph {
-        netuid: 1,
-        block: 1,
-        tempo: 360,
-        last_epoch_block: 0,
-        epoch_index: 0,
-        neurons,
-    }
+    let validators = (0..VALIDATORS).map(|index| Neuron {
+        validator_permit: true,
+        ..Neuron::new(u16::from(index), validator_key(index).account())
+    });
+    let neurons = validators.chain([Neuron::new(u16::from(VALIDATORS), miner)]).collect();
+    Metagraph::new(1, 360, neurons)
 }
 
 #[cfg(test)]

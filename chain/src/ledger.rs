@@ -108,6 +108,18 @@ pub struct Metagraph {
 }
 
 impl Metagraph {
+    /// A subnet at block 0 with these neurons, in the order of their uids.
+    pub const fn new(netuid: u16, tempo: u64, neurons: Vec<Neuron>) -> Self {
+        Self {
+            netuid,
+            block: 0,
+            tempo,
+            last_epoch_block: 0,
+            epoch_index: 0,
+            neurons,
+        }
+    }
+
     /// The neuron of a hotkey.
     pub fn by_hotkey(&self, hotkey: &AccountId) -> Option<&Neuron> {
         self.neurons.iter().find(|neuron| neuron.hotkey == *hotkey)
@@ -157,6 +169,29 @@ pub struct Neuron {
     pub earned: u64,
     /// Whether the ledger holds a weight row of it.
     pub weights_known: bool,
+}
+
+impl Neuron {
+    /// A neuron as it is right after its registration at block 0: its own coldkey, active, without stake, axon, permit or weights.
+    pub const fn new(uid: u16, hotkey: AccountId) -> Self {
+        Self {
+            uid,
+            hotkey,
+            coldkey: hotkey,
+            stake: 0,
+            axon: None,
+            validator_permit: false,
+            active: true,
+            registered_at: 0,
+            last_update: 0,
+            incentive: 0,
+            dividends: 0,
+            incentive_share: 0.0,
+            emission: 0,
+            earned: 0,
+            weights_known: false,
+        }
+    }
 }
 
 /// The subnet's parameters, under Subtensor's names where it has them.

@@ -1,12 +1,12 @@
 //! The `miner` binary.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use miner::config::{Config, Flags};
+use node::cli::RunArgs;
 
-/// Answers validators' challenges: executes each transaction and judges its invariants.
+/// Answers validators' challenges: executes each transaction and judges its invariants
 #[derive(Debug, Parser)]
 #[command(name = "miner", version, about)]
 struct Cli {
@@ -17,34 +17,12 @@ struct Cli {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Serve challenges until interrupted
-    Run {
-        /// Configuration file (TOML); flags and `PORTCULLIS_MINER_*` variables win over it
-        #[arg(long, value_name = "FILE")]
-        config: Option<PathBuf>,
-        /// Check the configuration and exit
-        #[arg(long)]
-        check: bool,
-        #[command(flatten)]
-        flags: Box<Flags>,
-    },
+    Run(Box<RunArgs<Flags>>),
 }
 
 fn main() -> ExitCode {
     let Cli {
-        command: Command::Run {
-            config: file,
-            check,
-            flags,
-        },
+        command: Command::Run(args),
     } = node::cli::parse();
-    node::exit::run(async move {
-        let config = Config::load(file.as_deref(), &flags)?;
-        if check {
-            println!("configuration is valid");
-            return Ok(());
-        }
-        node::telemetry::start(&config.node)?;
-        let shutdown = node::shutdown::on_signals(config.node.exit_with_parent)?;
-        miner::run(config, shutdown).await
-    })
+    node::exit::run(async move { args.serve(Config::load, |config| &config.node, miner::run).await })
 }

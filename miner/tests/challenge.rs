@@ -50,37 +50,14 @@ impl Drop for World {
     }
 }
 
-fn neuron(uid: u16, hotkey: AccountId, validator_permit: bool) -> Neuron {
-    Neuron {
-        uid,
-        hotkey,
-        coldkey: hotkey,
-        stake: 0,
-        axon: None,
-        validator_permit,
-        active: true,
-        registered_at: 0,
-        last_update: 0,
-        incentive: 0,
-        dividends: 0,
-        incentive_share: 0.0,
-        emission: 0,
-        earned: 0,
-        weights_known: false,
-    }
-}
-
 async fn world(behaviour: Behaviour, threads: usize, queue: usize) -> World {
     let hotkey = Arc::new(Keypair::from_seed([1; 32]));
     let validator = Keypair::from_seed([2; 32]);
-    let metagraph = Metagraph {
-        netuid: 1,
-        block: 0,
-        tempo: 10,
-        last_epoch_block: 0,
-        epoch_index: 0,
-        neurons: vec![neuron(0, validator.account(), true), neuron(1, hotkey.account(), false)],
+    let permitted = Neuron {
+        validator_permit: true,
+        ..Neuron::new(0, validator.account())
     };
+    let metagraph = Metagraph::new(1, 10, vec![permitted, Neuron::new(1, hotkey.account())]);
     let (_, followed) = watch::channel(Arc::new(metagraph));
     let config = Config {
         hotkey: "unused".into(),

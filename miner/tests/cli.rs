@@ -77,5 +77,8 @@ fn check_validates_and_exits() {
     ];
     let output = miner(&args);
     assert!(output.status.success());
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "configuration is valid");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout).trim(),
+        "the configuration is valid"
+    );
 }

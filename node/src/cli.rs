@@ -1,10 +1,54 @@
 //! The command line: clap, with an error that is one line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use clap::error::ErrorKind;
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::exit::Failure;
+
+/// `BINARY run`: what every node that serves takes, with `F` its own flags.
+#[derive(Debug, Clone, clap::Args)]
+pub struct RunArgs<F: clap::Args> {
+    /// Configuration file (TOML); `PORTCULLIS_<BINARY>_*` variables win over it, and flags over both
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Check the configuration and exit
+    #[arg(long)]
+    pub check: bool,
+    /// The node's own.
+    #[command(flatten)]
+    pub flags: F,
+}
+
+impl<F: clap::Args> RunArgs<F> {
+    /// Loads the configuration by `load`; with `--check` says that it is valid, without it starts logs, metrics and the watch for
+    /// signals, and runs the node by `body` until they ask for its end.
+    ///
+    /// # Errors
+    /// What `load` and `body` end with.
+    pub async fn serve<C, B>(
+        &self,
+        load: impl FnOnce(Option<&Path>, &F) -> Result<C, Failure>,
+        node: impl FnOnce(&C) -> &NodeConfig,
+        body: impl FnOnce(C, CancellationToken) -> B,
+    ) -> Result<(), Failure>
+    where
+        B: Future<Output = Result<(), Failure>>,
+    {
+        let config = load(self.config.as_deref(), &self.flags)?;
+        if self.check {
+            println!("the configuration is valid");
+            return Ok(());
+        }
+        let node = node(&config);
+        crate::telemetry::start(node)?;
+        let shutdown = crate::shutdown::on_signals(node.exit_with_parent)?;
+        body(config, shutdown).await
+    }
+}
 
 /// Flags that every serving binary has.
 #[derive(Debug, Clone, Default, clap::Args, Serialize)]

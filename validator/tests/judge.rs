@@ -52,54 +52,30 @@ impl Drop for World {
     }
 }
 
-fn neuron(uid: u16, key: &Keypair, axon: Option<std::net::SocketAddr>) -> Neuron {
-    Neuron {
-        uid,
-        hotkey: key.account(),
-        coldkey: key.account(),
-        stake: 0,
-        axon: axon.map(|address| Axon {
-            block: 0,
-            info: AxonInfo {
-                version: 1,
-                ip: address.ip(),
-                port: address.port(),
-                protocol: 4,
-            },
-        }),
-        validator_permit: axon.is_none(),
-        active: true,
-        registered_at: 0,
-        last_update: 0,
-        incentive: 0,
-        dividends: 0,
-        incentive_share: 0.0,
-        emission: 0,
-        earned: 0,
-        weights_known: false,
-    }
-}
-
 /// A validator, and a miner for each behaviour. A `None` is a miner that is on the metagraph but does not listen.
 async fn world(behaviours: &[Option<Behaviour>]) -> World {
     let shutdown = CancellationToken::new();
     let validator = Arc::new(Keypair::from_seed([200; 32]));
-    let mut metagraph = Metagraph {
-        netuid: 1,
-        block: 0,
-        tempo: 10,
-        last_epoch_block: 0,
-        epoch_index: 0,
-        neurons: vec![neuron(0, &validator, None)],
+    let permitted = Neuron {
+        validator_permit: true,
+        ..Neuron::new(0, validator.account())
     };
+    let mut metagraph = Metagraph::new(1, 10, vec![permitted]);
     let permits = watch::channel(Arc::new(metagraph.clone())).1;
     for (index, behaviour) in behaviours.iter().enumerate() {
         let key = Arc::new(Keypair::from_seed([u8::try_from(index).unwrap(); 32]));
         let listener = node::server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
-        metagraph
-            .neurons
-            .push(neuron(u16::try_from(index + 1).unwrap(), &key, Some(address)));
+        let info = AxonInfo {
+            version: 1,
+            ip: address.ip(),
+            port: address.port(),
+            protocol: 4,
+        };
+        metagraph.neurons.push(Neuron {
+            axon: Some(Axon { block: 0, info }),
+            ..Neuron::new(u16::try_from(index + 1).unwrap(), key.account())
+        });
         let Some(behaviour) = behaviour else { continue };
         let config = serde_json::json!({
             "hotkey": "unused", "ledger": "unused", "state": "challenge", "threads": 1, "behaviour": behaviour,

@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chain::ledger::Answer;
-use chain::{
-    AccountId, AxonInfo, Hyperparameters, Keypair, Ledger, LedgerError, Metagraph, Neuron, Registration, WeightsCall,
-};
+use chain::{AxonInfo, Hyperparameters, Keypair, Ledger, LedgerError, Metagraph, Neuron, Registration, WeightsCall};
 use engine::B256;
 use platform::log::{Batch, Event, Log};
 use proptest::prelude::*;
@@ -226,31 +224,10 @@ impl Ledger for PaperLedger {
             return Self::unable();
         };
         let neuron = |uid: u8| Neuron {
-            uid: u16::from(uid),
-            hotkey: validator(uid).account(),
-            coldkey: AccountId::new([0; 32]),
-            stake: 0,
-            axon: None,
             validator_permit: permits.contains(&uid),
-            active: true,
-            registered_at: 0,
-            last_update: 0,
-            incentive: 0,
-            dividends: 0,
-            incentive_share: 0.0,
-            emission: 0,
-            earned: 0,
-            weights_known: false,
+            ..Neuron::new(u16::from(uid), validator(uid).account())
         };
-        let neurons = (0..4).map(neuron).collect();
-        let metagraph = Metagraph {
-            netuid: 1,
-            block: 7,
-            tempo: 10,
-            last_epoch_block: 0,
-            epoch_index: 0,
-            neurons,
-        };
+        let metagraph = Metagraph::new(1, 10, (0..4).map(neuron).collect());
         Box::pin(async move { Ok(metagraph) })
     }
     fn hyperparameters(&self) -> Answer<'_, Hyperparameters> {
