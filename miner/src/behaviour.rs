@@ -70,9 +70,9 @@ impl Behaviour {
         found
     }
 
-    /// How long the answer is held back.
-    pub fn delay(self) -> Duration {
-        if self == Self::Slow { SLOWNESS } else { Duration::ZERO }
+    /// How long the answer is held back, if it is.
+    pub fn delay(self) -> Option<Duration> {
+        (self == Self::Slow).then_some(SLOWNESS)
     }
 }
 
@@ -103,6 +103,6 @@ mod tests {
     fn an_honest_miner_says_what_it_found_at_once() {
         let holds = found(FindingVerdict::Holds { already_broken: true });
         assert_eq!(Behaviour::Honest.tell(holds.clone()), holds);
-        assert_eq!(Behaviour::Honest.delay(), Duration::ZERO);
+        assert_eq!(Behaviour::Honest.delay(), None);
     }
 }
