@@ -4,6 +4,8 @@ CARGO ?= cargo
 # `make demo DATA=FILE_OR_FOLDER REPORT=FILE`
 DATA ?=
 REPORT ?=
+# `make demo PROFILE=dev` takes what `make test` has built
+PROFILE ?= demo
 # More options of `bots localnet`, as in `make demo ARGS="--kill all"`
 ARGS ?=
 
@@ -20,8 +22,8 @@ help: ## List the targets
 
 demo: ## Build the network and run all of it on a recorded attack
 	@echo "Building the ledger, the platform, the validator, the miner and bots (several minutes the first time) ..."
-	$(CARGO) build --locked --profile demo --bins -p chain -p platform -p validator -p miner -p bots
-	$(CARGO) run --quiet --locked --profile demo -p bots --bin bots -- localnet \
+	$(CARGO) build --locked --profile $(PROFILE) --bins -p chain -p platform -p validator -p miner -p bots
+	$(CARGO) run --quiet --locked --profile $(PROFILE) -p bots --bin bots -- localnet \
 		$(if $(DATA),--feed "$(DATA)") $(if $(REPORT),--report "$(REPORT)") $(ARGS)
 
 test: tools ## Run all tests, then clippy and the format check

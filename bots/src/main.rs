@@ -1,5 +1,6 @@
 //! The `bots` binary.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,6 +9,8 @@ use bots::localnet::{LocalnetError, Options, tables};
 use clap::{Parser, Subcommand};
 use eyre::{WrapErr, eyre};
 use node::exit::{Code, Failure, OrConfiguration};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 /// How a shell says that a process was ended by SIGINT.
 const INTERRUPTED: u8 = 130;
@@ -59,6 +62,7 @@ async fn localnet(options: &Options, interrupted: &mut bool) -> Result<(), Failu
         ..Default::default()
     })?;
     let shutdown = node::shutdown::on_signals(false)?;
+    end_with_terminal(shutdown.clone())?;
     let report = match bots::localnet::run(options, &shutdown).await {
         Ok(report) => report,
         Err(error) => {
@@ -71,12 +75,25 @@ async fn localnet(options: &Options, interrupted: &mut bool) -> Result<(), Failu
             return Err(Failure::new(error.code(), error));
         }
     };
-    print!("{}", tables::render(&report));
     if let Some(path) = &options.report {
         let json = serde_json::to_string_pretty(&report)?;
         std::fs::write(path, json + "\n").wrap_err_with(|| format!("cannot write the report {}", path.display()))?;
     }
+    // A reader that has gone away (`| head`) is no reason to end otherwise than the run did.
+    let _closed = std::io::stdout().lock().write_all(tables::render(&report).as_bytes());
     verdict(&report)
+}
+
+/// A terminal that is closed ends the network too.
+fn end_with_terminal(shutdown: CancellationToken) -> std::io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = hangup.recv() => shutdown.cancel(),
+            () = shutdown.cancelled() => {}
+        }
+    });
+    Ok(())
 }
 
 /// Why the run is no success, in one line.

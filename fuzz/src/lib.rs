@@ -66,11 +66,16 @@ pub fn wire(bytes: &[u8]) {
         let Ok(message) = M::decode(bytes) else { return };
         let Ok(meaning) = T::from_wire(&message) else { return };
         match T::from_wire(&meaning.to_wire()) {
-            Ok(again) => assert!(format!("{again:?}") == format!("{meaning:?}"), "another meaning the second time"),
+            Ok(again) => assert!(
+                format!("{again:?}") == format!("{meaning:?}"),
+                "another meaning the second time"
+            ),
             Err(error) => panic!("what was understood is not, once it was sent on: {error}"),
         }
     }
-    let Some((kind, bytes)) = bytes.split_first() else { return };
+    let Some((kind, bytes)) = bytes.split_first() else {
+        return;
+    };
     match kind % 4 {
         0 => check::<_, wire::Challenge>(bytes),
         1 => check::<_, wire::Answer>(bytes),

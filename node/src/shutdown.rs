@@ -1,6 +1,7 @@
 //! The end of a process: asked for by a signal, by the parent's end, or by a task that cannot go on.
 
-use tokio::io::AsyncReadExt;
+use std::io::Read;
+
 use tokio_util::sync::CancellationToken;
 
 /// A token that is cancelled by SIGINT or SIGTERM, and, when `with_parent`, by the end of standard input.
@@ -25,15 +26,17 @@ pub fn on_signals(with_parent: bool) -> std::io::Result<CancellationToken> {
     });
     if with_parent {
         let orphaned = token.clone();
-        // A blocking read of standard input cannot be cancelled and would hold up the runtime's end: a thread of its own
-        // may stay behind.
-        let handle = tokio::runtime::Handle::current();
+        // A read of standard input cannot be cancelled: on the runtime's own threads it would hold up its end for as long as
+        // the parent lives. This thread is nobody's, and ends with the process.
         std::thread::spawn(move || {
-            handle.block_on(async {
-                let mut sink = [0u8; 64];
-                let mut input = tokio::io::stdin();
-                while matches!(input.read(&mut sink).await, Ok(n) if n > 0) {}
-            });
+            let mut sink = [0u8; 64];
+            loop {
+                match std::io::stdin().read(&mut sink) {
+                    Ok(read) if read > 0 => {}
+                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                    Ok(_) | Err(_) => break,
+                }
+            }
             tracing::info!("the parent process has ended: shutting down");
             orphaned.cancel();
         });

@@ -8,7 +8,7 @@ use std::fmt;
 use engine::{Address, Comparison, Invariant, InvariantError, U256, ValueType};
 use serde_json::{Map, Value};
 
-/// The only network that there are feeds of.
+/// Ethereum's main network, as the original names it; every other chain is `chain-<EIP-155 id>`.
 pub const NETWORK: &str = "ethereum";
 
 /// The longest name or variable, in characters.
@@ -139,8 +139,11 @@ fn check(entry: &Map<String, Value>) -> Result<Draft, Problem> {
     };
     let target = number(needed(entry, "target")?, value_type)?;
     let network = text(entry, "network")?.unwrap_or(NETWORK);
-    if network != NETWORK {
-        return problem("network", format!("{} is not watched; use {NETWORK}", quoted(network)));
+    if network != NETWORK && !is_chain(network) {
+        return problem(
+            "network",
+            format!("{} is no network; use {NETWORK} or chain-<id>", quoted(network)),
+        );
     }
     let variable = text(entry, "variable")?;
     let name = match text(entry, "name")? {
@@ -259,6 +262,13 @@ pub fn display_value(value: U256, value_type: ValueType) -> String {
     }
 }
 
+/// `chain-31337`: an EIP-155 chain id, written in the one way that there is.
+fn is_chain(network: &str) -> bool {
+    let id = network.strip_prefix("chain-").unwrap_or_default();
+    id.parse::<u64>()
+        .is_ok_and(|number| number > 0 && number.to_string() == id)
+}
+
 #[cfg(test)]
 mod tests {
     use engine::B256;
@@ -326,6 +336,8 @@ mod tests {
             ("offset", json!(-1), "0 to 31"),
             ("offset", json!(1), "within one slot"),
             ("network", json!("moon"), "ethereum"),
+            ("network", json!("chain-"), "chain-<id>"),
+            ("network", json!("chain-007"), "chain-<id>"),
             ("name", json!("x".repeat(201)), "200 characters"),
         ] {
             let error = one(&with(field, value)).unwrap_err();

@@ -250,6 +250,8 @@ impl Fleet {
 
     /// Does `work`, unless a process ends before it is done.
     pub(crate) async fn guard<T, E: From<FleetError>>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        // Work that is always done at once would otherwise never let the watch look.
+        self.check()?;
         let watch = async {
             loop {
                 tokio::time::sleep(LOOK_EVERY).await;

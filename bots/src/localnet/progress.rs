@@ -50,7 +50,7 @@ impl Progress {
     /// A bar when standard error is a terminal, lines otherwise.
     pub(crate) fn new() -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(0);
+            let bar = ProgressBar::new(1);
             let style = ProgressStyle::with_template("{elapsed_precise} {prefix} [{wide_bar:.cyan/blue}] {msg}");
             bar.set_style(
                 style

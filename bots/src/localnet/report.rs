@@ -27,6 +27,8 @@ pub struct Report {
     pub format: String,
     /// What was replayed.
     pub data: String,
+    /// How fast: `realtime`, `max` or `N/s`.
+    pub pace: String,
     /// The seed of the run.
     pub seed: u64,
     /// The recording was read to its end, and every assigned item was reported.
@@ -186,6 +188,8 @@ pub struct Standing {
 pub struct Observed {
     /// What was replayed.
     pub data: String,
+    /// How fast.
+    pub pace: String,
     /// The seed of the run.
     pub seed: u64,
     /// The platform's own counts.
@@ -232,6 +236,7 @@ impl Report {
         Ok(Self {
             format: FORMAT.to_owned(),
             data: seen.data,
+            pace: seen.pace,
             seed: seen.seed,
             complete: is_complete(&status),
             transactions: status.transactions,
@@ -481,6 +486,7 @@ pub(crate) mod tests {
         let incentive = |role| if role == Role::Honest { 0.4 } else { 0.1 };
         Observed {
             data: "a test".into(),
+            pace: "60/s".into(),
             seed: 7,
             status: v1::StatusResponse {
                 feed_ended: true,

@@ -426,6 +426,7 @@ impl<'a> Network<'a> {
             };
             Ok::<_, LocalnetError>(Observed {
                 data: self.options.source().name(),
+                pace: self.options.pace().to_owned(),
                 seed: self.options.seed,
                 status,
                 incidents: platform.incidents(0).await?,

@@ -181,7 +181,7 @@ fn attacks(report: &Report) -> Vec<String> {
     let mut sentences: Vec<String> = attacks
         .iter()
         .take(TOLD)
-        .map(|(incident, broken)| attack(incident, *broken))
+        .map(|(incident, broken)| attack(incident, *broken, &report.pace))
         .collect();
     if attacks.len() > TOLD {
         sentences.push(format!("{} more attacks are in the table above.", attacks.len() - TOLD));
@@ -189,7 +189,7 @@ fn attacks(report: &Report) -> Vec<String> {
     sentences
 }
 
-fn attack(incident: &Incident, broken: usize) -> String {
+fn attack(incident: &Incident, broken: usize, pace: &str) -> String {
     let more = if broken > 1 {
         format!(" and {} more", broken - 1)
     } else {
@@ -201,6 +201,10 @@ fn attack(incident: &Incident, broken: usize) -> String {
     );
     match incident.ms_before_inclusion {
         Some(ms) if ms > 0 => format!("{what} was confirmed {ms} ms before its block."),
+        Some(ms) if pace == "max" => format!(
+            "{what} was confirmed {} ms after its block: at the pace `max`, blocks wait for nobody.",
+            ms.unsigned_abs()
+        ),
         Some(ms) => format!(
             "{what} was confirmed {} ms too late: its block was there already.",
             ms.unsigned_abs()
@@ -211,7 +215,12 @@ fn attack(incident: &Incident, broken: usize) -> String {
 
 fn work(report: &Report) -> String {
     let judged = if report.complete {
-        format!("{} transactions, every one judged", report.transactions)
+        let one_or_more = if report.transactions == 1 {
+            "transaction"
+        } else {
+            "transactions"
+        };
+        format!("{} {one_or_more}, every one judged", report.transactions)
     } else {
         format!(
             "NOT FINISHED: {} of {} transactions judged, {} of {} assignments reported",
@@ -327,6 +336,15 @@ mod tests {
         ] {
             assert!(text.contains(said), "{said} is missing in: {text}");
         }
+    }
+
+    #[test]
+    fn a_block_that_did_not_wait_is_not_called_late() {
+        let mut fast = report();
+        fast.pace = "max".to_owned();
+        fast.incidents[0].ms_before_inclusion = Some(-203);
+        let text = closing(&fast);
+        assert!(text.contains("203 ms after its block: at the pace `max`"), "{text}");
     }
 
     #[test]

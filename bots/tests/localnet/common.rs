@@ -1,7 +1,7 @@
 //! What the tests of `bots localnet` share: the binaries, a folder of a test's own, and a look at what a run leaves behind.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -15,25 +15,52 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The folder that cargo builds into, with every binary of the network in it.
 ///
-/// Cargo builds only this crate's own binary for its tests; the others are built here, once, in the same profile.
+/// Cargo builds only this crate's own binary for its tests; the others are built here, in the same profile: once in a process, and,
+/// where every test has a process of its own (nextest), once in a run.
 pub(crate) fn binaries() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         let folder = Path::new(env!("CARGO_BIN_EXE_bots")).parent().unwrap().to_owned();
-        let profile = match folder.file_name().unwrap().to_str().unwrap() {
-            "debug" => "dev",
-            other => other,
-        };
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--bins", "--profile", profile, "--target-dir"])
-            .arg(folder.parent().unwrap())
-            .args(["-p", "chain", "-p", "platform", "-p", "validator", "-p", "miner"])
-            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-            .status()
-            .unwrap();
-        assert!(built.success(), "the network's binaries do not build");
+        let run = std::env::var("NEXTEST_RUN_ID").ok();
+        let mut built_in = locked(&folder.join("localnet-tests.built"));
+        let mut last = String::new();
+        built_in.read_to_string(&mut last).unwrap();
+        if run.is_none() || run.as_ref() != Some(&last) {
+            build(&folder);
+            built_in.set_len(0).unwrap();
+            built_in.rewind().unwrap();
+            built_in.write_all(run.unwrap_or_default().as_bytes()).unwrap();
+        }
         folder
     })
+}
+
+fn build(folder: &Path) {
+    let profile = match folder.file_name().unwrap().to_str().unwrap() {
+        "debug" => "dev",
+        other => other,
+    };
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--bins", "--profile", profile, "--target-dir"])
+        .arg(folder.parent().unwrap())
+        .args(["-p", "chain", "-p", "platform", "-p", "validator", "-p", "miner"])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .status()
+        .unwrap();
+    assert!(built.success(), "the network's binaries do not build");
+}
+
+/// A file that nobody else has until it is dropped.
+fn locked(path: &Path) -> File {
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(path)
+        .unwrap();
+    file.lock().unwrap();
+    file
 }
 
 /// A folder of one test's own, in which its runs put theirs, and the right to run a network.
@@ -46,8 +73,7 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        let turn = File::create(binaries().join("localnet-tests.lock")).unwrap();
-        turn.lock().unwrap();
+        let turn = locked(&binaries().join("localnet-tests.lock"));
         Self {
             folder: tempfile::tempdir().unwrap(),
             _turn: turn,
@@ -161,14 +187,7 @@ impl Place {
         let lines: Vec<&str> = text.lines().collect();
         let cases = self.file("blocks.ndjson");
         std::fs::write(&cases, lines[blocks].join("\n")).unwrap();
-        // The registry has one network, whichever chain is replayed.
-        let invariants = self.file("invariants.json");
-        let stated = std::fs::read_to_string(in_scenarios("vault-reentrancy.invariants.json")).unwrap();
-        let mut stated: serde_json::Value = serde_json::from_str(&stated).unwrap();
-        for one in stated.as_array_mut().unwrap() {
-            one["network"] = "ethereum".into();
-        }
-        std::fs::write(&invariants, stated.to_string()).unwrap();
+        let invariants = in_scenarios("vault-reentrancy.invariants.json");
         [cases, invariants].map(|path| path.to_str().unwrap().to_owned())
     }
 }
