@@ -65,12 +65,19 @@ mod evm;
 mod hardfork;
 mod invariant;
 mod judge;
+pub mod lang;
+mod live;
+mod options;
 pub mod pool;
+mod reading;
 pub mod replay;
+mod sequence;
 mod state;
 mod transaction;
 mod value;
 mod verdict;
+mod views;
+mod watch;
 
 pub use alloy::primitives::{Address, B256, Bytes, U256};
 
@@ -79,9 +86,15 @@ pub use crate::{
     engine::{ENGINE_VERSION, Engine, EngineError},
     hardfork::{Hardfork, UnknownHardfork},
     invariant::{Comparison, Invariant, InvariantError},
+    options::{Options, ViewTime},
     replay::Replay,
+    sequence::SequenceOutcome,
     state::{Account, AccountState, CompleteState, Missing, Prestate, Recorder, State, StateError},
     transaction::{Transaction, TransactionError},
     value::{ValueType, ValueTypeError},
-    verdict::{Execution, Judgement, Outcome, Reason, Status, Transition, Verdict, Witness},
+    verdict::{
+        Call, CallKind, Execution, Judgement, Margins, Outcome, Reading, Reason, Status, Transition, Verdict,
+        ViewError, Warning, Witness,
+    },
+    watch::{ProgramInvariant, ViewInvariant, WatchError, WatchSet, Watched},
 };
