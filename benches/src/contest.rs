@@ -6,11 +6,19 @@ use alloy::eips::eip2718::Encodable2718;
 use alloy::primitives::{Address, B256, Bytes, U256};
 use alloy::sol_types::SolCall;
 use contracts::{Contract, Pair, Router, Token, layout};
-use engine::{BlockEnv, Comparison, Engine, Invariant, Status, Transaction, ValueType};
-use revm::context::{BlockEnv as RevmBlock, Context, TxEnv};
+use engine::lang::View;
+use engine::{
+    BlockEnv, Comparison, Engine, Invariant, Options, Status, Transaction, Transition, ValueType, ViewInvariant,
+    WatchError, WatchSet, Watched,
+};
+use revm::context::{BlockEnv as RevmBlock, Context, ContextTr as _, LocalContextTr as _, TxEnv};
+use revm::context_interface::JournalTr as _;
 use revm::context_interface::block::BlobExcessGasAndPrice;
 use revm::database_interface::WrapDatabaseRef;
-use revm::handler::MainnetContext;
+use revm::handler::{Handler as _, MainnetContext, MainnetHandler};
+use revm::interpreter::{
+    CallInput, CallInputs, CallScheme, CallValue, FrameInput, SharedMemory, interpreter_action::FrameInit,
+};
 use revm::primitives::hardfork::SpecId;
 use revm::{ExecuteEvm, MainBuilder, MainContext, MainnetEvm};
 
@@ -50,6 +58,8 @@ pub struct Contest {
     pub env: BlockEnv,
     /// What is executed.
     pub contenders: Vec<Contender>,
+    /// `token.balanceOf(user)`: the ERC-20 transfer and the swaps write what it reads.
+    pub view: View,
 }
 
 /// Why there is no contest.
@@ -64,6 +74,9 @@ pub enum ContestError {
     /// An invariant cannot be stated.
     #[error(transparent)]
     Invariant(#[from] engine::InvariantError),
+    /// A set cannot be watched.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
     /// A type is unknown.
     #[error(transparent)]
     Type(#[from] engine::ValueTypeError),
@@ -169,9 +182,114 @@ impl Contest {
                 contender("swap", first, U256::ZERO, swap, 180_000, reserve)?,
                 contender("2-hop swap", town.router, U256::ZERO, hops, 500_000, last_reserve)?,
             ],
+            view: View {
+                contract: token,
+                calldata: Token::balanceOfCall {
+                    account: user.address(),
+                }
+                .abi_encode()
+                .into(),
+                word: 0,
+                value_type: ValueType::Uint(256),
+            },
         };
         contest.check()?;
         Ok(contest)
+    }
+
+    /// The invariant of a contender, and so many others that its transaction has nothing to do with: half of them over other
+    /// slots of the contract that it writes.
+    ///
+    /// # Errors
+    /// When they make no set.
+    pub fn crowd(&self, contender: &Contender, others: u64) -> Result<WatchSet, WatchError> {
+        let [relevant] = &contender.invariants;
+        let other = |n: u64| {
+            let far = U256::from(1) << 200;
+            let contract = if n.is_multiple_of(2) {
+                relevant.contract
+            } else {
+                Address::from_word(B256::from(U256::from(n / 4 + 1) << 32))
+            };
+            Watched::Slot(Invariant {
+                id: n + 2,
+                name: format!("other {n}"),
+                contract,
+                slot: far + U256::from(n),
+                ..relevant.clone()
+            })
+        };
+        WatchSet::new(
+            std::iter::once(relevant.clone().into())
+                .chain((0..others).map(other))
+                .collect(),
+        )
+    }
+
+    /// So many views, all of them `token.balanceOf(user)` but for a byte at the end of the calldata that the contract ignores.
+    ///
+    /// # Errors
+    /// When they make no set.
+    pub fn views(&self, count: u8) -> Result<WatchSet, WatchError> {
+        let view = |n: u8| {
+            let mut calldata = self.view.calldata.to_vec();
+            calldata.push(n);
+            Watched::View(ViewInvariant {
+                id: n.into(),
+                name: format!("balance {n}"),
+                view: View {
+                    calldata: calldata.into(),
+                    ..self.view.clone()
+                },
+                comparison: Comparison::Ge,
+                target: U256::from(1),
+            })
+        };
+        WatchSet::new((0..count).map(view).collect())
+    }
+
+    /// What judges as the bench does: verdicts only, on a state with a name.
+    #[must_use]
+    pub fn options(&self) -> Options<'static> {
+        Options {
+            state_id: Some(self.head),
+            ..Options::default()
+        }
+    }
+
+    /// The view in raw revm, on the journal as it is, undone afterwards. `None` when it failed.
+    #[must_use]
+    pub fn raw_view(&self, raw: &mut RawEvm<'_>) -> Option<Bytes> {
+        let journal = raw.ctx.journal_mut();
+        let checkpoint = journal.checkpoint();
+        let account = journal.load_account_with_code(self.view.contract).ok()?;
+        let known_bytecode = (account.info.code_hash(), account.info.code.clone()?);
+        let memory = SharedMemory::new_with_buffer(raw.ctx.local().shared_memory_buffer().clone());
+        let frame_input = FrameInput::Call(Box::new(CallInputs {
+            input: CallInput::Bytes(self.view.calldata.clone()),
+            gas_limit: 1_000_000,
+            target_address: self.view.contract,
+            bytecode_address: self.view.contract,
+            known_bytecode,
+            caller: Address::ZERO,
+            value: CallValue::Apparent(U256::ZERO),
+            scheme: CallScheme::StaticCall,
+            is_static: true,
+            return_memory_offset: 0..0,
+            reservoir: 0,
+            charged_new_account_state_gas: false,
+        }));
+        let first = FrameInit {
+            depth: 0,
+            memory,
+            frame_input,
+        };
+        let mut handler = MainnetHandler::<_, revm::context::result::EVMError<_>, _>::default();
+        let result = handler.run_exec_loop(raw, first).ok();
+        raw.frame_stack.clear();
+        raw.ctx.journal_mut().checkpoint_revert(checkpoint);
+        let result = result?;
+        result.instruction_result().is_ok().then(|| result.output().into_data())
     }
 
     /// An engine for the town's chain.
@@ -231,12 +349,76 @@ impl Contest {
                     execution.gas_used
                 )));
             }
+            let set = self.crowd(contender, 3)?;
+            let watched = engine
+                .judge_watched(&self.env, &contender.transaction, &self.state, &set, &self.options())
+                .map_err(|error| unequal(error.to_string()))?;
+            let touched = outcome
+                .judgements
+                .iter()
+                .filter(|judgement| judgement.transition != Some(Transition::Untouched));
+            if !touched.eq(&watched.judgements) {
+                return Err(unequal("the set says something else".to_owned()));
+            }
             if outcome
                 .judgements
                 .iter()
                 .any(|judgement| judgement.transition.is_none())
             {
                 return Err(unequal("the invariant is undecided".to_owned()));
+            }
+        }
+        self.check_views()
+    }
+
+    /// Both sides read the same balance after the ERC-20 transfer.
+    fn check_views(&self) -> Result<(), ContestError> {
+        let name = "view";
+        let unequal = |why: String| ContestError::Unequal { name, why };
+        let Some(contender) = self.contenders.get(1) else {
+            return Err(unequal("nothing is executed".to_owned()));
+        };
+        let mut raw = self.raw();
+        raw.transact_one(contender.fields.clone())
+            .map_err(|error| unequal(error.to_string()))?;
+        let returned = self
+            .raw_view(&mut raw)
+            .ok_or_else(|| unequal("raw revm returned nothing".to_owned()))?;
+        let balance = U256::try_from_be_slice(&returned).unwrap_or_default();
+        // It breaks exactly where the balance after the transfer ends.
+        let at_least = |target| {
+            WatchSet::new(vec![Watched::View(ViewInvariant {
+                id: 1,
+                name: name.to_owned(),
+                view: self.view.clone(),
+                comparison: Comparison::Ge,
+                target,
+            })])
+        };
+        for (target, transition) in [
+            (balance, Transition::Kept),
+            (balance + U256::from(1), Transition::Broke),
+        ] {
+            let outcome = self
+                .engine()
+                .judge_watched(
+                    &self.env,
+                    &contender.transaction,
+                    &self.state,
+                    &at_least(target)?,
+                    &self.options(),
+                )
+                .map_err(|error| unequal(error.to_string()))?;
+            let seen: Vec<_> = outcome
+                .judgements
+                .iter()
+                .map(|judgement| judgement.transition)
+                .collect();
+            if seen != [Some(transition)] {
+                return Err(unequal(format!(
+                    "revm read {balance}, the engine judged {:?}",
+                    outcome.judgements
+                )));
             }
         }
         Ok(())

@@ -2,8 +2,10 @@
 
 use crate::{
     BlockEnv, Execution, Invariant, Judgement, Outcome, Reason, State, StateError, Status, Transaction,
-    evm::{Changes, Fault, Machine},
+    evm::{Changes, Expired, Fault, Machine},
     judge,
+    live::Scratch,
+    views::Learnt,
 };
 
 /// Version that stands in every witness: of this crate and of the EVM in it.
@@ -21,10 +23,14 @@ pub enum EngineError {
 }
 
 /// Judges transactions of one chain, one after the other. Its EVM, buffers and analysed code are used again and again: keep one
-/// per thread. It holds no state between calls: every call answers for the state given with it.
+/// per thread. Every call answers for the state given with it; kept between calls is only what views say on a state that was
+/// given a name ([`crate::Options::state_id`]).
 #[derive(Debug)]
 pub struct Engine {
-    machine: Machine,
+    pub(crate) machine: Machine,
+    pub(crate) scratch: Scratch,
+    /// What the views of one set say on the last named state.
+    pub(crate) learnt: Option<Learnt>,
 }
 
 impl Engine {
@@ -33,6 +39,8 @@ impl Engine {
     pub fn new(chain_id: u64) -> Self {
         Self {
             machine: Machine::new(chain_id),
+            scratch: Scratch::default(),
+            learnt: None,
         }
     }
 
@@ -93,9 +101,9 @@ impl Engine {
         tx: &Transaction,
         state: &dyn State,
         invariants: &[Invariant],
-        expired: Option<&dyn Fn() -> bool>,
+        expired: Expired<'_>,
     ) -> Result<Result<(Outcome, D), Reason>, EngineError> {
-        let answer = match self.machine.execute(env, tx, state, expired) {
+        let answer = match self.machine.execute(env, tx, state, expired, true) {
             Ok(execution) => judge_all(&self.machine, execution, tx, state, invariants)
                 .map(|outcome| Ok((outcome, D::of(&self.machine)))),
             Err(Fault::Undecided(reason)) => Ok(Err(reason)),
@@ -147,6 +155,7 @@ fn judge_all(
     Ok(Outcome {
         execution: Some(execution),
         judgements,
+        ..Outcome::default()
     })
 }
 
@@ -155,5 +164,10 @@ fn undecided(execution: Option<Execution>, reason: &Reason, invariants: &[Invari
         .iter()
         .map(|invariant| Judgement::undecided(invariant.id, reason.clone()))
         .collect();
-    Outcome { execution, judgements }
+    Outcome {
+        execution,
+        judgements,
+        undecided: Some(reason.clone()),
+        warnings: Vec::new(),
+    }
 }

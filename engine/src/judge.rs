@@ -1,6 +1,13 @@
-//! The rule: from a slot's word before and after a transaction to the verdict on an invariant.
+//! The rule: from what an invariant reads before and after a transaction to the verdict on it.
 
-use crate::{B256, ENGINE_VERSION, Invariant, Judgement, Reason, Transition, U256, Verdict, Witness};
+use crate::{
+    Address, B256, Comparison, ENGINE_VERSION, Invariant, Judgement, Margins, Reading, Reason, Transition, U256,
+    ValueType, Verdict, ViewError, Witness,
+    lang::{Evaluator, Moment, Program, Reader as _, Source, Wide},
+    reading::Sources,
+    views::Word,
+    watch::{ProgramInvariant, ViewInvariant, Watched},
+};
 
 /// A slot's word before and after the transaction; `None` when the transaction left it as it was.
 pub(crate) type Words = Option<(U256, U256)>;
@@ -11,20 +18,29 @@ pub(crate) fn judge(invariant: &Invariant, words: Words, tx_hash: B256) -> Judge
     if let Err(error) = invariant.check() {
         return Judgement::undecided(invariant_id, Reason::Unsupported(error.to_string()));
     }
-    let decided = |verdict, transition| Judgement {
-        invariant_id,
-        verdict,
-        transition: Some(transition),
-    };
+    judge_checked(invariant, words, tx_hash)
+}
+
+/// The same for an invariant that was checked when its set was made.
+fn judge_checked(invariant: &Invariant, words: Words, tx_hash: B256) -> Judgement {
+    let invariant_id = invariant.id;
     let Some((pre, post)) = words else {
-        return decided(Verdict::Holds, Transition::Untouched);
+        return Judgement {
+            invariant_id,
+            verdict: Verdict::Holds,
+            transition: Some(Transition::Untouched),
+            margin: None,
+        };
     };
     let (Some(pre), Some(post)) = (invariant.read(pre), invariant.read(post)) else {
         return Judgement::undecided(invariant_id, Reason::Unsupported("value leaves its slot".to_owned()));
     };
-    let transition = transition(invariant.holds(pre), invariant.holds(post));
-    let verdict = match transition {
-        Transition::Broke => Verdict::Violated(Witness {
+    let margin = |value| margin(invariant.value_type, invariant.comparison, value, invariant.target);
+    decided(
+        invariant_id,
+        (invariant.holds(pre), invariant.holds(post)),
+        margin(pre).zip(margin(post)),
+        || Witness {
             invariant_id,
             tx_hash,
             contract: invariant.contract,
@@ -32,10 +48,197 @@ pub(crate) fn judge(invariant: &Invariant, words: Words, tx_hash: B256) -> Judge
             pre,
             post,
             engine_version: ENGINE_VERSION.to_owned(),
-        }),
+            readings: Vec::new(),
+            path: Vec::new(),
+        },
+    )
+}
+
+/// Judges one invariant of a set.
+pub(crate) fn judge_watched(watched: &Watched, sources: &mut Sources<'_>, evaluator: &mut Evaluator) -> Judgement {
+    match watched {
+        Watched::Slot(invariant) => match sources.states.words(invariant.contract, invariant.slot) {
+            Ok((pre, post)) => judge_checked(invariant, (pre != post).then_some((pre, post)), sources.tx.hash()),
+            Err(error) => Judgement::undecided(invariant.id, sources.reason(error)),
+        },
+        Watched::View(invariant) => judge_view(invariant, sources),
+        Watched::Program(invariant) => judge_program(invariant, sources, evaluator),
+    }
+}
+
+fn judge_view(invariant: &ViewInvariant, sources: &Sources<'_>) -> Judgement {
+    let (view, id) = (&invariant.view, invariant.id);
+    let Some(place) = sources.set.place_of(view) else {
+        return Judgement::undecided(id, Reason::Unsupported("view is not of this set".to_owned()));
+    };
+    let decoded = |word: Word| {
+        let word = word?;
+        decode(view.value_type, word).ok_or(Reason::View {
+            contract: view.contract,
+            why: ViewError::Range {
+                word,
+                value_type: view.value_type,
+            },
+        })
+    };
+    let (before, after) = sources.view(place);
+    let post = match decoded(after) {
+        Ok(post) => post,
+        Err(reason) => return Judgement::undecided(id, reason),
+    };
+    let holds = |value| {
+        invariant
+            .comparison
+            .holds(view.value_type.compare(value, invariant.target))
+    };
+    let pre = match decoded(before) {
+        Ok(pre) => pre,
+        // Whatever it said before, this transaction does not break it.
+        Err(_) if holds(post) => return held(id, None),
+        Err(reason) => return Judgement::undecided(id, reason),
+    };
+    let margin = |value| margin(view.value_type, invariant.comparison, value, invariant.target);
+    decided(id, (holds(pre), holds(post)), margin(pre).zip(margin(post)), || {
+        Witness {
+            invariant_id: id,
+            tx_hash: sources.tx.hash(),
+            contract: view.contract,
+            slot: U256::ZERO,
+            pre,
+            post,
+            engine_version: ENGINE_VERSION.to_owned(),
+            readings: vec![Reading {
+                label: invariant.name.clone(),
+                contract: view.contract,
+                slot: None,
+                pre: Some(pre),
+                post: Some(post),
+            }],
+            path: Vec::new(),
+        }
+    })
+}
+
+fn judge_program(invariant: &ProgramInvariant, sources: &mut Sources<'_>, evaluator: &mut Evaluator) -> Judgement {
+    let (program, id) = (&invariant.program, invariant.id);
+    let evaluation = evaluator.evaluate(program, sources);
+    let margin = evaluation.before.margin.zip(evaluation.after.margin);
+    match evaluation.violated() {
+        Err(fault) => Judgement::undecided(id, fault.clone().into()),
+        Ok(false) => Judgement {
+            margin: margin.map(|(pre, post)| Margins { pre, post }),
+            ..held(id, evaluation.transition())
+        },
+        Ok(true) => {
+            let readings = readings(program, sources, evaluator);
+            decided(id, (true, false), margin, || Witness {
+                invariant_id: id,
+                tx_hash: sources.tx.hash(),
+                contract: readings.first().map_or(Address::ZERO, |reading| reading.contract),
+                slot: U256::ZERO,
+                pre: U256::from(1),
+                post: U256::ZERO,
+                engine_version: ENGINE_VERSION.to_owned(),
+                readings,
+                path: Vec::new(),
+            })
+        }
+    }
+}
+
+/// What the program rests on: each source once, before and after.
+fn readings(program: &Program, sources: &mut Sources<'_>, evaluator: &Evaluator) -> Vec<Reading> {
+    let mut readings = Vec::new();
+    for (place, observed) in evaluator.observed(program).enumerate() {
+        let source = &observed.read.source;
+        if program.reads().iter().take(place).any(|read| read.source == *source) {
+            continue;
+        }
+        let (contract, slot) = match source {
+            Source::Slot { contract, slot, .. } => (*contract, Some(*slot)),
+            Source::Balance(address) | Source::Nonce(address) | Source::CodeHash(address) => (*address, None),
+            Source::View(view) => (view.contract, None),
+            Source::Logs(query) => (query.emitter.unwrap_or_default(), None),
+            _ => (Address::ZERO, None),
+        };
+        let mut read = |moment| sources.read(moment, source).ok().and_then(|word| source.decode(word));
+        let (pre, post) = if source.is_state() {
+            (read(Moment::Pre), read(Moment::Post))
+        } else {
+            (
+                None,
+                observed.value.and_then(|value| value.to_value(source.value_type())),
+            )
+        };
+        readings.push(Reading {
+            label: observed.read.label.to_string(),
+            contract,
+            slot,
+            pre,
+            post,
+        });
+    }
+    readings
+}
+
+const fn held(invariant_id: u64, transition: Option<Transition>) -> Judgement {
+    Judgement {
+        invariant_id,
+        verdict: Verdict::Holds,
+        transition,
+        margin: None,
+    }
+}
+
+/// The value in a word that the ABI has padded; `None` when the padding is not clean.
+pub(crate) fn decode(value_type: ValueType, word: U256) -> Option<U256> {
+    match value_type {
+        ValueType::FixedBytes(bytes) if bytes < 32 => {
+            let shift = 256 - usize::from(bytes) * 8;
+            let value = word >> shift;
+            (value << shift == word).then_some(value)
+        }
+        _ => value_type.contains(word).then_some(word),
+    }
+}
+
+/// From "held before, holds after" to the judgement; only a violation needs its witness.
+pub(crate) fn decided(
+    invariant_id: u64,
+    (held, holds): (bool, bool),
+    margins: Option<(Wide, Wide)>,
+    witness: impl FnOnce() -> Witness,
+) -> Judgement {
+    let transition = transition(held, holds);
+    let verdict = match transition {
+        Transition::Broke => Verdict::Violated(witness()),
         Transition::Untouched | Transition::Kept | Transition::Restored | Transition::StayedBroken => Verdict::Holds,
     };
-    decided(verdict, transition)
+    Judgement {
+        invariant_id,
+        verdict,
+        transition: Some(transition),
+        margin: margins.map(|(pre, post)| Margins { pre, post }),
+    }
+}
+
+/// The signed distance of a decoded value to a target; `None` for types without numbers (bool, address, bytesN).
+pub(crate) fn margin(value_type: ValueType, comparison: Comparison, value: U256, target: U256) -> Option<Wide> {
+    if !matches!(value_type, ValueType::Uint(_) | ValueType::Int(_)) {
+        return None;
+    }
+    let (value, target) = (
+        Wide::from_value(value_type, value),
+        Wide::from_value(value_type, target),
+    );
+    let above = value.checked_sub(target)?;
+    match comparison {
+        Comparison::Eq => Some(-above.abs()),
+        Comparison::Ge => Some(above),
+        Comparison::Le => Some(-above),
+        Comparison::Gt => above.checked_sub(Wide::from(1)),
+        Comparison::Lt => (-above).checked_sub(Wide::from(1)),
+    }
 }
 
 const fn transition(held: bool, holds: bool) -> Transition {
@@ -50,7 +253,6 @@ const fn transition(held: bool, holds: bool) -> Transition {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Address, Comparison, ValueType};
 
     /// `uint64` at byte 8 of the slot must be at least 100.
     fn floor() -> Invariant {
@@ -92,6 +294,28 @@ mod tests {
     }
 
     #[test]
+    fn the_margin_is_the_signed_distance_to_the_bound() {
+        let margins = |pre, post| {
+            let judgement = judge(&floor(), Some((word(pre), word(post))), B256::ZERO);
+            let margin = judgement.margin.unwrap();
+            (margin.pre.to_string(), margin.post.to_string())
+        };
+        assert_eq!(margins(250, 100), ("150".to_owned(), "0".to_owned()));
+        assert_eq!(margins(101, 97), ("1".to_owned(), "-3".to_owned()));
+        let of = |value_type, comparison, value: i64, target: i64| {
+            let raw = |n: i64| alloy::primitives::I256::try_from(n).unwrap().into_raw();
+            margin(value_type, comparison, raw(value), raw(target)).map(|margin| margin.to_string())
+        };
+        assert_eq!(of(ValueType::Int(64), Comparison::Le, -7, 5), Some("12".to_owned()));
+        assert_eq!(of(ValueType::Int(64), Comparison::Gt, -7, 5), Some("-13".to_owned()));
+        assert_eq!(of(ValueType::Uint(64), Comparison::Eq, 7, 5), Some("-2".to_owned()));
+        assert_eq!(of(ValueType::Uint(64), Comparison::Eq, 5, 5), Some("0".to_owned()));
+        assert_eq!(of(ValueType::Bool, Comparison::Eq, 1, 1), None);
+        let widest = margin(ValueType::Uint(256), Comparison::Gt, U256::ZERO, U256::MAX).unwrap();
+        assert_eq!(-widest, Wide::from(U256::MAX).checked_add(Wide::from(1)).unwrap());
+    }
+
+    #[test]
     fn a_slot_left_as_it_was_is_untouched_even_when_broken() {
         let judgement = judge(&floor(), None, B256::ZERO);
         assert_eq!(
@@ -119,9 +343,27 @@ mod tests {
             pre: U256::from(5),
             post: U256::from(6),
             engine_version: "7".to_owned(),
+            readings: Vec::new(),
+            path: Vec::new(),
         };
         let digest = witness.digest();
-        let changes: [fn(&mut Witness); 7] = [
+        let reading = crate::Reading {
+            label: "x".to_owned(),
+            contract: Address::ZERO,
+            slot: None,
+            pre: Some(U256::ZERO),
+            post: None,
+        };
+        let changes: [fn(&mut Witness); 8] = [
+            |w| {
+                w.readings.push(crate::Reading {
+                    label: String::new(),
+                    contract: Address::ZERO,
+                    slot: None,
+                    pre: None,
+                    post: None,
+                });
+            },
             |w| w.invariant_id = 0,
             |w| w.tx_hash = B256::ZERO,
             |w| w.contract = Address::ZERO,
@@ -135,6 +377,20 @@ mod tests {
             change(&mut changed);
             assert_ne!(changed.digest(), digest);
         }
+        let with_reading = Witness {
+            readings: vec![reading.clone()],
+            ..witness.clone()
+        };
+        let other = crate::Reading {
+            pre: None,
+            post: Some(U256::ZERO),
+            ..reading
+        };
+        let with_other = Witness {
+            readings: vec![other],
+            ..witness
+        };
+        assert_ne!(with_reading.digest(), with_other.digest());
         // Computed once and kept: a change of this number is a change of the wire.
         assert_eq!(
             digest.to_string(),

@@ -127,8 +127,10 @@ fn work(jobs: &Receiver<Job>) {
             is_late,
             reply,
         } = job;
-        if is_late() {
-            continue;
+        // What the caller gave may panic too; the thread goes on with the next job.
+        match catch_unwind(AssertUnwindSafe(&is_late)) {
+            Ok(false) => {}
+            Ok(true) | Err(_) => continue,
         }
         let (_, mut ready) = engine
             .take()
@@ -137,16 +139,170 @@ fn work(jobs: &Receiver<Job>) {
         let result = catch_unwind(AssertUnwindSafe(|| {
             ready.judge_with_deadline(&env, &transaction, &state, &invariants, &is_late)
         }));
-        match result {
+        let result = match result {
             Ok(result) => {
                 engine = Some((chain_id, ready));
-                reply(result);
+                result
             }
             // An engine that panicked is in an unknown state: the next job gets a new one.
-            Err(_) => reply(Err(EngineError::Evm(format!(
+            Err(_) => Err(EngineError::Evm(format!(
                 "it panicked on transaction {}, please report it",
                 transaction.hash()
-            )))),
+            ))),
+        };
+        let _panicked = catch_unwind(AssertUnwindSafe(|| reply(result)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{Receiver as Replies, Sender as Replying, channel},
+    };
+
+    use alloy::primitives::{address, bytes};
+
+    use super::*;
+    use crate::{Account, AccountState, Address, B256, Hardfork, Status, U256};
+
+    const SENDER: Address = address!("0x0000000000000000000000000000000000005e4d");
+
+    /// A transfer of nothing to an account that does not exist.
+    fn job(is_late: impl Fn() -> bool + Send + 'static, to: &Replying<Result<Outcome, EngineError>>) -> Job {
+        let raw = bytes!("e480843b9aca00830186a09400000000000000000000000000000000000c0de580801b0101");
+        let mut state = Prestate::default();
+        let rich = Account {
+            balance: U256::from(10).pow(U256::from(18)),
+            ..Account::default()
+        };
+        let exists = |account| AccountState {
+            account,
+            ..AccountState::default()
+        };
+        state.accounts.insert(SENDER, exists(Some(rich)));
+        state
+            .accounts
+            .insert(address!("0x00000000000000000000000000000000000c0de5"), exists(None));
+        let to = to.clone();
+        Job {
+            chain_id: 1,
+            env: BlockEnv {
+                number: 20_000_000,
+                timestamp: 1_720_000_000,
+                beneficiary: SENDER,
+                gas_limit: 30_000_000,
+                base_fee: 1,
+                difficulty: U256::ZERO,
+                prevrandao: Some(B256::ZERO),
+                excess_blob_gas: Some(0),
+                hardfork: Some(Hardfork::Cancun),
+            },
+            transaction: Transaction::with_sender(&raw, SENDER).unwrap(),
+            state,
+            invariants: Vec::new(),
+            is_late: Box::new(is_late),
+            reply: Box::new(move |result| {
+                let _gone = to.send(result);
+            }),
         }
+    }
+
+    fn succeeded(replies: &Replies<Result<Outcome, EngineError>>) {
+        let outcome = replies.recv().unwrap().unwrap();
+        assert_eq!(outcome.execution.unwrap().status, Status::Success);
+    }
+
+    /// Occupies the only thread until it is told to go on.
+    fn occupied(pool: &Pool, reply: &Replying<Result<Outcome, EngineError>>) -> Replying<()> {
+        let (begun, has_begun) = channel();
+        let (go_on, may_go_on) = channel::<()>();
+        let asked = AtomicUsize::new(0);
+        let is_late = move || {
+            if asked.fetch_add(1, Ordering::SeqCst) == 0 {
+                begun.send(()).unwrap();
+                let _dropped = may_go_on.recv();
+            }
+            false
+        };
+        pool.submit(job(is_late, reply)).unwrap();
+        has_begun.recv().unwrap();
+        go_on
+    }
+
+    #[test]
+    fn a_full_queue_refuses_and_says_how_much_it_holds() {
+        let (reply, replies) = channel();
+        let pool = Pool::start(1, 2).unwrap();
+        let go_on = occupied(&pool, &reply);
+        pool.submit(job(|| false, &reply)).unwrap();
+        pool.submit(job(|| false, &reply)).unwrap();
+        assert_eq!(pool.waiting(), 2);
+        assert_eq!(pool.submit(job(|| false, &reply)), Err(Refused::Full { capacity: 2 }));
+        drop(go_on);
+        for _ in 0..3 {
+            succeeded(&replies);
+        }
+    }
+
+    #[test]
+    fn a_job_that_is_late_before_it_begins_is_dropped_with_its_reply() {
+        let pool = Pool::start(1, 4).unwrap();
+        let (reply, replies) = channel();
+        pool.submit(job(|| true, &reply)).unwrap();
+        drop(reply);
+        assert!(replies.recv().is_err(), "nobody answers");
+        let (reply, replies) = channel();
+        pool.submit(job(|| false, &reply)).unwrap();
+        succeeded(&replies);
+    }
+
+    #[test]
+    fn a_job_that_becomes_late_is_undecided() {
+        let pool = Pool::start(1, 4).unwrap();
+        let (reply, replies) = channel();
+        let asked = AtomicUsize::new(0);
+        pool.submit(job(move || asked.fetch_add(1, Ordering::SeqCst) > 0, &reply))
+            .unwrap();
+        let outcome = replies.recv().unwrap().unwrap();
+        assert_eq!(
+            (outcome.execution, outcome.undecided),
+            (None, Some(crate::Reason::Deadline))
+        );
+    }
+
+    #[test]
+    fn dropping_the_pool_runs_what_waits_and_ends_its_threads() {
+        let (reply, replies) = channel();
+        let pool = Pool::start(1, 8).unwrap();
+        let go_on = occupied(&pool, &reply);
+        for _ in 0..5 {
+            pool.submit(job(|| false, &reply)).unwrap();
+        }
+        drop((reply, go_on));
+        drop(pool);
+        let answered: Vec<_> = replies.iter().collect();
+        assert_eq!(answered.len(), 6, "and no sender is left");
+        assert!(answered.iter().all(Result::is_ok));
+    }
+
+    #[test]
+    fn a_panic_of_one_job_is_an_error_and_the_thread_goes_on() {
+        let pool = Pool::start(1, 8).unwrap();
+        let (reply, replies) = channel();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let panics = move || {
+            assert!(asked.fetch_add(1, Ordering::SeqCst) == 0, "a caller's mistake");
+            false
+        };
+        pool.submit(job(panics, &reply)).unwrap();
+        assert!(matches!(replies.recv().unwrap(), Err(EngineError::Evm(why)) if why.contains("panicked")));
+        let mut rude = job(|| false, &reply);
+        rude.reply = Box::new(|_| panic!("a caller's mistake"));
+        pool.submit(rude).unwrap();
+        pool.submit(job(|| panic!("a caller's mistake"), &reply)).unwrap();
+        pool.submit(job(|| false, &reply)).unwrap();
+        succeeded(&replies);
     }
 }

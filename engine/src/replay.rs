@@ -110,6 +110,7 @@ impl Replay {
                 Outcome {
                     execution: Some(execution),
                     judgements,
+                    ..
                 },
                 changes,
             )) => (execution, judgements, changes),

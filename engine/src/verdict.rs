@@ -4,7 +4,7 @@ use std::fmt;
 
 use alloy::primitives::Keccak256;
 
-use crate::{Address, B256, Missing, U256};
+use crate::{Address, B256, Missing, U256, ValueType, lang::Wide};
 
 /// The answer for one invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,113 @@ pub enum Reason {
     /// The engine cannot execute this block's rules or read this invariant.
     #[error("unsupported: {0}")]
     Unsupported(String),
+    /// A view that the invariant reads gives no value.
+    #[error("view of {contract}: {why}")]
+    View {
+        /// The contract that is called.
+        contract: Address,
+        /// Why there is no value.
+        why: ViewError,
+    },
+    /// The expression has no value: division by zero, overflow, or a word that is none of its type.
+    #[error("no value: {0}")]
+    Arithmetic(String),
+}
+
+/// Why a static call gives no value. Never taken for a value, and never for a violation.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ViewError {
+    /// There is no code at the address: never deployed, or destroyed.
+    #[error("there is no code at this address")]
+    NoCode,
+    /// The gas for one view ([`crate::Options::view_gas`]) did not suffice.
+    #[error("out of gas at {gas}; the budget of one view does not suffice")]
+    OutOfGas {
+        /// What it was given.
+        gas: u64,
+    },
+    /// The gas for all views of this judgement ([`crate::Options::views_gas`]) is used up.
+    #[error("the gas budget of all views together is used up")]
+    Budget,
+    /// The time for one view ([`crate::Options::view_time`]) did not suffice.
+    #[error("it took longer than one view may")]
+    Time,
+    /// It reverted.
+    #[error("it reverted")]
+    Reverted,
+    /// It halted exceptionally; how.
+    #[error("it halted: {0}")]
+    Halted(String),
+    /// It returned less than the word that is read: the ABI is not that of this contract.
+    #[error("it returned {bytes} bytes where {needed} are read; check the ABI")]
+    Short {
+        /// Length of what it returned.
+        bytes: usize,
+        /// Length that is needed.
+        needed: usize,
+    },
+    /// The word returned is no value of the type: the ABI is not that of this contract.
+    #[error("it returned {word:#x}, which is no {value_type}; check the ABI")]
+    Range {
+        /// What was returned.
+        word: U256,
+        /// What was expected.
+        value_type: ValueType,
+    },
+}
+
+/// A value that a verdict rests on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// How the invariant calls it.
+    pub label: String,
+    /// Contract or account that was read; zero where none is (block, transaction).
+    pub contract: Address,
+    /// The slot, where storage was read.
+    pub slot: Option<U256>,
+    /// Value before the transaction (two's complement when signed); `None` where there is none.
+    pub pre: Option<U256>,
+    /// Value after it.
+    pub post: Option<U256>,
+}
+
+/// How a frame was entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CallKind {
+    /// `CALL` and its relatives.
+    Call,
+    /// `CREATE`, `CREATE2`, or a transaction without recipient.
+    Create,
+}
+
+/// One frame of a call path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// 0 is the transaction's own.
+    pub depth: u16,
+    /// How it was entered.
+    pub kind: CallKind,
+    /// Who called.
+    pub caller: Address,
+    /// Whose storage it works on.
+    pub address: Address,
+    /// Whose code runs; differs from `address` in a delegate call.
+    pub code: Address,
+    /// First four bytes of the calldata; `None` when there are fewer, and in a creation.
+    pub selector: Option<[u8; 4]>,
+}
+
+/// An invariant that a reverted frame had broken: nothing happened, but somebody tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// Which invariant.
+    pub invariant_id: u64,
+    /// The frame that had broken it and then reverted.
+    pub frame: Call,
+    /// Value before the transaction.
+    pub pre: U256,
+    /// Value when the frame reverted.
+    pub at_revert: U256,
 }
 
 /// Evidence of a violation: enough to check it by re-execution.
@@ -41,22 +148,30 @@ pub struct Witness {
     pub invariant_id: u64,
     /// Transaction that breaks it.
     pub tx_hash: B256,
-    /// Contract whose storage was read.
+    /// Contract whose storage was read, or that was called.
     pub contract: Address,
-    /// Slot that was read.
+    /// Slot that was read; zero where `readings` say what was read.
     pub slot: U256,
-    /// Decoded value before the transaction (two's complement when signed).
+    /// Decoded value before the transaction (two's complement when signed); of an expression: 1 when it held.
     pub pre: U256,
-    /// Decoded value after the transaction.
+    /// Decoded value after the transaction; of an expression: 0, it does not hold.
     pub post: U256,
     /// Version of the engine that found it, [`crate::ENGINE_VERSION`].
     pub engine_version: String,
+    /// What a view or an expression read, in its order; empty for an invariant over one slot.
+    pub readings: Vec<Reading>,
+    /// Calls from the transaction down to the write that crossed the bound; empty when it was not asked for or no frame wrote
+    /// it. Found by a second run, and no part of the digest.
+    pub path: Vec<Call>,
 }
 
 impl Witness {
     /// Identity of the evidence, the same on every machine:
     /// `keccak256("portcullis/witness/1" || invariant_id u64 || tx_hash || contract || slot || pre || post || len(engine_version)
     /// u64 || engine_version)`, numbers big-endian, slot, pre and post in 32 bytes.
+    ///
+    /// With readings it goes on: `|| "readings" || count u64 || (len(label) u64 || label || contract || slot? || pre? || post?)*`,
+    /// where `x?` is `0x00` or `0x01 || x in 32 bytes`. The path is no part of it.
     #[must_use]
     pub fn digest(&self) -> B256 {
         let mut hasher = Keccak256::new();
@@ -69,6 +184,24 @@ impl Witness {
         }
         hasher.update((self.engine_version.len() as u64).to_be_bytes());
         hasher.update(self.engine_version.as_bytes());
+        if !self.readings.is_empty() {
+            hasher.update(b"readings");
+            hasher.update((self.readings.len() as u64).to_be_bytes());
+            for reading in &self.readings {
+                hasher.update((reading.label.len() as u64).to_be_bytes());
+                hasher.update(reading.label.as_bytes());
+                hasher.update(reading.contract);
+                for word in [reading.slot, reading.pre, reading.post] {
+                    match word {
+                        None => hasher.update([0]),
+                        Some(word) => {
+                            hasher.update([1]);
+                            hasher.update(word.to_be_bytes::<32>());
+                        }
+                    }
+                }
+            }
+        }
         hasher.finalize()
     }
 }
@@ -95,8 +228,20 @@ pub struct Judgement {
     pub invariant_id: u64,
     /// The answer.
     pub verdict: Verdict,
-    /// What happened to it; `None` when undecided.
+    /// What happened to it; `None` when undecided, and when it holds but nothing is known of before.
     pub transition: Option<Transition>,
+    /// Distance to the bound before and after; `None` when nothing was evaluated or what is compared is no number.
+    pub margin: Option<Margins>,
+}
+
+/// Signed distance to the bound before and after a transaction, in the unit of what is compared: at least zero exactly when the
+/// invariant holds. `a >= b` has `a - b`, `a > b` has `a - b - 1`, `a == b` has `-|a - b|`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Margins {
+    /// Before.
+    pub pre: Wide,
+    /// After.
+    pub post: Wide,
 }
 
 /// How the transaction ended.
@@ -128,16 +273,23 @@ pub struct Execution {
     /// order of address: `address || 0x00` when it does not exist afterwards, else
     /// `address || 0x01 || balance 32 bytes || nonce u64 || code_hash || count u64 || (slot 32 bytes || value 32 bytes)*`, with the
     /// final value of each slot whose value changed, in rising order of slot. An invalid transaction changes no account.
+    ///
+    /// All zero where it was not asked for ([`crate::Options::digest`]).
     pub post_state_digest: B256,
 }
 
 /// Everything that judging one transaction gave.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// What executing it gave; `None` when it could not be executed to its end: then every judgement is undecided.
     pub execution: Option<Execution>,
-    /// One judgement for each invariant, in the order given.
+    /// One judgement for each invariant, in the order given. From [`crate::Engine::judge_watched`]: only of those invariants that
+    /// the transaction could have changed, in the order of the set; all others are untouched.
     pub judgements: Vec<Judgement>,
+    /// Why nothing could be decided: then every invariant is undecided for this reason, listed or not.
+    pub undecided: Option<Reason>,
+    /// What a reverting transaction would have violated, where [`crate::Options::warnings`] asks for it.
+    pub warnings: Vec<Warning>,
 }
 
 impl Outcome {
@@ -156,6 +308,7 @@ impl Judgement {
             invariant_id,
             verdict: Verdict::Undecided(reason),
             transition: None,
+            margin: None,
         }
     }
 }

@@ -8,7 +8,7 @@ use revm::{
     state::{Account as JournalAccount, EvmState},
 };
 
-use crate::{Account, Address, B256, Bytes, Status, U256};
+use crate::{Account, Address, B256, Bytes, State, StateError, Status, U256};
 
 /// Everything that a transaction changed, with the new values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,6 +57,89 @@ fn fate(account: &JournalAccount, spec: SpecId) -> Fate {
     } else {
         Fate::Unchanged
     }
+}
+
+/// A slot's word before and after; `None` when it was left as it was. Asks the state source only for a slot of a destroyed
+/// contract that the transaction itself did not read.
+pub(super) fn slot(
+    accounts: &EvmState,
+    state: &dyn State,
+    contract: Address,
+    slot: U256,
+) -> Result<Option<(U256, U256)>, StateError> {
+    let Some(account) = accounts.get(&contract) else {
+        return Ok(None);
+    };
+    let loaded = account.storage.get(&slot);
+    let (pre, post) = if is_destroyed(account) {
+        let pre = match loaded {
+            Some(value) => value.original_value,
+            // A contract that did not exist before the transaction had no storage.
+            None if account.is_loaded_as_not_existing() || account.is_created() => U256::ZERO,
+            None => state.storage(contract, slot)?,
+        };
+        (pre, U256::ZERO)
+    } else {
+        let Some(value) = loaded else { return Ok(None) };
+        (value.original_value, value.present_value)
+    };
+    Ok((pre != post).then_some((pre, post)))
+}
+
+/// A slot's word before and after, changed or not.
+pub(super) fn words(
+    accounts: Option<&EvmState>,
+    state: &dyn State,
+    contract: Address,
+    key: U256,
+) -> Result<(U256, U256), StateError> {
+    if let Some(accounts) = accounts {
+        if let Some(words) = slot(accounts, state, contract, key)? {
+            return Ok(words);
+        }
+        if let Some(account) = accounts.get(&contract) {
+            if let Some(loaded) = account.storage.get(&key) {
+                return Ok((loaded.original_value, loaded.original_value));
+            }
+            if account.is_created() || account.is_loaded_as_not_existing() {
+                return Ok((U256::ZERO, U256::ZERO));
+            }
+        }
+    }
+    let word = state.storage(contract, key)?;
+    Ok((word, word))
+}
+
+/// An account before and after.
+pub(super) fn account(
+    accounts: Option<&EvmState>,
+    spec: SpecId,
+    state: &dyn State,
+    address: Address,
+) -> Result<(Option<Account>, Option<Account>), StateError> {
+    match accounts.and_then(|accounts| accounts.get(&address)) {
+        Some(account) => Ok(before_and_after(account, spec)),
+        None => {
+            let account = state.account(address)?;
+            Ok((account, account))
+        }
+    }
+}
+
+/// An account before and after the transaction; `None` when it does not exist (since EIP-161 an empty one does not).
+pub(super) fn before_and_after(account: &JournalAccount, spec: SpecId) -> (Option<Account>, Option<Account>) {
+    let of = |info: &revm::state::AccountInfo| Account {
+        balance: info.balance,
+        nonce: info.nonce,
+        code_hash: info.code_hash,
+    };
+    let before = (!account.is_loaded_as_not_existing()).then(|| of(&account.original_info()));
+    let after = match fate(account, spec) {
+        Fate::Unchanged => before,
+        Fate::Gone => None,
+        Fate::Present => Some(of(&account.info)),
+    };
+    (before, after)
 }
 
 /// Buffers for sorting, kept from one digest to the next.

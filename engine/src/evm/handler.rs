@@ -1,13 +1,14 @@
 //! How a transaction is run: as revm's mainnet handler does, but without committing, and within a deadline.
 //!
 //! The deadline is asked at every call frame, at every read of state, and every 64th `JUMPDEST`: no loop is without one. An
-//! execution without deadline runs revm's own instruction table.
+//! execution without deadline runs revm's own instruction table. The other table also notes whether the block environment was
+//! read; only a traced run (a second one) looks at frames.
 
 use std::marker::PhantomData;
 
 use revm::{
     Journal,
-    bytecode::opcode::JUMPDEST,
+    bytecode::opcode::{BASEFEE, BLOBBASEFEE, BLOCKHASH, COINBASE, DIFFICULTY, GASLIMIT, JUMPDEST, NUMBER, TIMESTAMP},
     context::{
         BlockEnv, CfgEnv, Context, Evm, LocalContext, TxEnv,
         result::{EVMError, ExecutionResult, HaltReason, InvalidTransaction, Output, ResultGas, SuccessReason},
@@ -17,28 +18,37 @@ use revm::{
         context::{ContextError, take_error},
     },
     handler::{
-        EthFrame, EthPrecompiles, EvmTr, FrameResult, FrameTr, Handler, ItemOrResult, instructions::InstructionProvider,
+        EthFrame, EthPrecompiles, EvmTr, FrameData, FrameResult, FrameTr, Handler, ItemOrResult,
+        instructions::InstructionProvider,
     },
     interpreter::{
-        InstructionContext, InstructionExecResult, InstructionResult, SuccessOrHalt,
-        instructions::{GasTable, Instruction, InstructionTable, instruction_table},
+        InstructionContext, InstructionExecResult, InstructionResult, InterpreterAction, SuccessOrHalt,
+        instructions::{GasTable, Instruction, InstructionTable, block_info, host, instruction_table},
         interpreter::EthInterpreter,
     },
-    primitives::Bytes,
+    primitives::{Address, Bytes},
 };
 
-use super::database::{ReadError, StateDatabase};
+use super::{
+    database::{ReadError, StateDatabase},
+    trace::Watcher,
+};
 
 /// The context of one execution: everything but state and buffers is borrowed.
 pub(super) type Ctx<'a> =
-    Context<&'a BlockEnv, &'a TxEnv, &'a CfgEnv, StateDatabase<'a>, Journal<StateDatabase<'a>>, Jumps, LocalContext>;
+    Context<&'a BlockEnv, &'a TxEnv, &'a CfgEnv, StateDatabase<'a>, Journal<StateDatabase<'a>>, Looks, LocalContext>;
 
 /// The EVM of one execution.
 pub(super) type ExecutionEvm<'a> = Evm<Ctx<'a>, (), Instructions<'a>, EthPrecompiles, EthFrame<EthInterpreter>>;
 
-/// Jump destinations passed so far.
+/// What the watched instructions saw.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Jumps(u32);
+pub(super) struct Looks {
+    /// Jump destinations passed so far.
+    jumps: u32,
+    /// Number, time or anything else of the block environment was read.
+    pub(super) block: bool,
+}
 
 /// Jump destinations between two looks at the deadline; a power of two.
 const JUMPS_PER_LOOK: u32 = 64;
@@ -49,7 +59,8 @@ pub(super) type ExecutionError = EVMError<ReadError, InvalidTransaction>;
 /// The instruction table, a constant, and the gas table of the rules in force. revm's own is a heap allocation per EVM.
 pub(super) struct Instructions<'a> {
     pub(super) gas: &'a GasTable,
-    pub(super) has_deadline: bool,
+    /// Looks at the deadline, and notes reads of the block environment.
+    pub(super) watched: bool,
 }
 
 impl<'a> InstructionProvider for Instructions<'a> {
@@ -57,8 +68,8 @@ impl<'a> InstructionProvider for Instructions<'a> {
     type InterpreterTypes = EthInterpreter;
 
     fn instruction_table(&self) -> &InstructionTable<EthInterpreter, Ctx<'a>> {
-        if self.has_deadline {
-            const { &table_with_deadline() }
+        if self.watched {
+            const { &watched_table() }
         } else {
             const { &instruction_table::<EthInterpreter, Ctx<'a>>() }
         }
@@ -71,19 +82,52 @@ impl<'a> InstructionProvider for Instructions<'a> {
 
 #[expect(
     clippy::indexing_slicing,
-    reason = "the table has 256 entries and JUMPDEST is a byte; checked when compiled"
+    reason = "the table has 256 entries and an opcode is a byte; checked when compiled"
 )]
-const fn table_with_deadline<'a>() -> InstructionTable<EthInterpreter, Ctx<'a>> {
+const fn watched_table<'a>() -> InstructionTable<EthInterpreter, Ctx<'a>> {
     let mut table = instruction_table::<EthInterpreter, Ctx<'a>>();
     table[JUMPDEST as usize] = Instruction::new(jumpdest);
+    table[BLOCKHASH as usize] = Instruction::new(noted::blockhash);
+    table[COINBASE as usize] = Instruction::new(noted::coinbase);
+    table[TIMESTAMP as usize] = Instruction::new(noted::timestamp);
+    table[NUMBER as usize] = Instruction::new(noted::number);
+    table[DIFFICULTY as usize] = Instruction::new(noted::difficulty);
+    table[GASLIMIT as usize] = Instruction::new(noted::gaslimit);
+    table[BASEFEE as usize] = Instruction::new(noted::basefee);
+    table[BLOBBASEFEE as usize] = Instruction::new(noted::blobbasefee);
     table
+}
+
+/// The instructions that read the block environment, noting that they did.
+mod noted {
+    use super::{Ctx, EthInterpreter, InstructionContext, InstructionExecResult, block_info, host};
+
+    macro_rules! noted {
+        ($($name:ident => $instruction:path),* $(,)?) => {$(
+            pub(super) fn $name(context: InstructionContext<'_, Ctx<'_>, EthInterpreter>) -> InstructionExecResult {
+                context.host.chain.block = true;
+                $instruction(context)
+            }
+        )*};
+    }
+
+    noted! {
+        blockhash => host::blockhash,
+        coinbase => block_info::coinbase,
+        timestamp => block_info::timestamp,
+        number => block_info::block_number,
+        difficulty => block_info::difficulty,
+        gaslimit => block_info::gaslimit,
+        basefee => block_info::basefee,
+        blobbasefee => block_info::blob_basefee,
+    }
 }
 
 /// `JUMPDEST`, which by itself does nothing.
 fn jumpdest(context: InstructionContext<'_, Ctx<'_>, EthInterpreter>) -> InstructionExecResult {
     let host = context.host;
-    host.chain.0 = host.chain.0.wrapping_add(1);
-    if host.chain.0.is_multiple_of(JUMPS_PER_LOOK)
+    host.chain.jumps = host.chain.jumps.wrapping_add(1);
+    if host.chain.jumps.is_multiple_of(JUMPS_PER_LOOK)
         && let Err(late) = host.journaled_state.database.in_time()
     {
         host.error = Err(ContextError::Db(late));
@@ -93,9 +137,22 @@ fn jumpdest(context: InstructionContext<'_, Ctx<'_>, EthInterpreter>) -> Instruc
 }
 
 /// Runs a transaction and leaves its result on the journal.
-pub(super) struct JudgingHandler<'a>(pub(super) PhantomData<&'a ()>);
+pub(super) struct JudgingHandler<'a, 't> {
+    /// Looks at the frames; nobody does in an ordinary run.
+    trace: Option<&'t mut dyn Watcher>,
+    evm: PhantomData<&'a ()>,
+}
 
-impl<'a> Handler for JudgingHandler<'a> {
+impl<'t> JudgingHandler<'_, 't> {
+    pub(super) const fn new(trace: Option<&'t mut dyn Watcher>) -> Self {
+        Self {
+            trace,
+            evm: PhantomData,
+        }
+    }
+}
+
+impl<'a> Handler for JudgingHandler<'a, '_> {
     type Evm = ExecutionEvm<'a>;
     type Error = ExecutionError;
     type HaltReason = HaltReason;
@@ -106,6 +163,9 @@ impl<'a> Handler for JudgingHandler<'a> {
         evm: &mut Self::Evm,
         first_frame_input: <<Self::Evm as EvmTr>::Frame as FrameTr>::FrameInit,
     ) -> Result<FrameResult, Self::Error> {
+        if let Some(trace) = &mut self.trace {
+            return run_traced(evm, first_frame_input, *trace);
+        }
         if let ItemOrResult::Result(result) = evm.frame_init(first_frame_input)? {
             return Ok(result);
         }
@@ -156,5 +216,59 @@ impl<'a> Handler for JudgingHandler<'a> {
                 Err(EVMError::Custom(format!("execution ended with {ended:?}")))
             }
         }
+    }
+}
+
+/// The same loop again, showing every frame to the trace: on entry, before its changes are undone, and on return.
+fn run_traced(
+    evm: &mut ExecutionEvm<'_>,
+    first: <EthFrame<EthInterpreter> as FrameTr>::FrameInit,
+    trace: &mut dyn Watcher,
+) -> Result<FrameResult, ExecutionError> {
+    let entered = trace.describe(&first, &evm.ctx);
+    if let ItemOrResult::Result(result) = evm.frame_init(first)? {
+        return Ok(result);
+    }
+    trace.enter(entered, created(evm.frame_stack.get()));
+    loop {
+        evm.ctx.db().in_time()?;
+        let frame = evm.frame_stack.get();
+        let action = {
+            let (table, gas) = (evm.instruction.instruction_table(), evm.instruction.gas_table());
+            frame.interpreter.run_plain(table, gas, &mut evm.ctx)
+        };
+        if let InterpreterAction::Return(result) = &action
+            && !result.result.is_ok()
+        {
+            trace.reverting(&evm.ctx.journaled_state.inner);
+        }
+        let result = match frame.process_next_action::<_, ContextError<ReadError>>(&mut evm.ctx, action)? {
+            ItemOrResult::Item(init) => {
+                let entered = trace.describe(&init, &evm.ctx);
+                match evm.frame_init(init)? {
+                    ItemOrResult::Item(_) => {
+                        trace.enter(entered, created(evm.frame_stack.get()));
+                        continue;
+                    }
+                    ItemOrResult::Result(result) => result,
+                }
+            }
+            ItemOrResult::Result(result) => {
+                frame.set_finished(true);
+                trace.leave(&evm.ctx.journaled_state.inner, result.instruction_result().is_ok());
+                result
+            }
+        };
+        if let Some(result) = evm.frame_return_result(result)? {
+            take_error::<ExecutionError, _>(evm.ctx().error())?;
+            return Ok(result);
+        }
+    }
+}
+
+const fn created(frame: &EthFrame<EthInterpreter>) -> Option<Address> {
+    match &frame.data {
+        FrameData::Create(create) => Some(create.created_address),
+        FrameData::Call(_) => None,
     }
 }

@@ -4,10 +4,11 @@
 //! moved into an EVM that borrows state, transaction and environment for the time of one execution. Between executions the
 //! journal is empty.
 
+use alloy::primitives::Log;
 use revm::{
     Journal,
     context::{
-        CfgEnv, Context, Evm, LocalContext,
+        CfgEnv, Context, Evm, LocalContext, TxEnv,
         journal::{JournalEntry, JournalInner},
         result::{EVMError, ExecutionResult},
     },
@@ -20,18 +21,20 @@ use revm::{
     primitives::{eip4844::GAS_PER_BLOB, hardfork::SpecId},
     state::EvmState,
 };
-use std::{fmt, marker::PhantomData};
+use std::fmt;
 
 use super::{
     changes::{self, Changes, Scratch},
     codes::Codes,
     database::{ReadError, StateDatabase},
     environment::Environment,
-    handler::{ExecutionError, ExecutionEvm, Instructions, JudgingHandler, Jumps},
+    handler::{ExecutionError, ExecutionEvm, Instructions, JudgingHandler, Looks},
+    trace::{self, Trace, Undo, Watcher},
+    view,
 };
 use crate::{
-    Address, BlockEnv, EngineError, Execution, Hardfork, Reason, State, StateError, Status, Transaction, U256,
-    judge::Words,
+    Account, Address, B256, BlockEnv, Bytes, Call, EngineError, Execution, Hardfork, Reason, State, StateError, Status,
+    Transaction, U256, ViewError, judge::Words, lang::View,
 };
 
 /// Bytes of analysed code kept per engine.
@@ -70,6 +73,8 @@ pub(crate) struct Machine {
     parts: Option<Parts>,
     codes: Codes,
     scratch: Scratch,
+    /// What views are called under: nobody's transaction.
+    view_tx: TxEnv,
 }
 
 impl Machine {
@@ -85,6 +90,11 @@ impl Machine {
             parts: Some(Parts::new(spec)),
             codes: Codes::new(CODES_LIMIT),
             scratch: Scratch::default(),
+            view_tx: TxEnv {
+                gas_price: 0,
+                chain_id: Some(chain_id),
+                ..TxEnv::default()
+            },
         }
     }
 
@@ -92,13 +102,52 @@ impl Machine {
         self.chain_id
     }
 
-    /// Executes a transaction; until [`Machine::reset`] its result can be read.
+    /// Executes a transaction; until [`Machine::reset`] its result can be read. The digest costs a hash and is made on demand.
     pub(crate) fn execute(
         &mut self,
         env: &BlockEnv,
         tx: &Transaction,
         state: &dyn State,
-        expired: Option<&dyn Fn() -> bool>,
+        expired: Expired<'_>,
+        digest: bool,
+    ) -> Result<Execution, Fault> {
+        self.run(env, tx, state, expired, digest, None)
+    }
+
+    /// Executes it again, showing each frame that ends badly before its changes are undone, and asks for the calls that lead
+    /// to writes. Slow; for evidence only. Resets.
+    pub(crate) fn explain(
+        &mut self,
+        env: &BlockEnv,
+        tx: &Transaction,
+        state: &dyn State,
+        expired: Expired<'_>,
+        on_revert: &mut dyn FnMut(&Moment<'_>, &Call),
+        paths: &mut dyn FnMut(&Explained<'_>),
+    ) -> Result<(), Fault> {
+        let mut on_revert = |journal: &Undo, from: usize, call: &Call| on_revert(&Moment { journal, from }, call);
+        let mut trace = Trace::new(&mut on_revert);
+        let result = self.run(env, tx, state, expired, false, Some(&mut trace));
+        if result.is_ok()
+            && let Some(parts) = &self.parts
+        {
+            paths(&Explained {
+                journal: &parts.journal,
+                trace: &trace,
+            });
+        }
+        self.reset();
+        result.map(drop)
+    }
+
+    fn run(
+        &mut self,
+        env: &BlockEnv,
+        tx: &Transaction,
+        state: &dyn State,
+        expired: Expired<'_>,
+        digest: bool,
+        trace: Option<&mut dyn Watcher>,
     ) -> Result<Execution, Fault> {
         if expired.is_some_and(|expired| expired()) {
             return Err(Fault::Undecided(Reason::Deadline));
@@ -106,16 +155,14 @@ impl Machine {
         self.prepare(env)
             .map_err(|why| Fault::Undecided(Reason::Unsupported(why)))?;
         let Some((_, environment)) = &self.environment else {
-            return Err(Fault::Broken(EngineError::Evm(
-                "no environment after preparing one".to_owned(),
-            )));
+            return Err(no_environment());
         };
         if tx.gas_limit() > MOST_GAS {
             let why = format!("gas limit {} of the transaction is above {MOST_GAS}", tx.gas_limit());
             return Err(Fault::Undecided(Reason::Unsupported(why)));
         }
         if let Err(why) = precheck(tx, environment.hardfork) {
-            return Ok(self.ended(Status::Invalid(why), 0, 0));
+            return Ok(self.ended(Status::Invalid(why), 0, 0, digest));
         }
         let relaxed = tx.is_unsigned();
         self.cfg.disable_nonce_check = relaxed;
@@ -129,34 +176,17 @@ impl Machine {
             codes: &mut self.codes,
             expired,
         };
-        let mut evm: ExecutionEvm<'_> = Evm {
-            ctx: Context {
-                block: &environment.block,
-                tx: tx.fields().env(),
-                cfg: &self.cfg,
-                journaled_state: Journal::new_with_inner(database, parts.journal),
-                chain: Jumps::default(),
-                local: parts.local,
-                error: Ok(()),
-            },
-            inspector: (),
-            instruction: Instructions {
-                gas: &self.gas,
-                has_deadline: expired.is_some(),
-            },
-            precompiles: parts.precompiles,
-            frame_stack: parts.frames,
-        };
-        evm.ctx.journaled_state.set_spec_id(environment.spec);
-        let result = JudgingHandler(PhantomData).run_without_catch_error(&mut evm);
-        evm.frame_stack.clear();
-        evm.ctx.local.clear();
-        let parts = Parts {
-            journal: evm.ctx.journaled_state.inner,
-            local: evm.ctx.local,
-            frames: evm.frame_stack,
-            precompiles: evm.precompiles,
-        };
+        let mut evm = assemble(
+            environment,
+            tx.fields().env(),
+            &self.cfg,
+            &self.gas,
+            database,
+            parts,
+            false,
+        );
+        let result = JudgingHandler::new(trace).run_without_catch_error(&mut evm);
+        let parts = disassemble(evm);
         let logs = parts.journal.logs.len();
         self.parts = Some(parts);
         match result {
@@ -167,32 +197,120 @@ impl Machine {
                     ExecutionResult::Revert { .. } => Status::Revert,
                     ExecutionResult::Halt { reason, .. } => Status::Halt(format!("{reason:?}")),
                 };
-                Ok(self.ended(status, gas_used, logs))
+                Ok(self.ended(status, gas_used, logs, digest))
             }
-            Err(error) => self.failed(error),
+            Err(error) => self.failed(error, digest),
         }
+    }
+
+    /// Static calls on the state as it stands: after an execution on its post-state, else on the state given. `each` is asked for
+    /// the next view and its gas and given what came of it; whether it read the block environment is known only when `noted`.
+    ///
+    /// Contracts that the transaction destroyed are gone for the calls, and transient storage is empty: this is the state after
+    /// the whole transaction.
+    pub(crate) fn views(
+        &mut self,
+        env: &BlockEnv,
+        state: &dyn State,
+        expired: Expired<'_>,
+        noted: bool,
+        calls: &mut dyn ViewCalls,
+    ) -> Result<(), Fault> {
+        self.prepare(env)
+            .map_err(|why| Fault::Undecided(Reason::Unsupported(why)))?;
+        let Some((_, environment)) = &self.environment else {
+            return Err(no_environment());
+        };
+        let mut parts = self.parts.take().unwrap_or_else(|| Parts::new(environment.spec));
+        parts.journal.transient_storage.clear();
+        let destroyed = hide_destroyed(&mut parts.journal);
+        let database = StateDatabase {
+            state,
+            codes: &mut self.codes,
+            expired,
+        };
+        let mut evm = assemble(environment, &self.view_tx, &self.cfg, &self.gas, database, parts, noted);
+        let mut broken = None;
+        while let Some((view, gas)) = calls.next() {
+            evm.ctx.chain = Looks::default();
+            let (used, result) = match view::call(&mut evm, view, gas) {
+                Ok(called) => (called.gas_used, called.output.map_err(ViewFault::View)),
+                Err(error) => match fault(error) {
+                    Fault::Undecided(reason) => (0, Err(ViewFault::Reason(reason))),
+                    Fault::Broken(error) => {
+                        broken = Some(error);
+                        break;
+                    }
+                },
+            };
+            // revm leaves an error of the database where the next call would find it.
+            evm.ctx.error = Ok(());
+            calls.done(used, evm.ctx.chain.block, result);
+        }
+        let mut parts = disassemble(evm);
+        for (address, account) in destroyed {
+            parts.journal.state.insert(address, account);
+        }
+        self.parts = Some(parts);
+        broken.map_or(Ok(()), |error| Err(Fault::Broken(error)))
+    }
+
+    /// Walks through what the transaction changed. `interest` says for an account whether anything of it matters; of accounts
+    /// that were destroyed only that is said.
+    pub(crate) fn written(&self, mut interest: impl FnMut(Address) -> bool, mut on: impl FnMut(Address, Written)) {
+        let Some(state) = self.state() else { return };
+        for (address, account) in state {
+            if !account.is_touched() && !changes::is_destroyed(account) || !interest(*address) {
+                continue;
+            }
+            if changes::is_destroyed(account) {
+                on(*address, Written::Destroyed);
+                continue;
+            }
+            if account.is_changed() {
+                let before = account.original_info();
+                if before.balance != account.info.balance {
+                    on(*address, Written::Balance);
+                }
+                if before.nonce != account.info.nonce {
+                    on(*address, Written::Nonce);
+                }
+                if before.code_hash != account.info.code_hash || account.is_created() {
+                    on(*address, Written::Code);
+                }
+            }
+            for (slot, _) in account.changed_storage_slots() {
+                on(*address, Written::Slot(*slot));
+            }
+        }
+    }
+
+    /// The logs that the transaction left.
+    pub(crate) fn logs(&self) -> &[Log] {
+        self.parts.as_ref().map_or(&[], |parts| &parts.journal.logs)
+    }
+
+    /// A slot's word before and after the transaction. Asks the state source only for what the transaction did not read.
+    pub(crate) fn words(&self, state: &dyn State, contract: Address, slot: U256) -> Result<(U256, U256), StateError> {
+        changes::words(self.state(), state, contract, slot)
+    }
+
+    /// An account before and after the transaction; `None` when it does not exist.
+    pub(crate) fn account(
+        &self,
+        state: &dyn State,
+        address: Address,
+    ) -> Result<(Option<Account>, Option<Account>), StateError> {
+        changes::account(self.state(), self.cfg.spec, state, address)
     }
 
     /// Reads a slot before and after the transaction; `None` when it was left as it was. Asks the state source only for a slot
     /// of a destroyed contract that the transaction itself did not read.
     pub(crate) fn slot(&self, state: &dyn State, contract: Address, slot: U256) -> Result<Words, StateError> {
-        let Some(account) = self.state().and_then(|accounts| accounts.get(&contract)) else {
+        let Some(state_after) = self.state() else {
             return Ok(None);
         };
-        let loaded = account.storage.get(&slot);
-        let (pre, post) = if changes::is_destroyed(account) {
-            let pre = match loaded {
-                Some(value) => value.original_value,
-                // A contract that did not exist before the transaction had no storage.
-                None if account.is_loaded_as_not_existing() || account.is_created() => U256::ZERO,
-                None => state.storage(contract, slot)?,
-            };
-            (pre, U256::ZERO)
-        } else {
-            let Some(value) = loaded else { return Ok(None) };
-            (value.original_value, value.present_value)
-        };
-        Ok((pre != post).then_some((pre, post)))
+        changes::slot(state_after, state, contract, slot)
     }
 
     /// Everything that the transaction changed.
@@ -201,6 +319,12 @@ impl Machine {
         self.state()
             .map(|state| changes::changes(state, spec))
             .unwrap_or_default()
+    }
+
+    /// The journal of the last execution.
+    #[cfg(test)]
+    pub(super) fn journal(&self) -> Option<&Undo> {
+        self.parts.as_ref().map(|parts| &parts.journal)
     }
 
     /// Forgets the last execution.
@@ -237,7 +361,15 @@ impl Machine {
         self.parts.as_ref().map(|parts| &parts.journal.state)
     }
 
-    fn ended(&mut self, status: Status, gas_used: u64, logs: usize) -> Execution {
+    fn ended(&mut self, status: Status, gas_used: u64, logs: usize, digest: bool) -> Execution {
+        if !digest {
+            return Execution {
+                status,
+                gas_used,
+                logs,
+                post_state_digest: B256::ZERO,
+            };
+        }
         let nothing = EvmState::default();
         let changed = match (&status, &self.parts) {
             (Status::Success | Status::Revert | Status::Halt(_), Some(parts)) => &parts.journal.state,
@@ -252,24 +384,179 @@ impl Machine {
         }
     }
 
-    fn failed(&mut self, error: ExecutionError) -> Result<Execution, Fault> {
-        match error {
-            EVMError::Transaction(why) => {
-                // A check may have failed after the sender was charged; nothing of that counts.
-                self.reset();
-                Ok(self.ended(Status::Invalid(why.to_string()), 0, 0))
-            }
-            EVMError::Header(why) => Err(Fault::Undecided(Reason::Unsupported(why.to_string()))),
-            EVMError::Database(ReadError::Deadline) => Err(Fault::Undecided(Reason::Deadline)),
-            EVMError::Database(ReadError::State(StateError::Missing(what))) => {
-                Err(Fault::Undecided(Reason::MissingState(what)))
-            }
-            EVMError::Database(ReadError::State(StateError::Broken(why))) => {
-                Err(Fault::Broken(EngineError::State(why)))
-            }
-            EVMError::Custom(why) => Err(Fault::Broken(EngineError::Evm(why))),
-            EVMError::CustomAny(why) => Err(Fault::Broken(EngineError::Evm(why.to_string()))),
+    fn failed(&mut self, error: ExecutionError, digest: bool) -> Result<Execution, Fault> {
+        if let EVMError::Transaction(why) = error {
+            // A check may have failed after the sender was charged; nothing of that counts.
+            self.reset();
+            return Ok(self.ended(Status::Invalid(why.to_string()), 0, 0, digest));
         }
+        Err(fault(error))
+    }
+}
+
+/// What it means when revm cannot go on.
+fn fault(error: ExecutionError) -> Fault {
+    match error {
+        EVMError::Transaction(why) => Fault::Undecided(Reason::InvalidTransaction(why.to_string())),
+        EVMError::Header(why) => Fault::Undecided(Reason::Unsupported(why.to_string())),
+        EVMError::Database(ReadError::Deadline) => Fault::Undecided(Reason::Deadline),
+        EVMError::Database(ReadError::State(StateError::Missing(what))) => Fault::Undecided(Reason::MissingState(what)),
+        EVMError::Database(ReadError::State(StateError::Broken(why))) => Fault::Broken(EngineError::State(why)),
+        EVMError::Custom(why) => Fault::Broken(EngineError::Evm(why)),
+        EVMError::CustomAny(why) => Fault::Broken(EngineError::Evm(why.to_string())),
+    }
+}
+
+fn no_environment() -> Fault {
+    Fault::Broken(EngineError::Evm("no environment after preparing one".to_owned()))
+}
+
+/// Puts an EVM together for the time of one execution. Inlined with its counterpart: a kilobyte less to move.
+#[inline(always)]
+fn assemble<'a>(
+    environment: &'a Environment,
+    tx: &'a TxEnv,
+    cfg: &'a CfgEnv,
+    gas: &'a GasTable,
+    database: StateDatabase<'a>,
+    parts: Parts,
+    noted: bool,
+) -> ExecutionEvm<'a> {
+    let watched = noted || database.expired.is_some();
+    let mut evm: ExecutionEvm<'a> = Evm {
+        ctx: Context {
+            block: &environment.block,
+            tx,
+            cfg,
+            journaled_state: Journal::new_with_inner(database, parts.journal),
+            chain: Looks::default(),
+            local: parts.local,
+            error: Ok(()),
+        },
+        inspector: (),
+        instruction: Instructions { gas, watched },
+        precompiles: parts.precompiles,
+        frame_stack: parts.frames,
+    };
+    evm.ctx.journaled_state.set_spec_id(environment.spec);
+    evm
+}
+
+/// Takes it apart again, keeping what can be used again.
+#[inline(always)]
+fn disassemble(mut evm: ExecutionEvm<'_>) -> Parts {
+    evm.frame_stack.clear();
+    evm.ctx.local.clear();
+    Parts {
+        journal: evm.ctx.journaled_state.inner,
+        local: evm.ctx.local,
+        frames: evm.frame_stack,
+        precompiles: evm.precompiles,
+    }
+}
+
+/// revm removes a destroyed contract only when it commits. Puts an account without anything in its place, and returns what was
+/// there.
+fn hide_destroyed(journal: &mut Undo) -> Vec<(Address, revm::state::Account)> {
+    let gone: Vec<Address> = journal
+        .state
+        .iter()
+        .filter(|(_, account)| changes::is_destroyed(account))
+        .map(|(address, _)| *address)
+        .collect();
+    let transaction = journal.transaction_id;
+    gone.into_iter()
+        .filter_map(|address| {
+            // "Created" keeps its storage from being asked of the state source.
+            let empty = revm::state::Account::new_not_existing(transaction).with_created_mark();
+            journal.state.insert(address, empty).map(|account| (address, account))
+        })
+        .collect()
+}
+
+/// What a transaction did to an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// It is gone, with everything in it.
+    Destroyed,
+    Balance,
+    Nonce,
+    Code,
+    Slot(U256),
+}
+
+/// Asks to stop.
+pub(crate) type Expired<'a> = Option<&'a dyn Fn() -> bool>;
+
+/// Why a view has no output.
+#[derive(Debug)]
+pub(crate) enum ViewFault {
+    View(ViewError),
+    Reason(Reason),
+}
+
+/// Views to call, one after the other.
+pub(crate) trait ViewCalls {
+    /// The next one, and its gas.
+    fn next(&mut self) -> Option<(&View, u64)>;
+    /// What it used, whether it read the block environment, and what it returned.
+    fn done(&mut self, gas_used: u64, read_block: bool, result: Result<Bytes, ViewFault>);
+}
+
+/// The state in the middle of a traced run, right before a frame is undone.
+pub(crate) struct Moment<'j> {
+    journal: &'j Undo,
+    from: usize,
+}
+
+impl Moment<'_> {
+    /// A slot's word before the transaction and now.
+    pub(crate) fn words(&self, state: &dyn State, contract: Address, slot: U256) -> Result<(U256, U256), StateError> {
+        changes::words(Some(&self.journal.state), state, contract, slot)
+    }
+
+    /// An account before the transaction and now.
+    pub(crate) fn account(
+        &self,
+        state: &dyn State,
+        address: Address,
+    ) -> Result<(Option<Account>, Option<Account>), StateError> {
+        changes::account(Some(&self.journal.state), self.journal.cfg.spec, state, address)
+    }
+
+    /// What has been logged up to now.
+    pub(crate) fn logs(&self) -> &[Log] {
+        &self.journal.logs
+    }
+
+    /// Each slot that the frame wrote; may name one repeatedly.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = (Address, U256)> {
+        self.journal
+            .journal
+            .iter()
+            .skip(self.from)
+            .filter_map(|entry| match entry {
+                JournalEntry::StorageChanged { address, key, .. } => Some((*address, *key)),
+                _ => None,
+            })
+    }
+}
+
+/// A traced run that has ended.
+pub(crate) struct Explained<'j> {
+    journal: &'j Undo,
+    trace: &'j Trace<'j>,
+}
+
+impl Explained<'_> {
+    /// The calls down to the write that took this slot across a bound.
+    pub(crate) fn crossing(&self, contract: Address, slot: U256, holds: &dyn Fn(U256) -> Option<bool>) -> Vec<Call> {
+        trace::crossing(self.journal, contract, slot, holds).map_or_else(Vec::new, |entry| self.trace.path(entry))
+    }
+
+    /// The calls down to the last write of anything that `touches` recognises: a slot, or (`None`) balance, nonce or code.
+    pub(crate) fn last_write(&self, touches: &dyn Fn(Address, Option<U256>) -> bool) -> Vec<Call> {
+        trace::last_write(self.journal, touches).map_or_else(Vec::new, |entry| self.trace.path(entry))
     }
 }
 

@@ -11,10 +11,12 @@ mod differential;
 mod environment;
 mod handler;
 mod machine;
+mod trace;
 mod tx;
+mod view;
 
 pub(crate) use self::{
     changes::Changes,
-    machine::{Fault, Machine},
+    machine::{Expired, Explained, Fault, Machine, Moment, ViewCalls, ViewFault, Written},
     tx::TxFields,
 };

@@ -9,8 +9,10 @@
 
 mod case_files;
 mod common;
+mod expressions;
 mod judging;
 mod recorded;
 mod transactions;
 mod undecided;
+mod watching;
 mod world;

@@ -1,0 +1,368 @@
+//! Judging a whole set on the live journal, at the price of what the transaction changed.
+//!
+//! 1. What views say and read on the state before is learnt, unless it is known already.
+//! 2. The transaction is executed and left uncommitted on the journal.
+//! 3. What it wrote leads to the invariants that read it; views whose reads it wrote are called on the journal.
+//! 4. Those invariants are judged: before is the original value on the journal, after the present one.
+//! 5. Only a violation, or a revert where warnings are wanted, is run a second time to be explained.
+
+use alloy::primitives::Log;
+
+use crate::{
+    Account, Address, BlockEnv, Call, Engine, EngineError, Options, Outcome, Reason, State, Status, Transaction, U256,
+    Verdict, Warning, WatchSet, Watched,
+    evm::{Fault, Machine, Moment, Written},
+    judge,
+    lang::{Evaluator, Source},
+    reading::{Both, Live, Sources, States},
+    views::{self, Learnt, Word},
+};
+
+/// Buffers that outlive a judgement.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    /// Places of invariants to judge.
+    pub(crate) places: Vec<u32>,
+    /// Places of views to call.
+    pub(crate) views: Vec<u32>,
+    pub(crate) words: Vec<(u32, Word)>,
+    pub(crate) evaluator: Evaluator,
+}
+
+impl Engine {
+    /// Executes the transaction and judges those invariants of the set that it could have changed; all others are untouched and not
+    /// listed. The cost follows what the transaction changed, not how many invariants there are.
+    ///
+    /// # Errors
+    /// When the state source is broken. A bad transaction, missing state and spent budgets are undecided verdicts.
+    pub fn judge_watched(
+        &mut self,
+        env: &BlockEnv,
+        tx: &Transaction,
+        state: &dyn State,
+        set: &WatchSet,
+        options: &Options<'_>,
+    ) -> Result<Outcome, EngineError> {
+        let mut outcome = Outcome::default();
+        self.judge_watched_into(env, tx, state, set, options, &mut outcome)?;
+        Ok(outcome)
+    }
+
+    /// The same into an outcome that is used again: once its buffers are large enough, judging allocates nothing beyond what
+    /// revm does. What was in it is forgotten.
+    ///
+    /// # Errors
+    /// See [`Engine::judge_watched`]; then the outcome is empty.
+    pub fn judge_watched_into(
+        &mut self,
+        env: &BlockEnv,
+        tx: &Transaction,
+        state: &dyn State,
+        set: &WatchSet,
+        options: &Options<'_>,
+        outcome: &mut Outcome,
+    ) -> Result<(), EngineError> {
+        self.judge_watched_then(env, tx, state, set, options, outcome, &mut |_| {})
+    }
+
+    /// The same, showing the executed transaction before it is forgotten; not one that is invalid.
+    #[expect(clippy::too_many_arguments, reason = "those of judging, and what to do then")]
+    pub(crate) fn judge_watched_then(
+        &mut self,
+        env: &BlockEnv,
+        tx: &Transaction,
+        state: &dyn State,
+        set: &WatchSet,
+        options: &Options<'_>,
+        outcome: &mut Outcome,
+        executed: &mut dyn FnMut(&Machine),
+    ) -> Result<(), EngineError> {
+        outcome.clear();
+        let judged = self.judge_live(env, tx, state, set, options, outcome);
+        if judged.is_ok() && outcome.undecided.is_none() {
+            executed(&self.machine);
+        }
+        self.machine.reset();
+        let judged = match judged {
+            Err(Fault::Undecided(reason)) => {
+                outcome.undecided = Some(reason);
+                Ok(())
+            }
+            Err(Fault::Broken(error)) => Err(error),
+            Ok(()) => self.explain(env, tx, state, set, options, outcome),
+        };
+        if judged.is_err() {
+            outcome.clear();
+        }
+        judged
+    }
+
+    fn judge_live(
+        &mut self,
+        env: &BlockEnv,
+        tx: &Transaction,
+        state: &dyn State,
+        set: &WatchSet,
+        options: &Options<'_>,
+        outcome: &mut Outcome,
+    ) -> Result<(), Fault> {
+        self.learn(env, state, set, options).map_err(Fault::Broken)?;
+        let execution = self.machine.execute(env, tx, state, options.expired, options.digest)?;
+        let invalid = match &execution.status {
+            Status::Invalid(why) => Some(Reason::InvalidTransaction(why.clone())),
+            _ => None,
+        };
+        outcome.execution = Some(execution);
+        if invalid.is_some() {
+            outcome.undecided = invalid;
+            return Ok(());
+        }
+        let learnt = self.learnt.as_ref();
+        let Scratch {
+            places,
+            views,
+            words,
+            evaluator,
+        } = &mut self.scratch;
+        places.clear();
+        views.clear();
+        words.clear();
+        triggered(&self.machine, set, learnt, places, views);
+        views::after(&mut self.machine, env, state, set.views(), views, options, words).map_err(Fault::Broken)?;
+        let live = Live {
+            machine: &self.machine,
+            state,
+        };
+        let mut sources = Sources {
+            states: &live,
+            env,
+            tx,
+            set,
+            learnt,
+            after: words,
+            broken: None,
+        };
+        for watched in places.iter().filter_map(|place| set.at(*place)) {
+            outcome
+                .judgements
+                .push(judge::judge_watched(watched, &mut sources, evaluator));
+            if let Some(error) = sources.broken.take() {
+                return Err(Fault::Broken(error));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes sure that what the views say on this state is known.
+    pub(crate) fn learn(
+        &mut self,
+        env: &BlockEnv,
+        state: &dyn State,
+        set: &WatchSet,
+        options: &Options<'_>,
+    ) -> Result<(), EngineError> {
+        if set.views().is_empty() {
+            self.learnt = None;
+        } else if !self
+            .learnt
+            .as_ref()
+            .is_some_and(|learnt| learnt.is_of(set, env, options))
+        {
+            self.learnt = None;
+            self.learnt = Some(Learnt::learn(&mut self.machine, env, state, set, options)?);
+        }
+        Ok(())
+    }
+
+    /// Adds to an outcome what only a second run can tell. That this run fails changes no verdict.
+    fn explain(
+        &mut self,
+        env: &BlockEnv,
+        tx: &Transaction,
+        state: &dyn State,
+        set: &WatchSet,
+        options: &Options<'_>,
+        outcome: &mut Outcome,
+    ) -> Result<(), EngineError> {
+        let violated = options.call_path && outcome.violations().next().is_some();
+        let status = outcome.execution.as_ref().map(|execution| &execution.status);
+        let reverted = options.warnings && matches!(status, Some(Status::Revert | Status::Halt(_)));
+        if !violated && !reverted {
+            return Ok(());
+        }
+        let Outcome {
+            judgements, warnings, ..
+        } = outcome;
+        let learnt = self.learnt.as_ref();
+        let mut broken = None;
+        let evaluator = &mut self.scratch.evaluator;
+        let mut on_revert = |moment: &Moment<'_>, frame: &Call| {
+            if reverted && broken.is_none() {
+                broken = warn(moment, frame, (env, tx, state, set), evaluator, warnings).err();
+            }
+        };
+        let mut paths = |explained: &crate::evm::Explained<'_>| {
+            for judgement in judgements.iter_mut() {
+                let Verdict::Violated(witness) = &mut judgement.verdict else {
+                    continue;
+                };
+                let id = witness.invariant_id;
+                let Some((place, watched)) = (0..).zip(set.watched()).find(|(_, watched)| watched.id() == id) else {
+                    continue;
+                };
+                witness.path = match watched {
+                    Watched::Slot(invariant) => {
+                        let holds = |word| invariant.read(word).map(|value| invariant.holds(value));
+                        explained.crossing(invariant.contract, invariant.slot, &holds)
+                    }
+                    _ => explained.last_write(&|address, slot| reads(set, learnt, place, watched, address, slot)),
+                };
+            }
+        };
+        let explained = self
+            .machine
+            .explain(env, tx, state, options.expired, &mut on_revert, &mut paths);
+        match (broken, explained) {
+            (Some(error), _) | (None, Err(Fault::Broken(error))) => Err(error),
+            (None, Ok(()) | Err(Fault::Undecided(_))) => Ok(()),
+        }
+    }
+}
+
+impl Outcome {
+    /// Empties it, keeping its buffers.
+    fn clear(&mut self) {
+        self.execution = None;
+        self.undecided = None;
+        self.judgements.clear();
+        self.warnings.clear();
+    }
+}
+
+/// Who must be judged, and which views must be called for it; both in rising order.
+fn triggered(machine: &Machine, set: &WatchSet, learnt: Option<&Learnt>, places: &mut Vec<u32>, views: &mut Vec<u32>) {
+    let index = set.index();
+    places.extend_from_slice(set.always());
+    let of_views = learnt.map(|learnt| &learnt.index);
+    machine.written(
+        |address| index.reads_account(address) || of_views.is_some_and(|index| index.reads_account(address)),
+        |address, written: Written| {
+            index.readers_of(address, written, places);
+            if let Some(index) = of_views {
+                index.readers_of(address, written, views);
+            }
+        },
+    );
+    if index.reads_logs() {
+        for topic in machine.logs().iter().filter_map(|log| log.topics().first()) {
+            index.readers_of_topic(*topic, places);
+        }
+    }
+    if let Some(learnt) = learnt {
+        views.extend_from_slice(&learnt.always);
+        sort(views);
+        for view in views.iter().chain(&learnt.unknown) {
+            places.extend_from_slice(set.readers(*view));
+        }
+    }
+    sort(places);
+}
+
+fn sort(numbers: &mut Vec<u32>) {
+    numbers.sort_unstable();
+    numbers.dedup();
+}
+
+/// True when this invariant reads the slot, or (`None`) something else of the account, itself or through a view.
+fn reads(
+    set: &WatchSet,
+    learnt: Option<&Learnt>,
+    place: u32,
+    watched: &Watched,
+    address: Address,
+    slot: Option<U256>,
+) -> bool {
+    let through = |view| {
+        let learnt = learnt.zip(set.place_of(view));
+        learnt.is_some_and(|(learnt, view)| learnt.index.is_read_by(address, slot, view))
+    };
+    set.index().is_read_by(address, slot, place)
+        || match watched {
+            Watched::Slot(_) => false,
+            Watched::View(invariant) => through(&invariant.view),
+            Watched::Program(invariant) => invariant.program.reads().iter().any(|read| match &read.source {
+                Source::View(view) => through(view),
+                _ => false,
+            }),
+        }
+}
+
+/// The state before the transaction, and that in which a frame is about to be undone.
+struct Midway<'a> {
+    moment: &'a Moment<'a>,
+    state: &'a dyn State,
+}
+
+impl States for Midway<'_> {
+    fn words(&self, contract: Address, slot: U256) -> Both<U256> {
+        self.moment.words(self.state, contract, slot)
+    }
+    fn accounts(&self, address: Address) -> Both<Option<Account>> {
+        self.moment.account(self.state, address)
+    }
+    fn logs(&self) -> &[Log] {
+        self.moment.logs()
+    }
+}
+
+/// Judges what a frame wrote before it is undone. Invariants that read views are left out: no view is called midway.
+fn warn(
+    moment: &Moment<'_>,
+    frame: &Call,
+    (env, tx, state, set): (&BlockEnv, &Transaction, &dyn State, &WatchSet),
+    evaluator: &mut Evaluator,
+    warnings: &mut Vec<Warning>,
+) -> Result<(), EngineError> {
+    let mut places = Vec::new();
+    for (address, slot) in moment.slots() {
+        set.index().readers_of(address, Written::Slot(slot), &mut places);
+    }
+    sort(&mut places);
+    let midway = Midway { moment, state };
+    let mut sources = Sources {
+        states: &midway,
+        env,
+        tx,
+        set,
+        learnt: None,
+        after: &[],
+        broken: None,
+    };
+    for watched in places.iter().filter_map(|place| set.at(*place)) {
+        let known = warnings.iter().any(|warning| warning.invariant_id == watched.id());
+        let calls_views = match watched {
+            Watched::Slot(_) => false,
+            Watched::View(_) => true,
+            Watched::Program(invariant) => {
+                let mut reads = invariant.program.reads().iter();
+                reads.any(|read| matches!(read.source, Source::View(_)))
+            }
+        };
+        if known || calls_views {
+            continue;
+        }
+        let judgement = judge::judge_watched(watched, &mut sources, evaluator);
+        if let Some(error) = sources.broken.take() {
+            return Err(error);
+        }
+        if let Verdict::Violated(witness) = judgement.verdict {
+            warnings.push(Warning {
+                invariant_id: witness.invariant_id,
+                frame: frame.clone(),
+                pre: witness.pre,
+                at_revert: witness.post,
+            });
+        }
+    }
+    Ok(())
+}
