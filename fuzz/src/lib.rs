@@ -6,7 +6,11 @@
 
 use std::process::ExitCode;
 
-use engine::{Address, Comparison, Invariant, Replay, Transaction, U256, ValueType, case::CaseFile};
+use engine::{
+    Address, Comparison, Invariant, Reason, Replay, Transaction, U256, ValueType,
+    case::CaseFile,
+    lang::{self, Contract, LogRef, Moment, Names, Reader, Source},
+};
 use libfuzzer_sys as _;
 use wire::Wire;
 
@@ -133,6 +137,108 @@ pub fn invariant(bytes: &[u8]) {
     }
 }
 
+/// The contracts that expressions may name: variables and functions of several shapes.
+fn contracts() -> Names {
+    let variable = |label: &str, slot: u8, offset: u8, type_id: &str| serde_json::json!({"label": label, "slot": slot.to_string(), "offset": offset, "type": type_id});
+    let inplace = |label: &str, bytes: u8| serde_json::json!({"encoding": "inplace", "label": label, "numberOfBytes": bytes.to_string()});
+    let mut types = serde_json::json!({
+        "t_uint128": inplace("uint128", 16), "t_bool": inplace("bool", 1), "t_bytes4": inplace("bytes4", 4),
+        "t_address": inplace("address", 20), "t_int64": inplace("int64", 8), "t_userDefinedValueType(P)1": inplace("P", 8),
+        "t_array(t_int64)dyn_storage": {
+            "encoding": "dynamic_array", "label": "int64[]", "numberOfBytes": "32", "base": "t_int64",
+        },
+        "t_mapping(t_address,t_struct(S)2)": {
+            "encoding": "mapping", "label": "mapping(address => S)", "numberOfBytes": "32", "key": "t_address",
+            "value": "t_struct(S)2",
+        },
+    });
+    let record = serde_json::json!({
+        "encoding": "inplace", "label": "struct S", "numberOfBytes": "32", "members": [variable("x", 0, 16, "t_int64")],
+    });
+    if let Some(types) = types.as_object_mut() {
+        types.insert("t_struct(S)2".to_owned(), record);
+    }
+    let layout = serde_json::json!({"types": types, "storage": [
+        variable("totalDebt", 0, 0, "t_uint128"), variable("totalCollateral", 0, 16, "t_uint128"), variable("paused", 1, 0, "t_bool"),
+        variable("tag", 1, 1, "t_bytes4"), variable("price", 1, 8, "t_userDefinedValueType(P)1"),
+        variable("list", 2, 0, "t_array(t_int64)dyn_storage"), variable("shares", 3, 0, "t_mapping(t_address,t_struct(S)2)"),
+    ]});
+    let abi = serde_json::json!([
+        "function balanceOf(address) view returns (uint256)",
+        "function both() view returns (uint8 left, bytes4 right)",
+        "event Transfer(address indexed from, address indexed to, uint256 value)"
+    ]);
+    let mut names = Names::default();
+    for (name, byte) in [("vault", 1), ("token", 2)] {
+        let contract = Contract::new(Address::with_last_byte(byte)).with_layout(&layout);
+        let contract = contract.and_then(|contract| contract.with_abi(&abi));
+        match contract.and_then(|contract| names.insert(name, contract)) {
+            Ok(()) => {}
+            Err(error) => panic!("the target's own contracts: {error}"),
+        }
+    }
+    names
+}
+
+/// Some value of every source, another one before and after, and nothing of some.
+struct Anything;
+
+impl Reader for Anything {
+    fn read(&mut self, moment: Moment, source: &Source) -> Result<U256, Reason> {
+        let length = source.to_string().len();
+        if length % 7 == 6 {
+            return Err(Reason::Deadline);
+        }
+        let word = [U256::ZERO, U256::from(1), U256::from(1) << 255, U256::MAX];
+        let place = (length + usize::from(moment == Moment::Pre)) % word.len();
+        Ok(word.get(place).copied().unwrap_or_default())
+    }
+
+    fn logs(&mut self, visit: &mut dyn FnMut(LogRef<'_>)) -> Result<(), Reason> {
+        let data = [0xff; 40];
+        visit(LogRef {
+            emitter: Address::with_last_byte(2),
+            topics: &[],
+            data: &data,
+        });
+        Ok(())
+    }
+}
+
+/// An expression: what is refused is explained, what is accepted prints, parses back to the same without any names, and is
+/// evaluated the same twice.
+pub fn expression(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let program = match lang::parse(text, &contracts()) {
+        Ok(program) => program,
+        Err(error) => {
+            assert!(
+                error.span.start <= error.span.end && error.span.end <= text.len(),
+                "a place outside of the text"
+            );
+            assert!(!error.to_string().is_empty(), "an error without a word");
+            return;
+        }
+    };
+    for canonical in [program.to_string(), format!("{program:#}")] {
+        match lang::parse(&canonical, &Names::default()) {
+            Ok(again) => assert!(again == program, "{canonical} is another program"),
+            Err(error) => panic!("the canonical text does not parse: {error}"),
+        }
+    }
+    let evaluation = lang::evaluate(&program, &mut Anything);
+    assert!(
+        evaluation == lang::evaluate(&program, &mut Anything),
+        "judged otherwise the second time"
+    );
+    if let (Ok(holds), Some(margin)) = (&evaluation.after.holds, evaluation.after.margin) {
+        assert!(
+            margin.is_zero() || *holds != margin.is_negative(),
+            "a margin on the wrong side"
+        );
+    }
+}
+
 /// The program that a target is without libFuzzer: runs it over the files given, to look at a crash again.
 #[must_use]
 pub fn replay_files(target: fn(&[u8])) -> ExitCode {
@@ -183,6 +289,15 @@ mod tests {
         for seed in seeds("wire") {
             super::wire(&seed);
         }
+        for seed in seeds("expression") {
+            expression(&seed);
+            let text = std::str::from_utf8(&seed).unwrap();
+            assert!(
+                lang::parse(text, &contracts()).is_ok(),
+                "{}",
+                lang::parse(text, &contracts()).unwrap_err()
+            );
+        }
         for seed in seeds("invariant") {
             invariant(&seed);
             assert!(
@@ -228,6 +343,11 @@ mod tests {
         #[test]
         fn no_mutated_transaction_breaks_its_decoder(bytes in mutated("raw_transaction")) {
             raw_transaction(&bytes);
+        }
+
+        #[test]
+        fn no_mutated_expression_breaks_the_language(bytes in mutated("expression")) {
+            expression(&bytes);
         }
 
         #[test]
