@@ -40,10 +40,19 @@ fn build(folder: &Path) {
         "debug" => "dev",
         other => other,
     };
+    // The same selection as a run of all tests, so that such a run finds everything built: any other selection of crates would
+    // build half of the dependencies again, with other features.
     let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--bins", "--profile", profile, "--target-dir"])
+        .args([
+            "test",
+            "--no-run",
+            "--quiet",
+            "--workspace",
+            "--profile",
+            profile,
+            "--target-dir",
+        ])
         .arg(folder.parent().unwrap())
-        .args(["-p", "chain", "-p", "platform", "-p", "validator", "-p", "miner"])
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .status()
         .unwrap();
