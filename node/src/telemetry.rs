@@ -1,5 +1,6 @@
 //! Logs to standard error by `tracing`; metrics for Prometheus.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 
 use tracing_subscriber::EnvFilter;
@@ -16,6 +17,7 @@ pub fn start(config: &NodeConfig) -> Result<(), Failure> {
         .map_err(|error| Failure::configuration(eyre::eyre!("log filter `{}`: {error}", config.log)))?;
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     // A second start in one process (tests) keeps the first subscriber.
     let _already_set = if config.log_json {
