@@ -10,14 +10,15 @@ PROFILE ?= demo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test tools contracts bench clean
+.PHONY: help demo demo-live anvil test tools contracts bench clean
 
 help: ## List the targets
 	@echo "Portcullis. Targets:"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  make demo DATA=FILE_OR_FOLDER   replays that recording instead of the project's own scenario"
 	@echo "  make demo REPORT=FILE           also writes the report as JSON (docs/report.md)"
+	@echo "  make demo-live ARGS=\"--block-time 1s\"  a living chain with faster blocks"
 	@echo "  make demo ARGS=\"--kill all\"     passes options on to 'bots localnet' (see 'bots localnet --help')"
 
 demo: ## Build the network and run all of it on a recorded attack
@@ -25,6 +26,21 @@ demo: ## Build the network and run all of it on a recorded attack
 	$(CARGO) build --locked --profile $(PROFILE) --bins -p chain -p platform -p validator -p miner -p bots
 	$(CARGO) run --quiet --locked --profile $(PROFILE) -p bots --bin bots -- localnet \
 		$(if $(DATA),--feed "$(DATA)") $(if $(REPORT),--report "$(REPORT)") $(ARGS)
+
+demo-live: anvil ## The same on a living chain: anvil is started, the contracts deployed, the attack sent
+	@echo "Building the ledger, the platform, the validator, the miner and bots (several minutes the first time) ..."
+	$(CARGO) build --locked --profile $(PROFILE) --bins -p chain -p platform -p validator -p miner -p bots
+	$(CARGO) run --quiet --locked --profile $(PROFILE) -p bots --bin bots -- localnet --live \
+		$(if $(REPORT),--report "$(REPORT)") $(ARGS)
+
+# The development node of `demo-live`: ANVIL, else the one in PATH, else npm installs it.
+anvil:
+	@if [ -n "$$ANVIL" ] || command -v anvil >/dev/null 2>&1 || [ -d testkit/node_modules/@foundry-rs/anvil ]; then :; \
+	elif command -v npm >/dev/null 2>&1; then \
+		npm install --prefix testkit --no-audit --no-fund --no-package-lock; \
+	else \
+		echo "anvil is not installed, and there is no npm to install it: install Foundry or node, or set ANVIL=PATH"; exit 2; \
+	fi
 
 test: tools ## Run all tests, then clippy and the format check
 	$(CARGO) fmt --all --check
@@ -36,15 +52,17 @@ test: tools ## Run all tests, then clippy and the format check
 	$(CARGO) test --workspace --locked --doc
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
-# What the tests need and a fresh machine may not have. Without node, the check of the contracts' artifacts skips itself, aloud.
+# What the tests need and a fresh machine may not have. Without node, what needs it skips itself, aloud.
 tools: ## Install what the tests need, where it is missing
 	@$(CARGO) fmt --version >/dev/null 2>&1 || rustup component add rustfmt
 	@$(CARGO) clippy --version >/dev/null 2>&1 || rustup component add clippy
 	@if ! command -v npm >/dev/null 2>&1; then \
-		echo "npm is not installed: whether the contracts' artifacts match their sources will not be checked"; \
-	elif [ ! -d contracts/node_modules/solc ]; then \
-		npm install --prefix contracts --no-audit --no-fund \
+		echo "npm is not installed: tests of the contracts' artifacts and of a living chain will skip themselves"; \
+	else \
+		[ -d contracts/node_modules/solc ] || npm install --prefix contracts --no-audit --no-fund --no-package-lock \
 			|| echo "npm could not install solc: the contracts' artifacts will not be checked"; \
+		[ -d testkit/node_modules/@foundry-rs/anvil ] || npm install --prefix testkit --no-audit --no-fund --no-package-lock \
+			|| echo "npm could not install anvil: tests of a living chain will skip themselves"; \
 	fi
 
 contracts: tools ## Compile the Solidity sources into contracts/artifacts

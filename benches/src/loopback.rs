@@ -12,7 +12,7 @@ use std::time::Duration;
 use chain::{AccountId, Keypair, Metagraph, Neuron};
 use engine::Recorder;
 use miner::behaviour::Behaviour;
-use miner::config::{Config, StateSource};
+use miner::config::{Check, Config, StateSource};
 use miner::service::ChallengeService;
 use node::cli::NodeConfig;
 use node::exit::Failure;
@@ -90,6 +90,9 @@ impl Loopback {
             hotkey: folder.path().join("not-read"),
             ledger: "http://127.0.0.1:1".to_owned(),
             state: StateSource::Challenge,
+            nodes: Vec::new(),
+            check_prestate: Check::Off,
+            check_one_in: 1,
             axon: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             queue: 256,
@@ -100,13 +103,14 @@ impl Loopback {
         };
         // The sender may go: the last metagraph stays.
         let (_, metagraph) = watch::channel(Arc::new(metagraph(hotkey.account())));
-        let service = ChallengeService::start(&config, Arc::clone(&hotkey), metagraph).map_err(LoopbackError::Miner)?;
+        let shutdown = CancellationToken::new();
+        let service = ChallengeService::start(&config, Arc::clone(&hotkey), metagraph, None, shutdown.clone())
+            .map_err(LoopbackError::Miner)?;
         let listener = node::server::bind(config.node.listen)
             .await
             .map_err(LoopbackError::Miner)?;
         let address = listener.local_addr().map_err(LoopbackError::Folder)?;
         let routes = tonic::service::Routes::new(MinerServer::new(service));
-        let shutdown = CancellationToken::new();
         let server = tokio::spawn(node::server::serve(
             listener,
             routes,

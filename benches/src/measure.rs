@@ -146,14 +146,14 @@ fn rounded(value: f64, parts: f64) -> f64 {
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn write(name: &str, cases: &[Case]) -> Result<PathBuf, MeasureError> {
+pub fn write<C: Serialize>(name: &str, cases: &[C]) -> Result<PathBuf, MeasureError> {
     write_in(&target_folder(), name, cases)
 }
 
-fn write_in(target: &Path, name: &str, cases: &[Case]) -> Result<PathBuf, MeasureError> {
+fn write_in<C: Serialize>(target: &Path, name: &str, cases: &[C]) -> Result<PathBuf, MeasureError> {
     #[derive(Serialize)]
-    struct Report<'a> {
-        cases: &'a [Case],
+    struct Report<'a, C> {
+        cases: &'a [C],
     }
     let folder = target.join("bench");
     let path = folder.join(format!("{name}.json"));

@@ -98,20 +98,10 @@ fn end_with_terminal(shutdown: CancellationToken) -> std::io::Result<()> {
 
 /// Why the run is no success, in one line.
 fn verdict(report: &Report) -> Result<(), Failure> {
-    let reason = if !report.complete {
-        eyre!(
-            "{} of {} assigned judgements were reported",
-            report.reported,
-            report.assigned
-        )
-    } else if report.gas_mismatches > 0 {
-        eyre!("{} transactions used other gas than recorded", report.gas_mismatches)
-    } else if !report.passed() {
-        eyre!("{} of {} transactions were judged", report.judged, report.transactions)
-    } else {
-        return Ok(());
-    };
-    Err(Failure::new(Code::Negative, reason))
+    match report.failure() {
+        None => Ok(()),
+        Some(reason) => Err(Failure::new(Code::Negative, eyre!(reason))),
+    }
 }
 
 fn write_scenario(folder: &std::path::Path) -> Result<(), Failure> {

@@ -72,6 +72,49 @@ pub enum Refusal {
     /// Too few weights.
     #[error("WeightVecLengthIsLow: fewer weights than the subnet asks for")]
     WeightVecLengthIsLow,
+    /// Plain weights where commits are asked for.
+    #[error("CommitRevealEnabled: the subnet takes committed weights only; commit them first")]
+    CommitRevealEnabled,
+    /// A commit where plain weights are asked for.
+    #[error("CommitRevealDisabled: the subnet takes plain weights only; set them without a commit")]
+    CommitRevealDisabled,
+    /// A time-locked commit of another version.
+    #[error(
+        "IncorrectCommitRevealVersion: the commit is not of the version that the subnet asks for; update the validator"
+    )]
+    IncorrectCommitRevealVersion,
+    /// An eleventh open commit.
+    #[error("TooManyUnrevealedCommits: ten commits of the hotkey are open already; reveal them first")]
+    TooManyUnrevealedCommits,
+    /// A reveal without a commit.
+    #[error("NoWeightsCommitFound: the hotkey has no open commit")]
+    NoWeightsCommitFound,
+    /// A reveal of something else.
+    #[error("InvalidRevealCommitHashNotMatch: the weights are not those of any open commit")]
+    InvalidRevealCommitHashNotMatch,
+    /// A reveal too late.
+    #[error("ExpiredWeightCommit: the epoch in which this commit could be revealed is over; commit again")]
+    ExpiredWeightCommit,
+    /// A reveal too early.
+    #[error("RevealTooEarly: the epoch in which this commit can be revealed has not begun")]
+    RevealTooEarly,
+    /// A commit sealed to the past.
+    #[error(
+        "InvalidRevealRound: the beacon has signed that round already: nothing would be hidden; seal to a later one"
+    )]
+    InvalidRevealRound,
+    /// One weight too large.
+    #[error("MaxWeightExceeded: one weight is a larger share of the row than the subnet allows")]
+    MaxWeightExceeded,
+    /// Another subnet.
+    #[error("SubnetNotExists: the ledger has no subnet of that number")]
+    SubnetNotExists,
+    /// A commit too soon after the last.
+    #[error("CommittingWeightsTooFast: weights were committed too recently; again from block {retry_at_block}")]
+    CommittingWeightsTooFast {
+        /// First block at which it would be taken.
+        retry_at_block: u64,
+    },
     /// A question about a uid that nobody has.
     #[error("UidNotFound: no neuron has this uid")]
     UidNotFound,
@@ -106,6 +149,18 @@ impl Refusal {
             Self::DuplicateUids => "DuplicateUids",
             Self::UidVecContainInvalidOne => "UidVecContainInvalidOne",
             Self::WeightVecLengthIsLow => "WeightVecLengthIsLow",
+            Self::CommitRevealEnabled => "CommitRevealEnabled",
+            Self::CommitRevealDisabled => "CommitRevealDisabled",
+            Self::IncorrectCommitRevealVersion => "IncorrectCommitRevealVersion",
+            Self::TooManyUnrevealedCommits => "TooManyUnrevealedCommits",
+            Self::NoWeightsCommitFound => "NoWeightsCommitFound",
+            Self::InvalidRevealCommitHashNotMatch => "InvalidRevealCommitHashNotMatch",
+            Self::ExpiredWeightCommit => "ExpiredWeightCommit",
+            Self::RevealTooEarly => "RevealTooEarly",
+            Self::InvalidRevealRound => "InvalidRevealRound",
+            Self::MaxWeightExceeded => "MaxWeightExceeded",
+            Self::SubnetNotExists => "SubnetNotExists",
+            Self::CommittingWeightsTooFast { .. } => "CommittingWeightsTooFast",
             Self::UidNotFound => "UidNotFound",
             Self::Other { name } => name,
         }
@@ -114,9 +169,9 @@ impl Refusal {
     /// The first block at which the same call may be taken, where waiting is all that helps.
     pub fn retry_at_block(&self) -> Option<u64> {
         match self {
-            Self::ServingRateLimitExceeded { retry_at_block } | Self::SettingWeightsTooFast { retry_at_block } => {
-                Some(*retry_at_block)
-            }
+            Self::ServingRateLimitExceeded { retry_at_block }
+            | Self::SettingWeightsTooFast { retry_at_block }
+            | Self::CommittingWeightsTooFast { retry_at_block } => Some(*retry_at_block),
             _ => None,
         }
     }
@@ -143,6 +198,18 @@ impl Refusal {
             ("DuplicateUids", _) => Self::DuplicateUids,
             ("UidVecContainInvalidOne", _) => Self::UidVecContainInvalidOne,
             ("WeightVecLengthIsLow", _) => Self::WeightVecLengthIsLow,
+            ("CommitRevealEnabled", _) => Self::CommitRevealEnabled,
+            ("CommitRevealDisabled", _) => Self::CommitRevealDisabled,
+            ("IncorrectCommitRevealVersion", _) => Self::IncorrectCommitRevealVersion,
+            ("TooManyUnrevealedCommits", _) => Self::TooManyUnrevealedCommits,
+            ("NoWeightsCommitFound", _) => Self::NoWeightsCommitFound,
+            ("InvalidRevealCommitHashNotMatch", _) => Self::InvalidRevealCommitHashNotMatch,
+            ("ExpiredWeightCommit", _) => Self::ExpiredWeightCommit,
+            ("RevealTooEarly", _) => Self::RevealTooEarly,
+            ("InvalidRevealRound", _) => Self::InvalidRevealRound,
+            ("MaxWeightExceeded", _) => Self::MaxWeightExceeded,
+            ("SubnetNotExists", _) => Self::SubnetNotExists,
+            ("CommittingWeightsTooFast", Some(retry_at_block)) => Self::CommittingWeightsTooFast { retry_at_block },
             ("UidNotFound", _) => Self::UidNotFound,
             (name, _) => Self::Other { name: name.to_owned() },
         }
@@ -248,9 +315,21 @@ pub(crate) mod tests {
             Refusal::DuplicateUids,
             Refusal::UidVecContainInvalidOne,
             Refusal::WeightVecLengthIsLow,
+            Refusal::CommitRevealEnabled,
+            Refusal::CommitRevealDisabled,
+            Refusal::IncorrectCommitRevealVersion,
+            Refusal::TooManyUnrevealedCommits,
+            Refusal::NoWeightsCommitFound,
+            Refusal::InvalidRevealCommitHashNotMatch,
+            Refusal::ExpiredWeightCommit,
+            Refusal::RevealTooEarly,
+            Refusal::InvalidRevealRound,
+            Refusal::MaxWeightExceeded,
+            Refusal::SubnetNotExists,
+            Refusal::CommittingWeightsTooFast { retry_at_block: 9 },
             Refusal::UidNotFound,
             Refusal::Other {
-                name: "CommitRevealEnabled".to_owned(),
+                name: "SubtokenDisabled".to_owned(),
             },
         ]
     }

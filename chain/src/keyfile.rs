@@ -1,9 +1,12 @@
-//! Hotkey files as btcli and `bittensor-wallet` keep them: plain JSON, mode 0600 in folders of mode 0700.
+//! Key files as btcli and `bittensor-wallet` keep them: JSON, plain (hotkeys) or under a password (coldkeys), mode 0600 in
+//! folders of mode 0700.
 //!
 //! A file is believed only as far as it agrees with itself: the key derived from its secret must be the address, public
 //! key and account id that it states. Older forms are read too (no `cryptoType`, `" ss58Address"` with a leading space,
-//! a bare hex seed). What cannot be read is named: encrypted files and bare mnemonics are told apart from broken ones.
-//! Texts that held a secret are zeroised.
+//! a bare hex seed or mnemonic). What cannot be read is named. Texts that held a secret are zeroised.
+
+pub mod password;
+mod sealed;
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read, Write};
@@ -13,7 +16,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
+use self::password::Password;
+use self::sealed::Scheme;
 use crate::account::AccountId;
+use crate::mnemonic::{self, InvalidMnemonic};
 use crate::wallet::Keypair;
 
 /// sr25519 in Substrate's numbering of key types.
@@ -49,11 +55,19 @@ pub enum KeyfileError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ContentError {
     /// The file needs a password.
-    #[error("is encrypted ({0}); a hotkey is kept plain, use an unencrypted hotkey file")]
+    #[error("is encrypted ({0}) and there is no password for it; give --password-file, or btcli's variable BT_PW_...")]
     Encrypted(&'static str),
-    /// Only a mnemonic, from which no key is derived here.
-    #[error("holds only a mnemonic; let btcli regenerate the hotkey, so that the file has its private key or seed")]
-    Mnemonic,
+    /// The password does not open the file, or somebody altered it.
+    #[error("the password is wrong, or the file was altered")]
+    WrongPassword,
+    /// Encrypted in a way that is no longer used.
+    #[error(
+        "is encrypted as {0}, an old form; any command of btcli that unlocks the key turns it into the present form"
+    )]
+    Legacy(&'static str),
+    /// Words from which no key is derived.
+    #[error("{0}")]
+    Mnemonic(#[from] InvalidMnemonic),
     /// Neither a private key nor a seed.
     #[error("holds no secret; is it the public part (`...pub.txt`)?")]
     NoSecret,
@@ -111,11 +125,47 @@ impl Drop for Fields {
     }
 }
 
-/// Reads the key pair of a plain hotkey file.
+/// Reads the key pair of a key file. The password of an encrypted one is that which the environment has for it.
 ///
 /// # Errors
 /// [`KeyfileError`] names the file and what is wrong with it, and never quotes a secret.
 pub fn read(path: &Path) -> Result<Keypair, KeyfileError> {
+    read_with(path, None)
+}
+
+/// Reads the key pair of a key file, of an encrypted one with this password (or else with the environment's).
+///
+/// # Errors
+/// [`KeyfileError`] names the file and what is wrong with it, and never quotes a secret.
+pub fn read_with(path: &Path, password: Option<&Password>) -> Result<Keypair, KeyfileError> {
+    let content = load(path)?;
+    let environment = match (Scheme::of(&content), password) {
+        (Some(_), None) => Password::from_environment(path)?,
+        _ => None,
+    };
+    parse_bytes(&content, password.or(environment.as_ref())).map_err(|reason| KeyfileError::Content {
+        path: path.to_owned(),
+        reason,
+    })
+}
+
+/// Reads whose key a file is: a key file in plain, or its public part (`...pub.txt`).
+///
+/// # Errors
+/// [`KeyfileError`] names the file and what is wrong with it.
+pub fn read_public(path: &Path) -> Result<AccountId, KeyfileError> {
+    let content = load(path)?;
+    let account = match parse_bytes(&content, None) {
+        Err(ContentError::NoSecret) => text_of(&content).and_then(|text| stated(&fields_of(text)?)),
+        parsed => parsed.map(|pair| pair.account()),
+    };
+    account.map_err(|reason| KeyfileError::Content {
+        path: path.to_owned(),
+        reason,
+    })
+}
+
+fn load(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyfileError> {
     let fail = |reason| KeyfileError::Io {
         path: path.to_owned(),
         reason,
@@ -125,12 +175,35 @@ pub fn read(path: &Path) -> Result<Keypair, KeyfileError> {
     if mode & 0o077 != 0 {
         tracing::warn!(path = %path.display(), mode = format!("{:o}", mode & 0o777), "key file is open to other users; chmod 600 it");
     }
-    let mut text = Zeroizing::new(String::new());
-    file.take(LARGEST_FILE).read_to_string(&mut text).map_err(fail)?;
-    parse(&text).map_err(|reason| KeyfileError::Content {
-        path: path.to_owned(),
-        reason,
-    })
+    let mut content = Zeroizing::new(Vec::new());
+    file.take(LARGEST_FILE).read_to_end(&mut content).map_err(fail)?;
+    Ok(content)
+}
+
+fn text_of(content: &[u8]) -> Result<&str, ContentError> {
+    std::str::from_utf8(content).map_err(|_| ContentError::Malformed("it is not text".to_owned()))
+}
+
+fn fields_of(text: &str) -> Result<Fields, ContentError> {
+    serde_json::from_str(text).map_err(|error| malformed(&error))
+}
+
+/// The key that a public part states, each of its fields agreeing.
+fn stated(fields: &Fields) -> Result<AccountId, ContentError> {
+    let address = fields.ss58_address.as_ref().ok_or(ContentError::NoSecret)?;
+    let account = address.parse().map_err(|error| ContentError::Field {
+        field: "ss58Address",
+        reason: format!("{error}"),
+    })?;
+    check(fields, account)?;
+    Ok(account)
+}
+
+fn parse_bytes(content: &[u8], password: Option<&Password>) -> Result<Keypair, ContentError> {
+    match Scheme::of(content) {
+        Some(scheme) => parse(text_of(&scheme.open(content, password)?)?),
+        None => parse(text_of(content)?),
+    }
 }
 
 /// Reads the key pair out of a key file's text.
@@ -139,21 +212,15 @@ pub fn read(path: &Path) -> Result<Keypair, KeyfileError> {
 /// [`ContentError`] says what is wrong with it, and never quotes a secret.
 pub fn parse(text: &str) -> Result<Keypair, ContentError> {
     let text = text.trim();
-    for (start, scheme) in [
-        ("$NACL", "NaCl"),
-        ("$ANSIBLE_VAULT", "Ansible vault"),
-        ("gAAAAA", "Fernet"),
-    ] {
-        if text.starts_with(start) {
-            return Err(ContentError::Encrypted(scheme));
-        }
+    if let Some(scheme) = Scheme::of(text.as_bytes()) {
+        let _plain = scheme.open(text.as_bytes(), None)?;
     }
     if text.starts_with('{') {
-        return from_fields(&serde_json::from_str(text).map_err(|error| malformed(&error))?);
+        return from_fields(&fields_of(text)?);
     }
     let words = text.split_whitespace().count();
     if (12..=24).contains(&words) && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_whitespace()) {
-        return Err(ContentError::Mnemonic);
+        return Ok(Keypair::from_seed(*mnemonic::seed(text)?));
     }
     if words == 1 {
         return Ok(Keypair::from_seed(*bytes::<32>("seed", text)?));
@@ -162,7 +229,7 @@ pub fn parse(text: &str) -> Result<Keypair, ContentError> {
         if text.is_empty() {
             "it is empty"
         } else {
-            "neither JSON nor a hex seed"
+            "neither JSON nor a hex seed nor a mnemonic"
         }
         .to_owned(),
     ))
@@ -205,10 +272,17 @@ fn from_fields(fields: &Fields) -> Result<Keypair, ContentError> {
             });
         }
         (Some(pair), _) | (None, Some(pair)) => pair,
-        (None, None) if fields.secret_phrase.is_some() => return Err(ContentError::Mnemonic),
-        (None, None) => return Err(ContentError::NoSecret),
+        (None, None) => match &fields.secret_phrase {
+            Some(words) => Keypair::from_seed(*mnemonic::seed(words)?),
+            None => return Err(ContentError::NoSecret),
+        },
     };
-    let derived = pair.account();
+    check(fields, pair.account())?;
+    Ok(pair)
+}
+
+/// Whether everything that the file states is this key.
+fn check(fields: &Fields, derived: AccountId) -> Result<(), ContentError> {
     for (field, value) in [("publicKey", &fields.public_key), ("accountId", &fields.account_id)] {
         let Some(value) = value else { continue };
         let stated = AccountId::new(*bytes::<32>(field, value)?);
@@ -226,7 +300,7 @@ fn from_fields(fields: &Fields) -> Result<Keypair, ContentError> {
             return Err(ContentError::Mismatch { field, stated, derived });
         }
     }
-    Ok(pair)
+    Ok(())
 }
 
 fn bytes<const N: usize>(field: &'static str, text: &str) -> Result<Zeroizing<[u8; N]>, ContentError> {
@@ -246,6 +320,19 @@ fn bytes<const N: usize>(field: &'static str, text: &str) -> Result<Zeroizing<[u
 /// # Errors
 /// [`KeyfileError::Exists`] when there is a file at `path`: a key is never overwritten.
 pub fn write(path: &Path, pair: &Keypair) -> Result<(), KeyfileError> {
+    write_with(path, pair, None, None)
+}
+
+/// As [`write`], with the words that the key is made of, and under a password where there is one.
+///
+/// # Errors
+/// [`KeyfileError::Exists`] when there is a file at `path`: a key is never overwritten. Words of another key are refused.
+pub fn write_with(
+    path: &Path,
+    pair: &Keypair,
+    words: Option<&str>,
+    password: Option<&Password>,
+) -> Result<(), KeyfileError> {
     let fail = |reason: io::Error| match reason.kind() {
         io::ErrorKind::AlreadyExists => KeyfileError::Exists(path.to_owned()),
         _ => KeyfileError::Io {
@@ -253,6 +340,23 @@ pub fn write(path: &Path, pair: &Keypair) -> Result<(), KeyfileError> {
             reason,
         },
     };
+    let wrong = |reason| KeyfileError::Content {
+        path: path.to_owned(),
+        reason,
+    };
+    if path.exists() {
+        return Err(KeyfileError::Exists(path.to_owned()));
+    }
+    if let Some(words) = words {
+        let derived = Keypair::from_seed(*mnemonic::seed(words).map_err(|error| wrong(error.into()))?).account();
+        if derived != pair.account() {
+            return Err(wrong(ContentError::Mismatch {
+                field: "secretPhrase",
+                stated: pair.account(),
+                derived,
+            }));
+        }
+    }
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         DirBuilder::new()
             .recursive(true)
@@ -273,7 +377,12 @@ pub fn write(path: &Path, pair: &Keypair) -> Result<(), KeyfileError> {
     let mut fields = public();
     fields.private_key = Some(hex_text(pair.secret().as_slice()));
     fields.secret_seed = pair.seed().map(|seed| hex_text(seed.as_slice()));
-    create(path, &json(&fields).map_err(fail)?).map_err(fail)?;
+    fields.secret_phrase = words.map(str::to_owned);
+    let plain = json(&fields).map_err(fail)?;
+    match password {
+        Some(password) => create(path, &sealed::seal(&plain, password).map_err(wrong)?).map_err(fail)?,
+        None => create(path, &plain).map_err(fail)?,
+    }
     let mut beside = path.as_os_str().to_owned();
     beside.push("pub.txt");
     let beside = PathBuf::from(beside);
@@ -376,6 +485,59 @@ mod tests {
         for text in [seed.clone(), format!("0x{seed}\n"), old] {
             assert_eq!(parse(&text).unwrap().account(), pair.account());
         }
+        let words = "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about";
+        let address = "5EPCUjPxiHAcNooYipQFWr9NmmXJKpNG5RhcntXwbtUySrgH";
+        let old = format!(r#"{{"secretPhrase": "{words}", "ss58Address": "{address}"}}"#);
+        for text in [words, &old] {
+            assert_eq!(parse(text).unwrap().account().to_string(), address);
+        }
+    }
+
+    #[test]
+    fn an_encrypted_file_opens_with_its_password_only() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("wallets/default/coldkey");
+        let (words, pair) = mnemonic::generate();
+        let password = Password::new("golden-test-password");
+        write_with(&path, &pair, Some(&words), Some(&password)).unwrap();
+        assert_eq!(mode(&path), 0o600);
+        let content = fs::read(&path).unwrap();
+        assert!(content.starts_with(b"$NACL"));
+
+        assert_eq!(read_with(&path, Some(&password)).unwrap().account(), pair.account());
+        let reason = |error: KeyfileError| match error {
+            KeyfileError::Content { reason, .. } => reason,
+            other => panic!("{other}"),
+        };
+        let wrong = Password::new("golden-test-passwort");
+        assert_eq!(
+            reason(read_with(&path, Some(&wrong)).unwrap_err()),
+            ContentError::WrongPassword
+        );
+        assert_eq!(reason(read(&path).unwrap_err()), ContentError::Encrypted("NaCl"));
+        assert_eq!(
+            read_public(&path.with_file_name("coldkeypub.txt")).unwrap(),
+            pair.account()
+        );
+
+        fs::write(&path, &content[..content.len() - 1]).unwrap();
+        assert_eq!(
+            reason(read_with(&path, Some(&password)).unwrap_err()),
+            ContentError::WrongPassword
+        );
+        fs::write(&path, &content[..40]).unwrap();
+        let cut = reason(read_with(&path, Some(&password)).unwrap_err()).to_string();
+        assert!(cut.contains("cut off"), "{cut}");
+    }
+
+    #[test]
+    fn words_of_another_key_are_not_written() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("hotkey");
+        let (words, _) = mnemonic::generate();
+        let refused = write_with(&path, &Keypair::generate(), Some(&words), None).unwrap_err();
+        assert!(refused.to_string().contains("secretPhrase"), "{refused}");
+        assert!(!path.exists());
     }
 
     #[test]
@@ -393,11 +555,13 @@ mod tests {
             }
         );
         assert_eq!(parse("$NACL....").unwrap_err(), ContentError::Encrypted("NaCl"));
+        let words = "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon";
+        assert_eq!(parse(words).unwrap_err(), ContentError::Mnemonic(InvalidMnemonic));
         assert_eq!(
-            parse("abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about")
-                .unwrap_err(),
-            ContentError::Mnemonic
+            parse("$ANSIBLE_VAULT;1.1;AES256").unwrap_err(),
+            ContentError::Legacy("an Ansible vault")
         );
+        assert_eq!(parse("gAAAAABk").unwrap_err(), ContentError::Legacy("Fernet"));
         assert_eq!(
             parse(&format!(r#"{{"secretSeed": "{seed}", "cryptoType": 0}}"#)).unwrap_err(),
             ContentError::CryptoType(0)

@@ -7,21 +7,30 @@
 pub mod account;
 mod announce;
 pub mod auth;
+pub mod commit;
 pub mod error;
 mod follow;
+pub mod history;
 pub mod keyfile;
 pub mod ledger;
 pub mod local;
+pub mod mnemonic;
 pub mod remote;
 pub mod replay;
+pub mod reporting;
 pub mod wallet;
+pub mod wallets;
 pub mod weights;
 pub mod wire;
+pub mod yuma;
 
 pub use account::AccountId;
 pub use announce::announce_axon;
 pub use error::{LedgerError, Refusal};
 pub use follow::{Followed, follow};
-pub use ledger::{Axon, AxonInfo, Hyperparameters, Ledger, Metagraph, Neuron, Registration, WeightsCall};
+pub use ledger::{
+    Axon, AxonInfo, Beacon, Hyperparameters, Ledger, Metagraph, Neuron, Registration, TimelockedCommit, WeightsCall,
+    WeightsCommit, WeightsForm, WeightsReveal,
+};
 pub use remote::RemoteLedger;
 pub use wallet::Keypair;

@@ -1,5 +1,7 @@
 //! The binary `ledger`: runs an embedded ledger, looks at one, makes hotkeys.
 
+mod show;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -9,13 +11,13 @@ use chain::local::params::{Overrides, Tao, resolve};
 use chain::local::service::LedgerService;
 use chain::local::{LocalLedger, OpenError, Opening, StoreError, clock};
 use chain::remote::RemoteLedger;
-use chain::{AccountId, Keypair, Ledger, LedgerError, Metagraph, Neuron, keyfile, wire};
+use chain::{AccountId, Keypair, Ledger, LedgerError, keyfile, wire};
 use clap::{Parser, Subcommand};
-use comfy_table::{CellAlignment, Table, presets};
 use eyre::WrapErr;
 use node::cli::{NodeArgs, NodeConfig};
 use node::exit::{Code, Failure, OrConfiguration};
 use serde::{Deserialize, Serialize};
+use show::Look;
 
 /// A Bittensor-style ledger in one process: registration, stake, axons, weights, epochs
 #[derive(Debug, Parser)]
@@ -32,15 +34,23 @@ enum Command {
     Run(RunArgs),
     /// Show the neurons of a running ledger
     Metagraph {
-        /// The ledger's address, as in http://127.0.0.1:9944
-        #[arg(long, value_name = "URL")]
-        ledger: String,
-        /// Print JSON instead of a table
-        #[arg(long)]
-        json: bool,
-        /// How long to wait for an answer
-        #[arg(long, value_name = "TIME", default_value = "5s")]
-        deadline: humantime::Duration,
+        #[command(flatten)]
+        look: Look,
+    },
+    /// Show what a uid set and got in its last epochs, newest first
+    History {
+        /// The uid
+        uid: u16,
+        /// Epochs at most
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        limit: u32,
+        #[command(flatten)]
+        look: Look,
+    },
+    /// Show the subnet's hyperparameters as they are now
+    Hyperparameters {
+        #[command(flatten)]
+        look: Look,
     },
     /// Register a hotkey on the subnet and print its uid
     Register {
@@ -196,7 +206,9 @@ fn main() -> ExitCode {
     node::exit::run(async {
         match cli.command {
             Command::Run(args) => Box::pin(run(args)).await,
-            Command::Metagraph { ledger, json, deadline } => metagraph(&ledger, json, deadline.into()).await,
+            Command::Metagraph { look } => show::metagraph(&look).await,
+            Command::History { uid, limit, look } => show::history(&look, uid, limit).await,
+            Command::Hyperparameters { look } => show::hyperparameters(&look).await,
             Command::Register { signer } => register(&signer).await,
             Command::Stake { signer, amount } => stake(&signer, amount).await,
             Command::Wallet(WalletCommand::New { path }) => new_wallet(&path),
@@ -319,74 +331,4 @@ fn refused(error: LedgerError) -> Failure {
         LedgerError::Unavailable { .. } | LedgerError::Deadline { .. } => Failure::new(Code::Indeterminate, error),
         error => Failure::from(error),
     }
-}
-
-async fn metagraph(url: &str, json: bool, deadline: Duration) -> Result<(), Failure> {
-    let ledger = RemoteLedger::new(url, deadline).or_configuration()?;
-    let metagraph = ledger.metagraph().await.map_err(refused)?;
-    if json {
-        println!("{}", serde_json::to_string_pretty(&metagraph)?);
-    } else {
-        println!(
-            "subnet {}, block {}, epoch {} at block {} (tempo {})",
-            metagraph.netuid,
-            metagraph.block,
-            metagraph.epoch_index,
-            metagraph.next_epoch_block(),
-            metagraph.tempo
-        );
-        println!("{}", table(&metagraph));
-    }
-    Ok(())
-}
-
-fn table(metagraph: &Metagraph) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header([
-        "uid",
-        "hotkey",
-        "stake τ",
-        "permit",
-        "active",
-        "incentive",
-        "dividends",
-        "emission τ",
-        "earned τ",
-        "updated",
-        "axon",
-    ]);
-    for column in [0, 2, 5, 6, 7, 8, 9] {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    for neuron in &metagraph.neurons {
-        table.add_row(row(neuron, metagraph.block));
-    }
-    table
-}
-
-fn row(neuron: &Neuron, block: u64) -> Vec<String> {
-    let mark = |yes: bool| if yes { "*" } else { "" }.to_owned();
-    let share = |share: u16| format!("{:.5}", f64::from(share) / f64::from(u16::MAX));
-    let updated = match neuron.weights_known {
-        true => format!("{} ago", block.saturating_sub(neuron.last_update)),
-        false => "never".to_owned(),
-    };
-    vec![
-        neuron.uid.to_string(),
-        neuron.hotkey.to_string(),
-        Tao::from_rao(neuron.stake).to_string(),
-        mark(neuron.validator_permit),
-        mark(neuron.active),
-        share(neuron.incentive),
-        share(neuron.dividends),
-        Tao::from_rao(neuron.emission).to_string(),
-        Tao::from_rao(neuron.earned).to_string(),
-        updated,
-        neuron
-            .axon
-            .map_or_else(String::new, |axon| format!("{}:{}", axon.info.ip, axon.info.port)),
-    ]
 }

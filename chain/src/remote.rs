@@ -14,8 +14,12 @@ use tonic::{Response, Status};
 
 use crate::account::AccountId;
 use crate::auth::{self, AuthKind};
-use crate::error::LedgerError;
-use crate::ledger::{Answer, AxonInfo, Hyperparameters, Ledger, Metagraph, Registration, WeightsCall};
+use crate::error::{LedgerError, Refusal};
+use crate::history::EpochEntry;
+use crate::ledger::{
+    Answer, AxonInfo, Beacon, Hyperparameters, Ledger, Metagraph, Registration, TimelockedCommit, WeightsCall,
+    WeightsCommit, WeightsReveal,
+};
 use crate::wallet::Keypair;
 use crate::wire::{self, path};
 
@@ -38,6 +42,8 @@ pub struct RemoteLedger {
     client: LedgerClient<Channel>,
     /// The receiver of mutations, learnt at the first and forgotten when the ledger says that it is another's.
     genesis_id: Mutex<Option<AccountId>>,
+    /// The subnet that the ledger must have for a mutation to be sent.
+    netuid: Option<u16>,
 }
 
 /// Where a remote ledger stands in time.
@@ -96,7 +102,15 @@ impl RemoteLedger {
             deadline,
             client,
             genesis_id: Mutex::default(),
+            netuid: None,
         })
+    }
+
+    /// Sends mutations only where the ledger's subnet is `netuid`; anywhere else they are refused with `SubnetNotExists`.
+    #[must_use]
+    pub const fn on_subnet(mut self, netuid: u16) -> Self {
+        self.netuid = Some(netuid);
+        self
     }
 
     /// Where the ledger stands in time, and who it is.
@@ -116,6 +130,17 @@ impl RemoteLedger {
             last_epoch_block: chain.last_epoch_block,
             tempo: chain.tempo,
         })
+    }
+
+    /// What a uid set and got in each of its last epochs, newest first; at most `limit`, all that are kept for 0.
+    ///
+    /// # Errors
+    /// [`LedgerError`], as every call.
+    pub async fn history(&self, uid: u16, limit: u32) -> Result<Vec<EpochEntry>, LedgerError> {
+        let mut client = self.client.clone();
+        let request = v1::GetHistoryRequest { uid: uid.into(), limit };
+        let history = self.call(client.get_history(request)).await?;
+        self.read(history.entries.into_iter().map(EpochEntry::try_from).collect())
     }
 
     fn deadline_ms(&self) -> u64 {
@@ -147,9 +172,12 @@ impl RemoteLedger {
         let receiver = match known {
             Some(id) => id,
             None => {
-                let id = self.chain().await?.genesis_id;
-                *self.known() = Some(id);
-                id
+                let chain = self.chain().await?;
+                if self.netuid.is_some_and(|netuid| netuid != chain.netuid) {
+                    return Err(Refusal::SubnetNotExists.into());
+                }
+                *self.known() = Some(chain.genesis_id);
+                chain.genesis_id
             }
         };
         Ok(auth::seal(
@@ -253,6 +281,44 @@ impl Ledger for RemoteLedger {
                 .await?;
             let receipt = self.call(client.set_weights(signed)).await;
             Ok(self.settle(receipt)?.block)
+        })
+    }
+
+    fn commit_weights<'a>(&'a self, hotkey: &'a Keypair, commit: WeightsCommit) -> Answer<'a, u64> {
+        Box::pin(async move {
+            let mut client = self.client.clone();
+            let call = v1::CommitWeightsCall::from(&commit);
+            let signed = self.seal(hotkey, path::COMMIT_WEIGHTS, &call).await?;
+            let receipt = self.call(client.commit_weights(signed)).await;
+            Ok(self.settle(receipt)?.block)
+        })
+    }
+
+    fn reveal_weights<'a>(&'a self, hotkey: &'a Keypair, reveal: WeightsReveal) -> Answer<'a, u64> {
+        Box::pin(async move {
+            let mut client = self.client.clone();
+            let call = v1::RevealWeightsCall::from(&reveal);
+            let signed = self.seal(hotkey, path::REVEAL_WEIGHTS, &call).await?;
+            let receipt = self.call(client.reveal_weights(signed)).await;
+            Ok(self.settle(receipt)?.block)
+        })
+    }
+
+    fn commit_timelocked<'a>(&'a self, hotkey: &'a Keypair, commit: TimelockedCommit) -> Answer<'a, u64> {
+        Box::pin(async move {
+            let mut client = self.client.clone();
+            let call = v1::CommitTimelockedCall::from(&commit);
+            let signed = self.seal(hotkey, path::COMMIT_TIMELOCKED, &call).await?;
+            let receipt = self.call(client.commit_timelocked(signed)).await;
+            Ok(self.settle(receipt)?.block)
+        })
+    }
+
+    fn beacon(&self) -> Answer<'_, Beacon> {
+        Box::pin(async {
+            let mut client = self.client.clone();
+            let beacon = self.call(client.get_beacon(v1::GetBeaconRequest {})).await?;
+            self.read(beacon.try_into())
         })
     }
 }

@@ -12,7 +12,7 @@ const THRESHOLD: i64 = 32768 << FRACTION;
 
 /// Scales a row so that its largest value becomes 65535, as `set_weights` does on the chain. A row of zeros stays.
 pub fn max_upscale(values: &[u16]) -> Vec<u16> {
-    upscale(
+    upscale_bits(
         &values
             .iter()
             .map(|value| i64::from(*value) << FRACTION)
@@ -21,7 +21,7 @@ pub fn max_upscale(values: &[u16]) -> Vec<u16> {
 }
 
 /// The same rule on the bits of non-negative I32F32 numbers.
-fn upscale(values: &[i64]) -> Vec<u16> {
+pub(crate) fn upscale_bits(values: &[i64]) -> Vec<u16> {
     let max = values.iter().copied().max().unwrap_or(0);
     let scaled = |value: i64| -> i128 {
         if max <= 0 {
@@ -109,12 +109,12 @@ mod tests {
             (&[0., 0.5, 1., 1.5, 2., 32768.], &[0, 1, 2, 3, 4, 65535]),
             (&[0., 0.5, 1., 1.5, 2., 32768., 32769.], &[0, 1, 2, 3, 4, 65533, 65535]),
         ] {
-            assert_eq!(upscale(&fixed(values)), expected, "{values:?}");
+            assert_eq!(upscale_bits(&fixed(values)), expected, "{values:?}");
         }
         let mut with_largest = fixed(&[0., 1., 32768., 32769.]);
         with_largest.push(i64::MAX);
-        assert_eq!(upscale(&with_largest), [0, 0, 1, 1, 65535]);
-        assert_eq!(upscale(&[i64::MAX]), [65535]);
+        assert_eq!(upscale_bits(&with_largest), [0, 0, 1, 1, 65535]);
+        assert_eq!(upscale_bits(&[i64::MAX]), [65535]);
     }
 
     /// The cases of Subtensor's `test_vec_u16_max_upscale_to_u16`.

@@ -12,7 +12,11 @@ use tonic::{Code, Status};
 use crate::account::AccountId;
 use crate::auth::{AuthKind, STATUS_KEY};
 use crate::error::{LedgerError, Refusal};
-use crate::ledger::{Axon, AxonInfo, Hyperparameters, Metagraph, Neuron, WeightsCall};
+use crate::history::EpochEntry;
+use crate::ledger::{
+    Axon, AxonInfo, Beacon, CIPHERTEXT_LIMIT, Hyperparameters, Metagraph, Neuron, TimelockedCommit, WeightsCall,
+    WeightsCommit, WeightsReveal,
+};
 
 /// The service's full name.
 pub const SERVICE: &str = "portcullis.v1.Ledger";
@@ -26,6 +30,12 @@ pub mod path {
     pub const SERVE_AXON: &str = "/portcullis.v1.Ledger/ServeAxon";
     /// `SetWeights`.
     pub const SET_WEIGHTS: &str = "/portcullis.v1.Ledger/SetWeights";
+    /// `CommitWeights`.
+    pub const COMMIT_WEIGHTS: &str = "/portcullis.v1.Ledger/CommitWeights";
+    /// `RevealWeights`.
+    pub const REVEAL_WEIGHTS: &str = "/portcullis.v1.Ledger/RevealWeights";
+    /// `CommitTimelocked`.
+    pub const COMMIT_TIMELOCKED: &str = "/portcullis.v1.Ledger/CommitTimelocked";
 }
 
 const REFUSAL_KEY: &str = "portcullis-refusal";
@@ -39,6 +49,10 @@ const KIND_KEY: &str = "portcullis-error";
 /// [`DecodeError::Invalid`] names the field.
 fn short(field: &'static str, value: u32) -> Result<u16, DecodeError> {
     u16::try_from(value).map_err(|_| DecodeError::invalid(field, format_args!("{value} is more than 65535")))
+}
+
+fn shorts(field: &'static str, values: Vec<u32>) -> Result<Vec<u16>, DecodeError> {
+    values.into_iter().map(|value| short(field, value)).collect()
 }
 
 fn account(field: &'static str, bytes: &[u8]) -> Result<AccountId, DecodeError> {
@@ -107,13 +121,165 @@ impl TryFrom<v1::SetWeightsCall> for WeightsCall {
     type Error = DecodeError;
 
     fn try_from(call: v1::SetWeightsCall) -> Result<Self, DecodeError> {
-        let shorts = |field, values: Vec<u32>| -> Result<Vec<u16>, DecodeError> {
-            values.into_iter().map(|value| short(field, value)).collect()
-        };
         Ok(Self {
             uids: shorts("set_weights.uids", call.uids)?,
             values: shorts("set_weights.values", call.values)?,
             version_key: call.version_key,
+        })
+    }
+}
+
+impl From<&WeightsCommit> for v1::CommitWeightsCall {
+    fn from(commit: &WeightsCommit) -> Self {
+        Self {
+            hash: Bytes::copy_from_slice(&commit.hash),
+        }
+    }
+}
+
+impl TryFrom<v1::CommitWeightsCall> for WeightsCommit {
+    type Error = DecodeError;
+
+    fn try_from(call: v1::CommitWeightsCall) -> Result<Self, DecodeError> {
+        let hash = protos::fixed("commit_weights.hash", &call.hash)?;
+        Ok(Self { hash })
+    }
+}
+
+impl From<&WeightsReveal> for v1::RevealWeightsCall {
+    fn from(reveal: &WeightsReveal) -> Self {
+        let wide = |values: &[u16]| values.iter().copied().map(u32::from).collect();
+        Self {
+            uids: wide(&reveal.uids),
+            values: wide(&reveal.values),
+            salt: wide(&reveal.salt),
+            version_key: reveal.version_key,
+        }
+    }
+}
+
+impl TryFrom<v1::RevealWeightsCall> for WeightsReveal {
+    type Error = DecodeError;
+
+    fn try_from(call: v1::RevealWeightsCall) -> Result<Self, DecodeError> {
+        Ok(Self {
+            uids: shorts("reveal_weights.uids", call.uids)?,
+            values: shorts("reveal_weights.values", call.values)?,
+            salt: shorts("reveal_weights.salt", call.salt)?,
+            version_key: call.version_key,
+        })
+    }
+}
+
+impl From<&TimelockedCommit> for v1::CommitTimelockedCall {
+    fn from(commit: &TimelockedCommit) -> Self {
+        Self {
+            ciphertext: Bytes::copy_from_slice(&commit.ciphertext),
+            reveal_round: commit.reveal_round,
+            version: commit.version.into(),
+        }
+    }
+}
+
+impl TryFrom<v1::CommitTimelockedCall> for TimelockedCommit {
+    type Error = DecodeError;
+
+    fn try_from(call: v1::CommitTimelockedCall) -> Result<Self, DecodeError> {
+        if call.ciphertext.len() > CIPHERTEXT_LIMIT {
+            let reason = format_args!("{} bytes are more than {CIPHERTEXT_LIMIT}", call.ciphertext.len()).to_string();
+            return Err(DecodeError::invalid("commit_timelocked.ciphertext", reason));
+        }
+        Ok(Self {
+            ciphertext: call.ciphertext.to_vec(),
+            reveal_round: call.reveal_round,
+            version: short("commit_timelocked.version", call.version)?,
+        })
+    }
+}
+
+impl From<&Beacon> for v1::Beacon {
+    fn from(beacon: &Beacon) -> Self {
+        Self {
+            public_key: Bytes::copy_from_slice(&beacon.public_key),
+            genesis_ms: beacon.genesis_ms,
+            period_ms: beacon.period_ms,
+            block_time_ms: beacon.block_time_ms,
+            now_ms: beacon.now_ms,
+        }
+    }
+}
+
+impl TryFrom<v1::Beacon> for Beacon {
+    type Error = DecodeError;
+
+    fn try_from(beacon: v1::Beacon) -> Result<Self, DecodeError> {
+        if beacon.period_ms == 0 {
+            return Err(DecodeError::invalid("beacon.period_ms", "is 0"));
+        }
+        let public_key: [u8; 96] = protos::fixed("beacon.public_key", &beacon.public_key)?;
+        Ok(Self {
+            public_key: public_key.to_vec(),
+            genesis_ms: beacon.genesis_ms,
+            period_ms: beacon.period_ms,
+            block_time_ms: beacon.block_time_ms,
+            now_ms: beacon.now_ms,
+        })
+    }
+}
+
+impl From<&EpochEntry> for v1::EpochEntry {
+    fn from(entry: &EpochEntry) -> Self {
+        Self {
+            epoch: entry.epoch,
+            block: entry.block,
+            uid: entry.uid.into(),
+            hotkey: Bytes::copy_from_slice(entry.hotkey.as_bytes()),
+            stake: entry.stake,
+            registered_at: entry.registered_at,
+            last_update: entry.last_update,
+            validator_permit: entry.validator_permit,
+            new_validator_permit: entry.new_validator_permit,
+            weights: Some(weight_row(&entry.weights)),
+            bonds: Some(weight_row(&entry.bonds)),
+            consensus: entry.consensus.into(),
+            incentive: entry.incentive.into(),
+            dividends: entry.dividends.into(),
+            validator_trust: entry.validator_trust.into(),
+            emission: entry.emission,
+            paid: entry.paid,
+            shared: entry.shared,
+            last_mechanism_step_block: entry.last_mechanism_step_block,
+            commit_block: entry.commit_block,
+        }
+    }
+}
+
+impl TryFrom<v1::EpochEntry> for EpochEntry {
+    type Error = DecodeError;
+
+    fn try_from(entry: v1::EpochEntry) -> Result<Self, DecodeError> {
+        let row = |row: Option<v1::WeightRow>| row.map_or(Ok(Vec::new()), |row| read_weight_row(&row));
+        Ok(Self {
+            epoch: entry.epoch,
+            block: entry.block,
+            uid: short("entry.uid", entry.uid)?,
+            hotkey: account("entry.hotkey", &entry.hotkey)?,
+            stake: entry.stake,
+            registered_at: entry.registered_at,
+            last_update: entry.last_update,
+            validator_permit: entry.validator_permit,
+            new_validator_permit: entry.new_validator_permit,
+            weights: row(entry.weights)?,
+            bonds: row(entry.bonds)?,
+            consensus: short("entry.consensus", entry.consensus)?,
+            incentive: short("entry.incentive", entry.incentive)?,
+            dividends: short("entry.dividends", entry.dividends)?,
+            validator_trust: short("entry.validator_trust", entry.validator_trust)?,
+            emission: entry.emission,
+            paid: entry.paid,
+            shared: entry.shared,
+            last_mechanism_step_block: entry.last_mechanism_step_block,
+            commit_block: entry.commit_block,
         })
     }
 }
@@ -202,6 +368,8 @@ impl From<&Neuron> for v1::Neuron {
             emission: neuron.emission,
             earned: neuron.earned,
             weights_known: neuron.weights_known,
+            consensus: neuron.consensus.into(),
+            validator_trust: neuron.validator_trust.into(),
         }
     }
 }
@@ -230,6 +398,8 @@ impl TryFrom<v1::Neuron> for Neuron {
             emission: neuron.emission,
             earned: neuron.earned,
             weights_known: neuron.weights_known,
+            consensus: short("neuron.consensus", neuron.consensus)?,
+            validator_trust: short("neuron.validator_trust", neuron.validator_trust)?,
         })
     }
 }
@@ -267,15 +437,35 @@ impl From<&Hyperparameters> for v1::Hyperparameters {
         Self {
             netuid: params.netuid.into(),
             tempo: params.tempo,
-            weights_rate_limit: params.weights_rate_limit,
-            weights_version: params.weights_version,
+            weights_set_rate_limit: params.weights_set_rate_limit,
+            weights_version_key: params.weights_version_key,
             min_allowed_weights: params.min_allowed_weights.into(),
+            max_weights_limit: params.max_weights_limit.into(),
             max_allowed_uids: params.max_allowed_uids.into(),
             max_allowed_validators: params.max_allowed_validators.into(),
             stake_threshold: params.stake_threshold,
             activity_cutoff: params.activity_cutoff,
             serving_rate_limit: params.serving_rate_limit,
-            registration_burn: params.registration_burn,
+            immunity_period: params.immunity_period,
+            min_non_immune_uids: params.min_non_immune_uids.into(),
+            rho: params.rho.into(),
+            kappa: params.kappa.into(),
+            bonds_moving_average: params.bonds_moving_average,
+            bonds_penalty: params.bonds_penalty.into(),
+            yuma3_on: params.yuma3_on,
+            liquid_alpha: params.liquid_alpha,
+            alpha_low: params.alpha_low.into(),
+            alpha_high: params.alpha_high.into(),
+            alpha_sigmoid_steepness: params.alpha_sigmoid_steepness.into(),
+            commit_reveal_weights_enabled: params.commit_reveal_weights_enabled,
+            commit_reveal_version: params.commit_reveal_version.into(),
+            reveal_period_epochs: params.reveal_period_epochs,
+            burn: params.burn,
+            min_burn: params.min_burn,
+            max_burn: params.max_burn,
+            burn_increase_mult: params.burn_increase_mult,
+            burn_half_life: params.burn_half_life,
+            subnet_owner_cut: params.subnet_owner_cut.into(),
             emission_per_block: params.emission_per_block,
             faucet_allowance: params.faucet_allowance,
             loopback_axons: params.loopback_axons,
@@ -290,15 +480,40 @@ impl TryFrom<v1::Hyperparameters> for Hyperparameters {
         Ok(Self {
             netuid: short("hyperparameters.netuid", params.netuid)?,
             tempo: params.tempo,
-            weights_rate_limit: params.weights_rate_limit,
-            weights_version: params.weights_version,
+            weights_set_rate_limit: params.weights_set_rate_limit,
+            weights_version_key: params.weights_version_key,
             min_allowed_weights: short("hyperparameters.min_allowed_weights", params.min_allowed_weights)?,
+            max_weights_limit: short("hyperparameters.max_weights_limit", params.max_weights_limit)?,
             max_allowed_uids: short("hyperparameters.max_allowed_uids", params.max_allowed_uids)?,
             max_allowed_validators: short("hyperparameters.max_allowed_validators", params.max_allowed_validators)?,
             stake_threshold: params.stake_threshold,
             activity_cutoff: params.activity_cutoff,
             serving_rate_limit: params.serving_rate_limit,
-            registration_burn: params.registration_burn,
+            immunity_period: params.immunity_period,
+            min_non_immune_uids: short("hyperparameters.min_non_immune_uids", params.min_non_immune_uids)?,
+            rho: short("hyperparameters.rho", params.rho)?,
+            kappa: short("hyperparameters.kappa", params.kappa)?,
+            bonds_moving_average: params.bonds_moving_average,
+            bonds_penalty: short("hyperparameters.bonds_penalty", params.bonds_penalty)?,
+            yuma3_on: params.yuma3_on,
+            liquid_alpha: params.liquid_alpha,
+            alpha_low: short("hyperparameters.alpha_low", params.alpha_low)?,
+            alpha_high: short("hyperparameters.alpha_high", params.alpha_high)?,
+            alpha_sigmoid_steepness: i16::try_from(params.alpha_sigmoid_steepness).map_err(|_| {
+                DecodeError::invalid(
+                    "hyperparameters.alpha_sigmoid_steepness",
+                    format_args!("{} is no 16-bit number", params.alpha_sigmoid_steepness),
+                )
+            })?,
+            commit_reveal_weights_enabled: params.commit_reveal_weights_enabled,
+            commit_reveal_version: short("hyperparameters.commit_reveal_version", params.commit_reveal_version)?,
+            reveal_period_epochs: params.reveal_period_epochs,
+            burn: params.burn,
+            min_burn: params.min_burn,
+            max_burn: params.max_burn,
+            burn_increase_mult: params.burn_increase_mult,
+            burn_half_life: params.burn_half_life,
+            subnet_owner_cut: short("hyperparameters.subnet_owner_cut", params.subnet_owner_cut)?,
             emission_per_block: params.emission_per_block,
             faucet_allowance: params.faucet_allowance,
             loopback_axons: params.loopback_axons,
@@ -509,6 +724,8 @@ mod tests {
             incentive: 3,
             dividends: 4,
             incentive_share: 0.5,
+            consensus: 8,
+            validator_trust: 9,
             emission: 6,
             earned: 7,
             weights_known: true,

@@ -39,7 +39,7 @@ fn opening() -> Opening {
     let overrides = Overrides {
         faucet: true,
         tempo: Some(10),
-        weights_rate_limit: Some(4),
+        weights_set_rate_limit: Some(4),
         ..Overrides::default()
     };
     Opening {

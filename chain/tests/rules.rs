@@ -12,7 +12,7 @@
 use std::net::IpAddr;
 
 use chain::local::params::SUPPLY;
-use chain::local::rules::{Operation, advance, apply};
+use chain::local::rules::{Operation, Pulses, advance, apply, neuron_to_prune};
 use chain::local::state::State;
 use chain::{AccountId, AxonInfo, Hyperparameters, Refusal, WeightsCall};
 use proptest::prelude::*;
@@ -26,11 +26,12 @@ fn key(n: u8) -> AccountId {
 fn params() -> Hyperparameters {
     Hyperparameters {
         tempo: 10,
-        weights_rate_limit: 5,
+        weights_set_rate_limit: 5,
         serving_rate_limit: 3,
         max_allowed_uids: 16,
         max_allowed_validators: 3,
-        registration_burn: 0,
+        burn: 0,
+        min_burn: 0,
         faucet_allowance: 10_000 * TAO,
         loopback_axons: true,
         ..Hyperparameters::default()
@@ -68,7 +69,7 @@ impl World {
         self.act(n, Operation::ServeAxon(axon(ip.parse().unwrap(), port)))
     }
     fn block(&mut self) {
-        let delta = advance(&self.0);
+        let delta = advance(&self.0, &Pulses::new());
         self.0.merge(delta);
     }
     fn blocks(&mut self, count: u64) {
@@ -112,20 +113,126 @@ fn the_owner_is_uid_0_and_newcomers_get_the_next() {
     );
 }
 
-#[test]
-fn a_full_subnet_takes_nobody() {
+/// A full subnet of the owner and three others, past immunity where the test says so, with the emissions it says.
+fn full(min_non_immune_uids: u16, emissions: [u64; 3]) -> World {
     let mut world = World::new(Hyperparameters {
-        max_allowed_uids: 2,
+        max_allowed_uids: 4,
+        immunity_period: 5,
+        min_non_immune_uids,
         ..params()
     });
+    for n in 1..=3 {
+        world.act(n, Operation::Register).unwrap();
+        world.block();
+    }
+    for (neuron, emission) in world.0.neurons.iter_mut().skip(1).zip(emissions) {
+        neuron.emission = emission;
+    }
+    world
+}
+
+#[test]
+fn a_full_subnet_gives_the_uid_of_whom_earns_least() {
+    // Nobody is past immunity: the least (emission, block, uid) among the immune.
+    assert_eq!(neuron_to_prune(&full(0, [7, 7, 9]).0), Some(1));
+    assert_eq!(neuron_to_prune(&full(0, [9, 7, 8]).0), Some(2));
+    // At block 6 the first two are past it, the third is not.
+    let mut later = full(0, [9, 8, 1]);
+    later.blocks(3);
+    assert_eq!(neuron_to_prune(&later.0), Some(2));
+    // As many as must stay: one of the immune goes.
+    let mut kept = full(2, [9, 8, 1]);
+    kept.blocks(3);
+    assert_eq!(neuron_to_prune(&kept.0), Some(3));
+    // Where that leaves nobody, nobody is taken.
+    let mut none = full(3, [9, 8, 1]);
+    none.blocks(9);
+    assert_eq!(neuron_to_prune(&none.0), None);
+    assert_eq!(none.act(7, Operation::Register), Err(Refusal::NoNeuronIdAvailable));
+}
+
+#[test]
+fn the_owner_alone_is_never_replaced() {
+    let mut world = World::new(Hyperparameters {
+        max_allowed_uids: 1,
+        ..params()
+    });
+    assert_eq!(world.act(1, Operation::Register), Err(Refusal::NoNeuronIdAvailable));
+}
+
+#[test]
+fn who_takes_a_uid_over_begins_anew_and_weights_on_the_old_one_become_zero() {
+    let mut world = World::peopled(Hyperparameters {
+        max_allowed_uids: 7,
+        immunity_period: 1,
+        min_non_immune_uids: 0,
+        weights_set_rate_limit: 0,
+        ..params()
+    });
+    world.blocks(5);
+    world.serve(5, "203.0.113.7", 8091).unwrap();
+    world.set(1, &[(4, 1), (5, 2), (6, 3)]).unwrap();
+    world.act(5, Operation::AddStake(5)).unwrap();
+    world.blocks(4);
+    // Whoever has the least emission goes: 2 and 3, who have said nothing, have none; 2 is the lower uid.
+    assert_eq!(neuron_to_prune(&world.0), Some(2));
+    world.0.neurons[2].emission = u64::MAX;
+    world.0.neurons[3].emission = u64::MAX;
+    assert_eq!(neuron_to_prune(&world.0), Some(4), "weighed least");
+    world.0.neurons[4].emission = u64::MAX;
+    let stake = world.0.neurons[5].stake;
+    world.act(9, Operation::Register).unwrap();
+    let state = &world.0;
+    let newcomer = state.by_hotkey(&key(9)).unwrap();
+    assert_eq!(
+        (newcomer.uid, newcomer.registered_at, newcomer.last_update),
+        (5, 10, 10)
+    );
+    assert_eq!((newcomer.stake, newcomer.axon, newcomer.emission), (0, None, 0));
+    assert!(state.by_hotkey(&key(5)).is_none());
+    assert_eq!(
+        state.weights[&1]
+            .iter()
+            .map(|(uid, value)| (*uid, *value > 0))
+            .collect::<Vec<_>>(),
+        [(4, true), (5, false), (6, true)]
+    );
+    assert_eq!(state.purse(&key(5)).balance, stake, "stake outlives the registration");
+    check_rows(state);
+}
+
+#[test]
+fn the_cost_of_a_registration_rises_with_each_and_falls_with_time() {
+    let params = Hyperparameters {
+        burn: TAO,
+        min_burn: TAO / 2,
+        max_burn: 2 * TAO,
+        burn_half_life: 10,
+        ..params()
+    };
+    let mut world = World::new(params);
     world.act(1, Operation::Register).unwrap();
-    assert_eq!(world.act(2, Operation::Register), Err(Refusal::NoNeuronIdAvailable));
+    assert_eq!(world.0.purse(&key(1)).drawn, TAO);
+    let raised = world.0.hyperparameters().burn;
+    assert_eq!(raised, 1_259_999_999);
+    world.act(2, Operation::Register).unwrap();
+    assert_eq!(world.0.purse(&key(2)).drawn, raised);
+    for n in 3..8 {
+        world.act(n, Operation::Register).unwrap();
+    }
+    assert_eq!(world.0.hyperparameters().burn, 2 * TAO, "it rises no higher");
+    world.blocks(11);
+    let halved = world.0.hyperparameters().burn;
+    assert!(halved.abs_diff(TAO) < 1_000, "{halved}");
+    world.blocks(30);
+    assert_eq!(world.0.hyperparameters().burn, TAO / 2, "it falls no lower");
 }
 
 #[test]
 fn without_a_faucet_registration_and_stake_are_paid_from_the_balance() {
     let params = Hyperparameters {
-        registration_burn: TAO,
+        burn: TAO,
+        burn_increase_mult: 1_000,
         faucet_allowance: 0,
         ..params()
     };
@@ -226,7 +333,7 @@ fn a_development_ledger_takes_loopback_axons() {
 fn weights_are_refused_in_the_chains_order() {
     // Each call has every later fault too, and is refused for the first.
     let mut world = World::peopled(Hyperparameters {
-        weights_version: 7,
+        weights_version_key: 7,
         min_allowed_weights: 3,
         ..params()
     });
@@ -334,7 +441,8 @@ fn before_the_first_epoch_permits_follow_the_stake_and_after_it_they_wait() {
 fn an_epoch_pays_by_incentive_and_stake() {
     let mut world = World::peopled(params());
     world.blocks(5);
-    // Stakes 4:2:1. To 4: 4/7*3/4 + 2/7 = 5/7; to 5: 4/7*1/4 + 1/7 = 2/7. Miner 6 gets nothing.
+    // Stakes 4:2:1. More than half of the stake gives 4 at least 3/4 and 5 at least 1/4, and what is above that is cut. So 4
+    // has (4 + 2)/7 * 3/4 = 18/28, 5 has (4 + 1)/7 * 1/4 = 5/28: shares 18/23 and 5/23. Miner 6 gets nothing.
     world.set(1, &[(4, 300), (5, 100)]).unwrap();
     world.set(2, &[(4, 1)]).unwrap();
     world.set(3, &[(5, 7)]).unwrap();
@@ -346,23 +454,58 @@ fn an_epoch_pays_by_incentive_and_stake() {
         (state.clock.block, state.clock.epoch_index, state.clock.last_epoch_block),
         (10, 1, 10)
     );
+    let close = |actual: f64, expected: f64| (actual - expected).abs() < 2e-5;
     let shares: Vec<f64> = state.neurons.iter().map(|n| n.incentive_share).collect();
     assert!(
-        (shares[4] - 5.0 / 7.0).abs() < 1e-5 && (shares[5] - 2.0 / 7.0).abs() < 1e-5,
+        close(shares[4], 18.0 / 23.0) && close(shares[5], 5.0 / 23.0),
         "{shares:?}"
     );
     assert_eq!(shares[6], 0.0);
     assert_eq!(state.neurons[4].incentive, (shares[4] * 65535.0) as u16);
-    // Ten blocks at 1 TAO: five to miners, five to validators at 4:2:1.
-    let emissions: Vec<u64> = state.neurons.iter().map(|n| n.emission).collect();
-    assert_eq!(emissions[1..4], [5 * TAO * 4 / 7, 5 * TAO * 2 / 7, 5 * TAO / 7]);
-    assert_eq!(emissions[4], (shares[4] * 5e9) as u64);
-    assert_eq!(state.neurons[1].stake, 4000 * TAO + emissions[1]);
-    assert_eq!(emissions.iter().sum::<u64>() + state.clock.pending_emission, 10 * TAO);
+    // Dividends: of 4's worth two thirds to 1 and a third to 2, of 5's four fifths to 1 and a fifth to 3.
+    let dividends: Vec<f64> = state.neurons.iter().map(|n| f64::from(n.dividends) / 65535.0).collect();
+    for (uid, expected) in [(1, 16.0 / 23.0), (2, 6.0 / 23.0), (3, 1.0 / 23.0)] {
+        assert!(close(dividends[uid], expected), "{dividends:?}");
+    }
+    // Ten blocks at 1 TAO: five to miners, five to validators.
+    let earned: Vec<u64> = state.neurons.iter().map(|n| n.earned).collect();
     assert!(
-        state.clock.pending_emission < 10,
-        "only the remainders of divisions wait"
+        close(earned[1] as f64 / 5e9, 16.0 / 23.0) && close(earned[4] as f64 / 5e9, 18.0 / 23.0),
+        "{earned:?}"
     );
+    assert_eq!(state.neurons[1].stake, 4000 * TAO + earned[1]);
+    assert_eq!(earned.iter().sum::<u64>() + state.clock.recycled, 10 * TAO);
+    assert!(
+        state.clock.recycled < 20,
+        "only what truncation leaves over: {}",
+        state.clock.recycled
+    );
+}
+
+#[test]
+fn the_owner_has_its_cut_and_no_incentive() {
+    let mut world = World::peopled(Hyperparameters {
+        subnet_owner_cut: 11_796,
+        ..params()
+    });
+    world.blocks(5);
+    world.set(1, &[(0, 1), (4, 1)]).unwrap();
+    world.set(2, &[(0, 1), (4, 1)]).unwrap();
+    world.blocks(4);
+    let state = &world.0;
+    let earned: Vec<u64> = state.neurons.iter().map(|n| n.earned).collect();
+    assert_eq!(
+        state.neurons[0].incentive, 32767,
+        "Yuma gives it half of the miners' reward"
+    );
+    assert_eq!(earned[0], 10 * 179_995_422, "but it gets 18 % of everything instead");
+    assert!(earned[4].abs_diff(2_050_011_440) < 20, "{}", earned[4]);
+    assert!(
+        state.clock.recycled.abs_diff(2_050_011_440) < 40,
+        "{}",
+        state.clock.recycled
+    );
+    assert_eq!(earned.iter().sum::<u64>() + state.clock.recycled, 10 * TAO);
 }
 
 #[test]
@@ -394,7 +537,11 @@ fn emission_ends_when_all_tao_are_issued() {
     });
     world.blocks(40);
     let earned: u64 = world.0.neurons.iter().map(|n| n.earned).sum();
-    assert_eq!(earned + world.0.clock.pending_emission, SUPPLY);
+    let clock = world.0.clock;
+    assert_eq!(
+        (earned + clock.pending_emission() + clock.recycled, clock.issued),
+        (SUPPLY, SUPPLY)
+    );
 }
 
 #[derive(Debug, Clone)]
@@ -435,13 +582,13 @@ fn check(state: &State) {
     assert!(state.neurons.iter().all(|n| state.uids[&n.hotkey] == n.uid));
     assert!(state.neurons.len() <= usize::from(state.params.max_allowed_uids));
     let sum: f64 = state.neurons.iter().map(|n| n.incentive_share).sum();
-    assert!(sum == 0.0 || (sum - 1.0).abs() < 1e-9, "incentives sum to 1: {sum}");
+    assert!(sum == 0.0 || (sum - 1.0).abs() < 1e-7, "incentives sum to 1: {sum}");
     let permitted = state.neurons.iter().skip(1).filter(|n| n.validator_permit).count();
     assert!(permitted <= usize::from(state.params.max_allowed_validators));
     let earned: u64 = state.neurons.iter().map(|n| n.earned).sum();
     let issued = state.clock.block * state.params.emission_per_block;
     assert_eq!(
-        earned + state.clock.pending_emission,
+        earned + state.clock.pending_emission() + state.clock.recycled,
         issued,
         "nothing is lost and nothing made of nothing"
     );
@@ -450,15 +597,23 @@ fn check(state: &State) {
     assert_eq!(stake, drawn + earned, "stake comes from the faucet and from emission");
     assert!(state.purses.values().all(|p| p.drawn <= state.params.faucet_allowance));
     for row in state.weights.values() {
-        assert!(row.iter().all(|(uid, _)| *uid < state.count()));
         assert!(row.iter().all(|(_, value)| *value == 0) || row.iter().any(|(_, value)| *value == u16::MAX));
+    }
+    check_rows(state);
+}
+
+/// Rows belong to neurons that exist, and so do the uids in them.
+fn check_rows(state: &State) {
+    for (uid, row) in state.weights.iter().chain(&state.bonds) {
+        assert!(*uid < state.count() && !row.is_empty());
+        assert!(row.iter().all(|(target, _)| *target < state.count()));
     }
 }
 
 proptest! {
     #[test]
     fn whatever_happens_the_invariants_hold(steps in proptest::collection::vec(any_step(), 1..80)) {
-        let mut world = World::peopled(Hyperparameters { weights_version: 3, ..params() });
+        let mut world = World::peopled(Hyperparameters { weights_version_key: 3, ..params() });
         let mut last_set = std::collections::HashMap::<u8, u64>::new();
         for step in steps {
             match step {
@@ -471,7 +626,7 @@ proptest! {
                     } else if matches!(operation, Operation::SetWeights(_)) {
                         let block = world.0.clock.block;
                         if let Some(last) = last_set.insert(n, block).filter(|last| *last != 0) {
-                            prop_assert!(block - last >= world.0.params.weights_rate_limit, "rate limit broken");
+                            prop_assert!(block - last >= world.0.params.weights_set_rate_limit, "rate limit broken");
                         }
                     }
                 }

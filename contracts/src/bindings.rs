@@ -39,3 +39,28 @@ sol!(
     Raider,
     "artifacts/Raider.json"
 );
+sol!(
+    #[sol(all_derives)]
+    ServicePayment,
+    "artifacts/ServicePayment.json"
+);
+sol!(
+    #[sol(all_derives)]
+    ServicePaymentFactory,
+    "artifacts/ServicePaymentFactory.json"
+);
+sol!(
+    #[sol(all_derives)]
+    PermitToken,
+    "artifacts/PermitToken.json"
+);
+sol!(
+    #[sol(all_derives)]
+    FeeToken,
+    "artifacts/FeeToken.json"
+);
+sol!(
+    #[sol(all_derives)]
+    QuietToken,
+    "artifacts/QuietToken.json"
+);

@@ -10,14 +10,54 @@
 pub mod bindings;
 pub mod layout;
 
-pub use bindings::{Pair, Raider, Router, Token, Vault};
+pub use bindings::{
+    FeeToken, Pair, PermitToken, QuietToken, Raider, Router, ServicePayment, ServicePaymentFactory, Token, Vault,
+};
 
 use alloy::primitives::Bytes;
 use alloy::sol_types::SolConstructor;
 
-/// A contract of this crate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Contract {
+/// One list of the contracts: a name here is the name of the variant, the artifact and the binding.
+macro_rules! contracts {
+    ($($(#[$about:meta])* $name:ident),+ $(,)?) => {
+        /// A contract of this crate.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Contract {
+            $($(#[$about])* $name),+
+        }
+
+        impl Contract {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// The name in the source and of the artifact.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name)),+
+                }
+            }
+
+            /// The artifact as it is checked in: JSON with `abi`, `bytecode`, `deployedBytecode` and `storageLayout`.
+            #[must_use]
+            pub const fn artifact(self) -> &'static str {
+                match self {
+                    $(Self::$name => include_str!(concat!("../artifacts/", stringify!($name), ".json"))),+
+                }
+            }
+
+            /// The creation code, without constructor arguments.
+            #[must_use]
+            pub fn bytecode(self) -> &'static Bytes {
+                match self {
+                    $(Self::$name => &$name::BYTECODE),+
+                }
+            }
+        }
+    };
+}
+
+contracts! {
     /// The clean ERC-20 of fixed supply.
     Token,
     /// The constant-product market.
@@ -28,48 +68,19 @@ pub enum Contract {
     Router,
     /// The attacker's own contract.
     Raider,
+    /// A service that is paid by the second.
+    ServicePayment,
+    /// Creates payment contracts, one for each protocol.
+    ServicePaymentFactory,
+    /// For tests: an ERC-20 with EIP-2612 permits.
+    PermitToken,
+    /// For tests: a token that keeps a part of what is moved.
+    FeeToken,
+    /// For tests: a token whose transfers return nothing, and that can call back.
+    QuietToken,
 }
 
 impl Contract {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Token, Self::Pair, Self::Vault, Self::Router, Self::Raider];
-
-    /// The name in the source and of the artifact.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Token => "Token",
-            Self::Pair => "Pair",
-            Self::Vault => "Vault",
-            Self::Router => "Router",
-            Self::Raider => "Raider",
-        }
-    }
-
-    /// The artifact as it is checked in: JSON with `abi`, `bytecode`, `deployedBytecode` and `storageLayout`.
-    #[must_use]
-    pub const fn artifact(self) -> &'static str {
-        match self {
-            Self::Token => include_str!("../artifacts/Token.json"),
-            Self::Pair => include_str!("../artifacts/Pair.json"),
-            Self::Vault => include_str!("../artifacts/Vault.json"),
-            Self::Router => include_str!("../artifacts/Router.json"),
-            Self::Raider => include_str!("../artifacts/Raider.json"),
-        }
-    }
-
-    /// The creation code, without constructor arguments.
-    #[must_use]
-    pub fn bytecode(self) -> &'static Bytes {
-        match self {
-            Self::Token => &Token::BYTECODE,
-            Self::Pair => &Pair::BYTECODE,
-            Self::Vault => &Vault::BYTECODE,
-            Self::Router => &Router::BYTECODE,
-            Self::Raider => &Raider::BYTECODE,
-        }
-    }
-
     /// The input of a transaction that creates the contract: creation code, then the encoded constructor `arguments`.
     #[must_use]
     pub fn creation(self, arguments: &impl SolConstructor) -> Bytes {

@@ -22,7 +22,8 @@ pub(crate) fn judge(invariant: &Invariant, words: Words, tx_hash: B256) -> Judge
 }
 
 /// The same for an invariant that was checked when its set was made.
-fn judge_checked(invariant: &Invariant, words: Words, tx_hash: B256) -> Judgement {
+#[inline]
+pub(crate) fn judge_checked(invariant: &Invariant, words: Words, tx_hash: B256) -> Judgement {
     let invariant_id = invariant.id;
     let Some((pre, post)) = words else {
         return Judgement {
@@ -203,6 +204,7 @@ pub(crate) fn decode(value_type: ValueType, word: U256) -> Option<U256> {
 }
 
 /// From "held before, holds after" to the judgement; only a violation needs its witness.
+#[inline]
 pub(crate) fn decided(
     invariant_id: u64,
     (held, holds): (bool, bool),
@@ -224,14 +226,11 @@ pub(crate) fn decided(
 
 /// The signed distance of a decoded value to a target; `None` for types without numbers (bool, address, bytesN).
 pub(crate) fn margin(value_type: ValueType, comparison: Comparison, value: U256, target: U256) -> Option<Wide> {
-    if !matches!(value_type, ValueType::Uint(_) | ValueType::Int(_)) {
-        return None;
-    }
-    let (value, target) = (
-        Wide::from_value(value_type, value),
-        Wide::from_value(value_type, target),
-    );
-    let above = value.checked_sub(target)?;
+    let above = match value_type {
+        ValueType::Uint(_) => Wide::difference(value, target),
+        ValueType::Int(_) => Wide::from_value(value_type, value).checked_sub(Wide::from_value(value_type, target))?,
+        ValueType::Bool | ValueType::Address | ValueType::FixedBytes(_) => return None,
+    };
     match comparison {
         Comparison::Eq => Some(-above.abs()),
         Comparison::Ge => Some(above),

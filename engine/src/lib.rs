@@ -61,6 +61,7 @@
 mod block;
 pub mod case;
 mod engine;
+mod env_reads;
 mod evm;
 mod hardfork;
 mod invariant;
@@ -70,6 +71,7 @@ mod live;
 mod options;
 pub mod pool;
 mod reading;
+mod record;
 pub mod replay;
 mod sequence;
 mod state;
@@ -84,9 +86,11 @@ pub use alloy::primitives::{Address, B256, Bytes, U256};
 pub use crate::{
     block::BlockEnv,
     engine::{ENGINE_VERSION, Engine, EngineError},
+    env_reads::EnvReads,
     hardfork::{Hardfork, UnknownHardfork},
     invariant::{Comparison, Invariant, InvariantError},
     options::{Options, ViewTime},
+    record::Recording,
     replay::Replay,
     sequence::SequenceOutcome,
     state::{Account, AccountState, CompleteState, Missing, Prestate, Recorder, State, StateError},

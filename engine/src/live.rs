@@ -21,8 +21,10 @@ use crate::{
 /// Buffers that outlive a judgement.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
-    /// Places of invariants to judge.
-    pub(crate) places: Vec<u32>,
+    /// Invariants to judge.
+    pub(crate) places: Vec<Place>,
+    /// Words before and after of the slots that led to them.
+    pub(crate) slots: Vec<(U256, U256)>,
     /// Places of views to call.
     pub(crate) views: Vec<u32>,
     pub(crate) words: Vec<(u32, Word)>,
@@ -120,14 +122,16 @@ impl Engine {
         let learnt = self.learnt.as_ref();
         let Scratch {
             places,
+            slots,
             views,
             words,
             evaluator,
         } = &mut self.scratch;
         places.clear();
+        slots.clear();
         views.clear();
         words.clear();
-        triggered(&self.machine, set, learnt, places, views);
+        triggered(&self.machine, set, learnt, places, slots, views);
         views::after(&mut self.machine, env, state, set.views(), views, options, words).map_err(Fault::Broken)?;
         let live = Live {
             machine: &self.machine,
@@ -142,7 +146,14 @@ impl Engine {
             after: words,
             broken: None,
         };
-        for watched in places.iter().filter_map(|place| set.at(*place)) {
+        for Place { at, words } in places.iter() {
+            let Some(watched) = set.at(*at) else { continue };
+            if let (Watched::Slot(invariant), Some(words)) = (watched, slots.get(*words as usize)) {
+                outcome
+                    .judgements
+                    .push(judge::judge_checked(invariant, Some(*words), tx.hash()));
+                continue;
+            }
             outcome
                 .judgements
                 .push(judge::judge_watched(watched, &mut sources, evaluator));
@@ -239,33 +250,73 @@ impl Outcome {
     }
 }
 
+/// An invariant to judge.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// Where it stands in its set.
+    at: u32,
+    /// Where the words stand that led to it, if it is one slot's.
+    words: u32,
+}
+
+/// Words that are not at hand.
+const NOT_AT_HAND: u32 = u32::MAX;
+
+impl From<u32> for Place {
+    fn from(at: u32) -> Self {
+        Self { at, words: NOT_AT_HAND }
+    }
+}
+
 /// Who must be judged, and which views must be called for it; both in rising order.
-fn triggered(machine: &Machine, set: &WatchSet, learnt: Option<&Learnt>, places: &mut Vec<u32>, views: &mut Vec<u32>) {
+fn triggered(
+    machine: &Machine,
+    set: &WatchSet,
+    learnt: Option<&Learnt>,
+    places: &mut Vec<Place>,
+    slots: &mut Vec<(U256, U256)>,
+    views: &mut Vec<u32>,
+) {
     let index = set.index();
-    places.extend_from_slice(set.always());
+    places.extend(set.always().iter().copied().map(Place::from));
     let of_views = learnt.map(|learnt| &learnt.index);
     machine.written(
-        |address| index.reads_account(address) || of_views.is_some_and(|index| index.reads_account(address)),
-        |address, written: Written| {
-            index.readers_of(address, written, places);
-            if let Some(index) = of_views {
-                index.readers_of(address, written, views);
+        |address, slots| {
+            let entry = index.account(address, slots);
+            let of_views = of_views.and_then(|index| Some((index, index.account(address, slots)?)));
+            (entry.is_some() || of_views.is_some()).then_some((entry, of_views))
+        },
+        |address, (entry, of_views), written: Written, at_hand| {
+            if let Some(entry) = entry {
+                let readers = index.readers(entry, address, written);
+                let mut words = NOT_AT_HAND;
+                if let (false, Some(pair)) = (readers.is_empty(), at_hand) {
+                    words = u32::try_from(slots.len()).unwrap_or(NOT_AT_HAND);
+                    slots.push(pair);
+                }
+                places.extend(readers.iter().map(|at| Place { at: *at, words }));
+            }
+            if let Some((index, entry)) = of_views {
+                views.extend_from_slice(index.readers(entry, address, written));
             }
         },
     );
     if index.reads_logs() {
         for topic in machine.logs().iter().filter_map(|log| log.topics().first()) {
-            index.readers_of_topic(*topic, places);
+            places.extend(index.readers_of_topic(*topic).iter().copied().map(Place::from));
         }
     }
     if let Some(learnt) = learnt {
         views.extend_from_slice(&learnt.always);
         sort(views);
         for view in views.iter().chain(&learnt.unknown) {
-            places.extend_from_slice(set.readers(*view));
+            places.extend(set.readers(*view).iter().copied().map(Place::from));
         }
     }
-    sort(places);
+    if places.len() > 1 {
+        places.sort_unstable_by_key(|place| place.at);
+        places.dedup_by_key(|place| place.at);
+    }
 }
 
 fn sort(numbers: &mut Vec<u32>) {

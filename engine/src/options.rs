@@ -17,7 +17,7 @@ pub struct Options<'a> {
     pub call_path: bool,
     /// When the transaction reverts, run it a second time and tell what it would have violated ([`crate::Outcome::warnings`]).
     pub warnings: bool,
-    /// Gas for one view.
+    /// Gas for one view. At most 2^32 is given, whatever is said here: beyond that a view could buy gigabytes of memory.
     pub view_gas: u64,
     /// Gas for all views of one judgement, in the order of the set.
     pub views_gas: u64,

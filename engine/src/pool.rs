@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
-use crate::{BlockEnv, Engine, EngineError, Invariant, Outcome, Prestate, Transaction};
+use crate::{B256, BlockEnv, Engine, EngineError, Invariant, Outcome, Prestate, Recorder, Transaction};
 
 /// One execution.
 pub struct Job {
@@ -37,6 +37,15 @@ impl std::fmt::Debug for Job {
     }
 }
 
+/// Told the digest of what an execution read, on the engine's thread.
+type Told = Box<dyn FnOnce(B256) + Send>;
+
+/// A job that waits, and who is told what it read.
+struct Queued {
+    job: Job,
+    told: Option<Told>,
+}
+
 /// The pool took no job: what it holds is as much as it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
@@ -54,7 +63,7 @@ pub enum Refused {
 /// Engines on threads. Dropping it ends the threads after the jobs that wait.
 #[derive(Debug)]
 pub struct Pool {
-    jobs: Option<Sender<Job>>,
+    jobs: Option<Sender<Queued>>,
     threads: Vec<JoinHandle<()>>,
     capacity: usize,
 }
@@ -86,6 +95,22 @@ impl Pool {
     /// # Errors
     /// [`Refused`] when the queue is full; the job is dropped, and its reply with it.
     pub fn submit(&self, job: Job) -> Result<(), Refused> {
+        self.queue(Queued { job, told: None })
+    }
+
+    /// Queues a job without waiting. When it is executed to its end, `told` is given the [`Prestate::digest`] of what was read, before
+    /// the reply. It must not block.
+    ///
+    /// # Errors
+    /// As [`Pool::submit`].
+    pub fn submit_recording(&self, job: Job, told: impl FnOnce(B256) + Send + 'static) -> Result<(), Refused> {
+        self.queue(Queued {
+            job,
+            told: Some(Box::new(told)),
+        })
+    }
+
+    fn queue(&self, job: Queued) -> Result<(), Refused> {
         let Some(jobs) = &self.jobs else {
             return Err(Refused::Ended);
         };
@@ -115,9 +140,9 @@ impl Drop for Pool {
 }
 
 /// One thread: an engine for the chain that was asked for last, made anew only when another is asked for.
-fn work(jobs: &Receiver<Job>) {
+fn work(jobs: &Receiver<Queued>) {
     let mut engine: Option<(u64, Engine)> = None;
-    for job in jobs {
+    for Queued { job, told } in jobs {
         let Job {
             chain_id,
             env,
@@ -137,7 +162,15 @@ fn work(jobs: &Receiver<Job>) {
             .filter(|(id, _)| *id == chain_id)
             .unwrap_or_else(|| (chain_id, Engine::new(chain_id)));
         let result = catch_unwind(AssertUnwindSafe(|| {
-            ready.judge_with_deadline(&env, &transaction, &state, &invariants, &is_late)
+            if told.is_none() {
+                return ready
+                    .judge_with_deadline(&env, &transaction, &state, &invariants, &is_late)
+                    .map(|outcome| (outcome, None));
+            }
+            let recorder = Recorder::new(&state);
+            let outcome = ready.judge_with_deadline(&env, &transaction, &recorder, &invariants, &is_late)?;
+            let executed = outcome.execution.is_some();
+            Ok((outcome, executed.then(|| recorder.into_prestate().digest())))
         }));
         let result = match result {
             Ok(result) => {
@@ -150,7 +183,15 @@ fn work(jobs: &Receiver<Job>) {
                 transaction.hash()
             ))),
         };
-        let _panicked = catch_unwind(AssertUnwindSafe(|| reply(result)));
+        let _panicked = catch_unwind(AssertUnwindSafe(|| {
+            let result = result.map(|(outcome, digest)| {
+                if let (Some(told), Some(digest)) = (told, digest) {
+                    told(digest);
+                }
+                outcome
+            });
+            reply(result);
+        }));
     }
 }
 
@@ -244,6 +285,36 @@ mod tests {
         for _ in 0..3 {
             succeeded(&replies);
         }
+    }
+
+    #[test]
+    fn what_an_execution_read_is_told_by_its_digest_whatever_else_was_given() {
+        let pool = Pool::start(1, 4).unwrap();
+        let (reply, replies) = channel();
+        let (tell, told) = channel();
+        let digest = |change: fn(&mut Job)| {
+            let mut job = job(|| false, &reply);
+            change(&mut job);
+            let tell = tell.clone();
+            pool.submit_recording(job, move |digest| tell.send(digest).unwrap())
+                .unwrap();
+            succeeded(&replies);
+            told.recv().unwrap()
+        };
+        let as_given = digest(|_| {});
+        let with_more = digest(|job| {
+            drop(
+                job.state
+                    .accounts
+                    .insert(Address::repeat_byte(9), AccountState::default()),
+            )
+        });
+        let richer = digest(|job| {
+            let sender = job.state.accounts.get_mut(&SENDER).unwrap();
+            sender.account.as_mut().unwrap().balance += U256::from(1);
+        });
+        assert_eq!(as_given, with_more);
+        assert_ne!(as_given, richer);
     }
 
     #[test]

@@ -72,8 +72,8 @@ impl Engine {
             };
             let (mut outcome, mut changes) = (Outcome::default(), None);
             self.judge_watched_then(env, tx, &over, set, &options, &mut outcome, &mut |machine| {
-                let reads = |address| set.index().reads_account(address) || !set.views().is_empty();
-                machine.written(reads, |address, what| written.push((address, what)));
+                let reads = |address, _| (set.index().reads_account(address) || !set.views().is_empty()).then_some(());
+                machine.written(reads, |address, (), what, _| written.push((address, what)));
                 logs.extend_from_slice(machine.logs());
                 changes = Some(machine.changes());
             })?;
@@ -99,7 +99,7 @@ impl Engine {
             }
         }
         for topic in logs.iter().filter_map(|log: &Log| log.topics().first()) {
-            set.index().readers_of_topic(*topic, &mut places);
+            places.extend_from_slice(set.index().readers_of_topic(*topic));
         }
         if let Some(learnt) = learnt {
             called.extend_from_slice(&learnt.always);

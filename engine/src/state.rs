@@ -5,7 +5,7 @@
 
 use std::{cell::RefCell, collections::BTreeMap, fmt, sync::Arc};
 
-use alloy::primitives::KECCAK256_EMPTY;
+use alloy::primitives::{KECCAK256_EMPTY, Keccak256};
 
 use crate::{Address, B256, Bytes, U256};
 
@@ -149,6 +149,44 @@ pub struct Prestate {
     pub codes: BTreeMap<B256, Bytes>,
     /// Block hashes by number.
     pub block_hashes: BTreeMap<u64, B256>,
+}
+
+impl Prestate {
+    /// Tells one state from another: Keccak-256 over accounts, slots and block hashes in the order of their keys.
+    ///
+    /// Of an execution's own reads (what a [`Recorder`] wrote down) it is the same on every machine that executed the same
+    /// transaction on the same state, and another as soon as one value was another. Code is covered by the accounts' code hashes.
+    ///
+    /// Encoding: for each account its address, 0 (does not exist) or 1 with balance, nonce and code hash, the number of its slots, and
+    /// each slot's key and value; then each block's number and hash. Integers are big-endian, of their types' full width.
+    #[must_use]
+    pub fn digest(&self) -> B256 {
+        let mut hasher = Keccak256::new();
+        hasher.update((self.accounts.len() as u64).to_be_bytes());
+        for (address, state) in &self.accounts {
+            hasher.update(address);
+            match &state.account {
+                None => hasher.update([0]),
+                Some(account) => {
+                    hasher.update([1]);
+                    hasher.update(account.balance.to_be_bytes::<32>());
+                    hasher.update(account.nonce.to_be_bytes());
+                    hasher.update(account.code_hash);
+                }
+            }
+            hasher.update((state.storage.len() as u64).to_be_bytes());
+            for (slot, value) in &state.storage {
+                hasher.update(slot.to_be_bytes::<32>());
+                hasher.update(value.to_be_bytes::<32>());
+            }
+        }
+        hasher.update((self.block_hashes.len() as u64).to_be_bytes());
+        for (number, hash) in &self.block_hashes {
+            hasher.update(number.to_be_bytes());
+            hasher.update(hash);
+        }
+        hasher.finalize()
+    }
 }
 
 impl State for Prestate {
@@ -309,6 +347,48 @@ mod tests {
             Err(StateError::Missing(Missing::Code(B256::repeat_byte(5))))
         );
         assert_eq!(state.block_hash(5), Err(StateError::Missing(Missing::BlockHash(5))));
+    }
+
+    #[test]
+    fn a_digest_tells_each_value_and_not_where_code_came_from() {
+        type Change = fn(&mut Prestate);
+        let changes: [Change; 7] = [
+            |state| drop(state.accounts.remove(&Address::repeat_byte(2))),
+            |state| state.accounts.get_mut(&Address::repeat_byte(2)).unwrap().account = Some(Account::default()),
+            |state| {
+                state
+                    .accounts
+                    .get_mut(&Address::repeat_byte(1))
+                    .unwrap()
+                    .account
+                    .as_mut()
+                    .unwrap()
+                    .nonce = 1
+            },
+            |state| state.accounts.get_mut(&Address::repeat_byte(1)).unwrap().account = None,
+            |state| {
+                let slots = &mut state.accounts.get_mut(&Address::repeat_byte(1)).unwrap().storage;
+                slots.insert(U256::from(1), U256::from(8));
+            },
+            |state| {
+                let slots = &mut state.accounts.get_mut(&Address::repeat_byte(1)).unwrap().storage;
+                slots.insert(U256::from(2), U256::ZERO);
+            },
+            |state| {
+                state.block_hashes.insert(1, B256::ZERO);
+            },
+        ];
+        let mut digests = vec![one_account().digest()];
+        for change in changes {
+            let mut state = one_account();
+            change(&mut state);
+            digests.push(state.digest());
+        }
+        let distinct: std::collections::BTreeSet<_> = digests.iter().collect();
+        assert_eq!(distinct.len(), digests.len());
+        let mut with_code = one_account();
+        with_code.codes.insert(B256::ZERO, Bytes::new());
+        assert_eq!(with_code.digest(), one_account().digest());
     }
 
     #[test]

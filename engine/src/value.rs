@@ -71,6 +71,10 @@ impl ValueType {
     /// Reads the value at a byte offset of a slot's word; `None` when it does not lie inside one slot.
     #[must_use]
     pub fn decode(self, word: U256, offset: u8) -> Option<U256> {
+        // Most slots hold one number, which needs no shifting.
+        if matches!(self, Self::Uint(256)) && offset == 0 {
+            return Some(word);
+        }
         if !self.fits_at(offset) {
             return None;
         }

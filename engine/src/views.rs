@@ -9,7 +9,7 @@ use std::{
 use crate::{
     Account, Address, B256, BlockEnv, Bytes, EngineError, Options, Reason, State, StateError, U256, ViewError,
     WatchSet,
-    evm::{Fault, Machine, ViewCalls, ViewFault},
+    evm::{Fault, MOST_GAS, Machine, ViewCalls, ViewFault},
     judge,
     lang::View,
     watch::index::{Index, Key},
@@ -219,6 +219,7 @@ fn run(
         views,
         places: places.iter(),
         options,
+        view_gas: options.view_gas.min(MOST_GAS),
         gas_left,
         current: None,
         started: &started,
@@ -253,6 +254,8 @@ struct Calls<'a> {
     views: &'a [View],
     places: std::slice::Iter<'a, u32>,
     options: &'a Options<'a>,
+    /// Gas for one view.
+    view_gas: u64,
     gas_left: u64,
     current: Option<(u32, &'a View, u64)>,
     started: &'a Cell<Duration>,
@@ -271,7 +274,7 @@ impl ViewCalls for Calls<'_> {
                 self.words.push((place, Err(no_value(view, ViewError::Budget))));
                 continue;
             }
-            let gas = self.options.view_gas.min(self.gas_left);
+            let gas = self.view_gas.min(self.gas_left);
             self.current = Some((place, view, gas));
             if let Some(time) = self.options.view_time {
                 self.started.set((time.now)());
@@ -289,7 +292,7 @@ impl ViewCalls for Calls<'_> {
         let word = match result {
             Ok(output) => word(view, &output).map_err(|why| no_value(view, why)),
             // With the gas of one view it might have had enough.
-            Err(ViewFault::View(ViewError::OutOfGas { .. })) if gas < self.options.view_gas => {
+            Err(ViewFault::View(ViewError::OutOfGas { .. })) if gas < self.view_gas => {
                 Err(no_value(view, ViewError::Budget))
             }
             Err(ViewFault::View(why)) => Err(no_value(view, why)),

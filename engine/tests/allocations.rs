@@ -171,3 +171,79 @@ fn a_hundred_thousand_invariants_fit_into_250_megabytes() {
     assert_eq!(set.len(), 100_000);
     assert!(change.bytes_allocated < 250 << 20);
 }
+
+/// Bytes asked for while this ran, and those still kept after it.
+fn bytes<T>(run: impl FnOnce() -> T) -> (usize, usize, T) {
+    let region = Region::new(COUNTING);
+    let result = run();
+    let change = region.change();
+    // What a growing buffer gained is counted apart from what was allocated anew.
+    let grown = usize::try_from(change.bytes_reallocated).unwrap_or(0);
+    let all = change.bytes_allocated + grown;
+    (all, all.saturating_sub(change.bytes_deallocated), result)
+}
+
+#[test]
+fn ten_megabytes_of_expression_are_refused_without_copying_them() {
+    let _alone = ALONE.lock();
+    let text = "1 == 1 and ".repeat(1 << 20);
+    let (asked, _, refused) = bytes(|| engine::lang::parse(&text, &engine::lang::Names::default()).unwrap_err());
+    eprintln!("{} bytes of expression: {asked} bytes asked for", text.len());
+    assert!(refused.message.contains("more than the"));
+    assert!(asked < 16 << 10, "{asked} bytes");
+}
+
+#[test]
+fn bombs_take_bounded_memory_and_leave_less() {
+    let _alone = ALONE.lock();
+    let mut engine = Engine::new(CHAIN);
+    let env = env(Hardfork::Cancun);
+    let set = |text: &str| {
+        let text = text.replace("VAULT", &format!("{VAULT:#x}"));
+        let program = engine::lang::parse(&text, &engine::lang::Names::default()).unwrap();
+        let (id, name) = (1, text);
+        WatchSet::new(vec![Watched::Program(engine::ProgramInvariant { id, name, program })]).unwrap()
+    };
+    let view = set("call(VAULT, 0x01020304, 0, uint256) >= 100");
+    let all_the_gas = Options {
+        view_gas: u64::MAX,
+        views_gas: u64::MAX,
+        ..Options::default()
+    };
+    for (what, code, options, most) in [
+        (
+            "calls itself",
+            "60006000600060006000305af15000",
+            Options::default(),
+            128 << 20,
+        ),
+        (
+            "asks itself",
+            "6000600060006000305afa60005260206000f3",
+            Options::default(),
+            128 << 20,
+        ),
+        // loop { mstore(msize * 2, 1) }: as much memory as 2^32 gas buys.
+        ("takes all memory", "5b60015960020252600056", all_the_gas, 512 << 20),
+    ] {
+        let state = world(code, &[(1, u(150))]);
+        let tx = by_alice(alloy::consensus::TxLegacy {
+            gas_limit: 30_000_000,
+            ..call(VAULT, engine::Bytes::new())
+        });
+        let judge = |engine: &mut Engine| {
+            engine.judge_watched(&env, &tx, &state, &view, &options).unwrap();
+        };
+        let (asked, kept, ()) = bytes(|| judge(&mut engine));
+        let (_, again, ()) = bytes(|| judge(&mut engine));
+        eprintln!(
+            "{what}: {} kB asked for, {} kB kept, {} kB more the next time",
+            asked >> 10,
+            kept >> 10,
+            again >> 10
+        );
+        assert!(asked < most, "{what}: {asked} bytes");
+        assert!(kept < 64 << 20, "{what}: keeps {kept} bytes");
+        assert!(again < 1 << 20, "{what}: keeps {again} bytes more each time");
+    }
+}

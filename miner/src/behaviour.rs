@@ -46,6 +46,7 @@ impl Behaviour {
                 post_state_digest: B256::ZERO,
             }),
             engine_version: engine::ENGINE_VERSION.to_owned(),
+            state_digest: None,
         })
     }
 
@@ -88,6 +89,7 @@ mod tests {
             }],
             execution: None,
             engine_version: "t".into(),
+            state_digest: None,
         }
     }
 

@@ -15,8 +15,23 @@ use crate::behaviour::Behaviour;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StateSource {
-    /// The prestate that comes with the challenge
+    /// The prestate that comes with the challenge; where none does, the own node if there is one
     Challenge,
+    /// The own node, at the challenge's head, whatever comes with the challenge
+    Node,
+}
+
+/// What a miner with a node of its own does about the prestates that come with challenges.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Check {
+    /// Takes them as they are
+    #[default]
+    Off,
+    /// Compares some with the own node while it answers; a difference is logged and counted
+    Log,
+    /// Compares some before it answers; on a difference the answer is Undecided, with the reason
+    Undecided,
 }
 
 /// How long a call of the ledger may take.
@@ -37,6 +52,18 @@ pub struct Flags {
     #[arg(long, value_name = "SOURCE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<StateSource>,
+    /// A node of its own (http(s):// or ws(s)://); several may be given
+    #[arg(long = "node", value_name = "URL")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<String>,
+    /// Compare the prestates that come with challenges with the own node
+    #[arg(long, value_name = "MODE", num_args = 0..=1, require_equals = true, default_missing_value = "log")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub check_prestate: Option<Check>,
+    /// Of how many challenges one is compared (default 8)
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub check_one_in: Option<u64>,
     /// Address that validators reach this miner at, when it is not the one it listens on
     #[arg(long, value_name = "IP:PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,6 +95,15 @@ pub struct Config {
     pub ledger: String,
     /// Where the state comes from.
     pub state: StateSource,
+    /// Nodes of its own, the preferred one first. A URL may hold a key: it is never logged.
+    #[serde(default)]
+    pub nodes: Vec<url::Url>,
+    /// Whether prestates are compared with the own node.
+    #[serde(default)]
+    pub check_prestate: Check,
+    /// Of how many challenges with a prestate one is compared.
+    #[serde(default = "default_check_one_in")]
+    pub check_one_in: u64,
     /// Address that validators reach this miner at.
     #[serde(default)]
     pub axon: Option<SocketAddr>,
@@ -94,6 +130,9 @@ pub struct Config {
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
+fn default_check_one_in() -> u64 {
+    8
+}
 fn default_queue() -> usize {
     256
 }
@@ -111,7 +150,13 @@ impl Config {
     /// Exit code 2, naming the key.
     pub fn load(file: Option<&Path>, flags: &Flags) -> Result<Self, Failure> {
         let config: Self = node::config::load("miner", file, flags).or_configuration()?;
-        let positive = [("threads", config.threads), ("queue", config.queue)];
+        config.check_nodes()?;
+        let one_in = usize::try_from(config.check_one_in).unwrap_or(usize::MAX);
+        let positive = [
+            ("threads", config.threads),
+            ("queue", config.queue),
+            ("check_one_in", one_in),
+        ];
         if let Some((key, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(Failure::configuration(eyre::eyre!(
                 "configuration: `{key}` must be at least 1"
@@ -119,6 +164,21 @@ impl Config {
         }
         config.connect_ledger()?;
         Ok(config)
+    }
+
+    /// What needs a node of its own has one.
+    fn check_nodes(&self) -> Result<(), Failure> {
+        let needs = match (self.state, self.check_prestate) {
+            (StateSource::Node, _) => "`state` = \"node\"",
+            (_, Check::Log | Check::Undecided) => "`check_prestate`",
+            (StateSource::Challenge, Check::Off) => return Ok(()),
+        };
+        if self.nodes.is_empty() {
+            return Err(Failure::configuration(eyre::eyre!(
+                "configuration: {needs} needs a node of this miner's own: name one by `nodes` (--node URL)"
+            )));
+        }
+        Ok(())
     }
 
     pub(crate) fn connect_ledger(&self) -> Result<RemoteLedger, Failure> {

@@ -2,11 +2,14 @@
 //!
 //! A challenge is checked (signature, receiver, freshness, sender's permit), given to an engine's thread through a bounded queue,
 //! and the answer is signed for the validator that asked. What does not fit into the queue is refused at once, with a status
-//! that says so: a late answer is worth no more than none.
+//! that says so: a late answer is worth no more than none. The state comes with the challenge, or from a node of the miner's own
+//! ([`own_node`]), which also checks what came ([`check`]).
 
 pub mod behaviour;
+pub mod check;
 pub mod codes;
 pub mod config;
+pub mod own_node;
 pub mod service;
 
 use std::sync::Arc;
@@ -17,7 +20,23 @@ use protos::v1::miner_server::MinerServer;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::own_node::OwnNode;
 use crate::service::ChallengeService;
+
+async fn connect(config: &Config) -> Result<OwnNode, Failure> {
+    let nodes = state::NodeConfig {
+        endpoints: config.nodes.clone(),
+        ..state::NodeConfig::default()
+    };
+    let own = OwnNode::connect(nodes, state::ReaderConfig::default()).await;
+    let own = own.map_err(|error| Failure::new(node::exit::Code::Indeterminate, error))?;
+    tracing::info!(
+        chain_id = own.chain_id(),
+        nodes = config.nodes.len(),
+        "reading state from nodes of its own"
+    );
+    Ok(own)
+}
 
 /// Runs a miner until `shutdown`.
 ///
@@ -43,7 +62,11 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Fail
 
     let listener = node::server::bind(config.node.listen).await?;
     let address = listener.local_addr()?;
-    let service = ChallengeService::start(&config, hotkey.clone(), metagraph)?;
+    let own = match config.nodes.is_empty() {
+        true => None,
+        false => Some(connect(&config).await?),
+    };
+    let service = ChallengeService::start(&config, hotkey.clone(), metagraph, own, shutdown.clone())?;
     let routes = tonic::service::Routes::new(
         MinerServer::new(service)
             .max_decoding_message_size(node::server::MESSAGE_LIMIT)

@@ -1,6 +1,7 @@
 //! The gRPC service: from a signed challenge to a signed answer.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use chain::Followed;
@@ -11,13 +12,16 @@ use engine::pool::{Job, Pool, Refused};
 use node::exit::Failure;
 use prost::Message;
 use protos::v1::{self, miner_server::Miner};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
-use wire::{Answer, AnswerOutcome, Challenge, Verdicts, Wire};
+use wire::{Answer, AnswerOutcome, Challenge, Finding, FindingVerdict, Verdicts, Wire};
 
 use crate::behaviour::Behaviour;
+use crate::check::difference;
 use crate::codes::CodeCache;
-use crate::config::{Config, StateSource};
+use crate::config::{Check, Config, StateSource};
+use crate::own_node::OwnNode;
 
 /// The path that a challenge is signed for.
 pub const CHALLENGE_PATH: &str = "/portcullis.v1.Miner/Challenge";
@@ -27,6 +31,15 @@ pub const ANSWER_PATH: &str = "/portcullis.v1.Miner/Challenge#answer";
 
 /// No validator waits longer, whatever its challenge says.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(60);
+
+/// The part of a challenge's deadline in which its state may be read from the own node.
+const READING: f64 = 0.8;
+
+/// How long a comparison off the answer's path may take.
+const CHECK_WITHIN: Duration = Duration::from_secs(10);
+
+/// Comparisons with the own node that may be under way at once.
+const CHECKS_AT_ONCE: usize = 4;
 
 /// Serves challenges.
 #[derive(Debug)]
@@ -38,6 +51,90 @@ pub struct ChallengeService {
     pool: Pool,
     state: StateSource,
     behaviour: Behaviour,
+    own: Option<OwnNode>,
+    checks: Checks,
+    shutdown: CancellationToken,
+}
+
+/// Which prestates are compared with the own node, and how many at once.
+#[derive(Debug)]
+struct Checks {
+    mode: Check,
+    one_in: u64,
+    /// Prestates that came.
+    came: AtomicU64,
+    /// Comparisons that may be under way at once; a further one is left out and counted.
+    turns: Arc<Semaphore>,
+}
+
+impl Checks {
+    /// A turn for this prestate, when it is one that is compared.
+    fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        if self.mode == Check::Off || self.came.fetch_add(1, Ordering::Relaxed) % self.one_in != 0 {
+            return None;
+        }
+        let turn = Arc::clone(&self.turns).try_acquire_owned().ok();
+        if turn.is_none() {
+            counted("skipped");
+        }
+        turn
+    }
+}
+
+/// Counts a comparison by its result.
+fn counted(result: &'static str) {
+    metrics::counter!("miner_prestate_checks", "result" => result).increment(1);
+}
+
+/// Compares a prestate with what the own node has; gives the difference in words.
+async fn compare(
+    own: &OwnNode,
+    challenge: &Challenge,
+    shipped: &engine::Prestate,
+    deadline: Instant,
+) -> Option<String> {
+    match own.read(challenge, deadline).await {
+        Ok(mine) => {
+            let found = difference(shipped, &mine);
+            counted(if found.is_some() { "different" } else { "same" });
+            let found = found?.to_string();
+            let (tx, head) = (challenge.transaction.hash(), challenge.head_hash);
+            tracing::warn!(%tx, %head, difference = %found, "the prestate of a challenge is not the chain's");
+            Some(found)
+        }
+        Err(error) => {
+            counted("unavailable");
+            tracing::debug!(%error, "a prestate could not be compared");
+            None
+        }
+    }
+}
+
+/// The answer where there is no verdict: the same reason for every invariant.
+fn undecided(challenge: &Challenge, reason: &str) -> Verdicts {
+    let finding = |invariant: &engine::Invariant| Finding {
+        invariant_id: invariant.id,
+        verdict: FindingVerdict::Undecided {
+            reason: reason.to_owned(),
+        },
+    };
+    let mut findings: Vec<Finding> = challenge.invariants.iter().map(finding).collect();
+    findings.sort_by_key(|finding| finding.invariant_id);
+    Verdicts {
+        findings,
+        execution: None,
+        engine_version: engine::ENGINE_VERSION.to_owned(),
+        state_digest: None,
+    }
+}
+
+/// What there is to execute on.
+enum Ground {
+    State(engine::Prestate),
+    /// Bytecode that the miner lacks.
+    MissingCodes(Vec<engine::B256>),
+    /// None, for this reason.
+    Nothing(String),
 }
 
 impl ChallengeService {
@@ -45,7 +142,13 @@ impl ChallengeService {
     ///
     /// # Errors
     /// When the system gives no threads.
-    pub fn start(config: &Config, hotkey: Arc<Keypair>, metagraph: Followed) -> Result<Self, Failure> {
+    pub fn start(
+        config: &Config,
+        hotkey: Arc<Keypair>,
+        metagraph: Followed,
+        own: Option<OwnNode>,
+        shutdown: CancellationToken,
+    ) -> Result<Self, Failure> {
         Ok(Self {
             hotkey,
             metagraph,
@@ -54,6 +157,14 @@ impl ChallengeService {
             pool: Pool::start(config.threads, config.queue)?,
             state: config.state,
             behaviour: config.behaviour,
+            own,
+            checks: Checks {
+                mode: config.check_prestate,
+                one_in: config.check_one_in.max(1),
+                came: AtomicU64::new(0),
+                turns: Arc::new(Semaphore::new(CHECKS_AT_ONCE)),
+            },
+            shutdown,
         })
     }
 
@@ -86,9 +197,10 @@ impl ChallengeService {
         let id = challenge.id;
         let outcome = match self.behaviour.without_execution(&challenge) {
             Some(verdicts) => AnswerOutcome::Verdicts(verdicts),
-            None => match self.complete(&challenge)? {
-                Err(missing) => AnswerOutcome::MissingCodes(missing),
-                Ok(state) => {
+            None => match self.ground(&challenge, received, deadline).await? {
+                Ground::MissingCodes(missing) => AnswerOutcome::MissingCodes(missing),
+                Ground::Nothing(reason) => AnswerOutcome::Verdicts(self.behaviour.tell(undecided(&challenge, &reason))),
+                Ground::State(state) => {
                     let verdicts = self.execute(challenge, state, received + deadline).await?;
                     AnswerOutcome::Verdicts(self.behaviour.tell(verdicts))
                 }
@@ -104,16 +216,48 @@ impl ChallengeService {
         })
     }
 
-    /// The state to execute on, or the bytecodes that it lacks.
-    fn complete(&self, challenge: &Challenge) -> Result<Result<engine::Prestate, Vec<engine::B256>>, Status> {
-        match self.state {
-            StateSource::Challenge => {
-                let shipped = challenge.prestate.clone().ok_or_else(|| {
-                    Status::failed_precondition("the challenge carries no prestate, and this miner has no node to read")
-                })?;
-                Ok(shipped.complete(|hash| self.codes.get(hash)))
-            }
+    /// The state to execute on: the one that came, compared with the own node's as configured, or the own node's.
+    async fn ground(&self, challenge: &Challenge, received: Instant, patience: Duration) -> Result<Ground, Status> {
+        // The rest is for the execution and the way back.
+        let read_by = received + patience.mul_f64(READING);
+        let shipped = match self.state {
+            StateSource::Challenge => challenge.prestate.clone(),
+            StateSource::Node => None,
+        };
+        let Some(shipped) = shipped else {
+            let own = self.own.as_ref().ok_or_else(|| {
+                Status::failed_precondition("the challenge carries no prestate, and this miner has no node to read")
+            })?;
+            metrics::counter!("miner_own_reads").increment(1);
+            return Ok(match own.read(challenge, read_by).await {
+                Ok(state) => Ground::State(state),
+                Err(error) => Ground::Nothing(format!("this miner's node: {error}")),
+            });
+        };
+        let state = match shipped.complete(|hash| self.codes.get(hash)) {
+            Ok(state) => state,
+            Err(missing) => return Ok(Ground::MissingCodes(missing)),
+        };
+        let Some((own, turn)) = self.own.as_ref().and_then(|own| Some((own, self.checks.turn()?))) else {
+            return Ok(Ground::State(state));
+        };
+        if self.checks.mode == Check::Undecided {
+            let found = compare(own, challenge, &state, read_by).await;
+            return Ok(match found {
+                Some(difference) => Ground::Nothing(format!("the prestate is not the chain's: {difference}")),
+                None => Ground::State(state),
+            });
         }
+        let (own, challenge, compared, shutdown) =
+            (own.clone(), challenge.clone(), state.clone(), self.shutdown.clone());
+        tokio::spawn(async move {
+            let _turn = turn;
+            tokio::select! {
+                _ = compare(&own, &challenge, &compared, Instant::now() + CHECK_WITHIN) => {}
+                () = shutdown.cancelled() => {}
+            }
+        });
+        Ok(Ground::State(state))
     }
 
     async fn execute(
@@ -123,6 +267,7 @@ impl ChallengeService {
         deadline: Instant,
     ) -> Result<Verdicts, Status> {
         let (reply, result) = oneshot::channel();
+        let (tell, mut told) = oneshot::channel();
         let job = Job {
             chain_id: challenge.chain_id,
             env: challenge.env,
@@ -136,12 +281,16 @@ impl ChallengeService {
             }),
         };
         metrics::gauge!("miner_queue").set(self.pool.waiting() as f64);
-        self.pool.submit(job).map_err(|refused| match refused {
+        // The digest of what was read is told before the reply, so it is there when the reply is.
+        let tell = move |digest| {
+            let _gone = tell.send(digest);
+        };
+        self.pool.submit_recording(job, tell).map_err(|refused| match refused {
             Refused::Full { .. } => Status::resource_exhausted(format!("{refused}; try another miner")),
             Refused::Ended => Status::unavailable(refused.to_string()),
         })?;
         match tokio::time::timeout_at(deadline.into(), result).await {
-            Ok(Ok(Ok(outcome))) => Ok(Verdicts::from(&outcome)),
+            Ok(Ok(Ok(outcome))) => Ok(Verdicts::from(&outcome).on_state(told.try_recv().ok())),
             Ok(Ok(Err(error))) => Err(Status::internal(error.to_string())),
             Ok(Err(_)) | Err(_) => Err(Status::deadline_exceeded(
                 "the challenge was not executed before its deadline",

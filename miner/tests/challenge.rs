@@ -7,8 +7,9 @@
     missing_docs
 )]
 
+mod common;
+
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use alloy::consensus::{SignableTransaction, TxEip1559, TxEnvelope};
@@ -16,82 +17,21 @@ use alloy::eips::eip2718::Encodable2718;
 use alloy::primitives::{TxKind, keccak256};
 use alloy::signers::SignerSync;
 use alloy::signers::local::PrivateKeySigner;
-use chain::auth;
-use chain::replay::{ReplayGuard, ReplayLimits};
-use chain::{AccountId, Keypair, Metagraph, Neuron};
+use chain::{Keypair, auth};
+use common::{config, verdict, world};
 use engine::{
     Account, AccountState, Address, B256, BlockEnv, Bytes, Comparison, Hardfork, Invariant, Prestate, Transaction,
     U256, ValueType,
 };
 use miner::behaviour::Behaviour;
-use miner::config::{Config, StateSource};
-use miner::service::{ANSWER_PATH, CHALLENGE_PATH, ChallengeService};
+use miner::service::CHALLENGE_PATH;
 use prost::Message;
-use protos::v1::{self, miner_client::MinerClient, miner_server::MinerServer};
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
+use protos::v1;
 use tonic::Code;
-use tonic::transport::Channel;
-use wire::{Answer, AnswerOutcome, Challenge, FindingVerdict, ShippedPrestate, Wire};
+use wire::{AnswerOutcome, Challenge, FindingVerdict, ShippedPrestate, Wire};
 
 /// Stores the call's value in slot 0: `CALLVALUE PUSH0 SSTORE`.
 const KEEPER_OF_VALUE: &[u8] = &[0x34, 0x5f, 0x55];
-
-struct World {
-    client: MinerClient<Channel>,
-    miner: AccountId,
-    validator: Keypair,
-    shutdown: CancellationToken,
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        self.shutdown.cancel();
-    }
-}
-
-async fn world(behaviour: Behaviour, threads: usize, queue: usize) -> World {
-    let hotkey = Arc::new(Keypair::from_seed([1; 32]));
-    let validator = Keypair::from_seed([2; 32]);
-    let permitted = Neuron {
-        validator_permit: true,
-        ..Neuron::new(0, validator.account())
-    };
-    let metagraph = Metagraph::new(1, 10, vec![permitted, Neuron::new(1, hotkey.account())]);
-    let (_, followed) = watch::channel(Arc::new(metagraph));
-    let config = Config {
-        hotkey: "unused".into(),
-        ledger: "unused".into(),
-        state: StateSource::Challenge,
-        axon: None,
-        threads,
-        queue,
-        code_cache_bytes: 1 << 20,
-        metagraph_period: Duration::from_secs(60),
-        behaviour,
-        node: Default::default(),
-    };
-    let service = ChallengeService::start(&config, hotkey.clone(), followed).unwrap();
-    let listener = node::server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let shutdown = CancellationToken::new();
-    let routes = tonic::service::Routes::new(MinerServer::new(service));
-    let server = node::server::serve(
-        listener,
-        routes,
-        &["portcullis.v1.Miner"],
-        protos::FILE_DESCRIPTOR_SET,
-        shutdown.clone(),
-    );
-    tokio::spawn(async move { server.await.unwrap() });
-    let client = MinerClient::connect(format!("http://{address}")).await.unwrap();
-    World {
-        client,
-        miner: hotkey.account(),
-        validator,
-        shutdown,
-    }
-}
 
 /// A signed transaction that sends `value` to a contract which stores it, and an invariant that the stored value stays at most 5.
 fn challenge(value: u64) -> (Challenge, (B256, Bytes)) {
@@ -179,50 +119,9 @@ fn challenge(value: u64) -> (Challenge, (B256, Bytes)) {
     (challenge, (code_hash, code))
 }
 
-impl World {
-    fn seal(&self, sender: &Keypair, challenge: &Challenge) -> v1::Signed {
-        auth::seal(
-            sender,
-            Some(&self.miner),
-            CHALLENGE_PATH,
-            challenge.to_wire().encode_to_vec(),
-            auth::now_ns(),
-        )
-    }
-
-    async fn ask(&mut self, challenge: &Challenge, codes: &[(B256, Bytes)]) -> Result<AnswerOutcome, tonic::Status> {
-        let signed = self.seal(&self.validator, challenge);
-        let codes = codes
-            .iter()
-            .map(|(hash, code)| wire::code_to_wire(*hash, code))
-            .collect();
-        let request = v1::ChallengeRequest {
-            challenge: Some(signed),
-            codes,
-        };
-        let answer = self.client.challenge(request).await?.into_inner();
-        let guard = ReplayGuard::new(ReplayLimits::default());
-        let sender = auth::open(&answer, &self.validator.account(), ANSWER_PATH, auth::now_ns(), &guard).unwrap();
-        assert_eq!(
-            sender.hotkey, self.miner,
-            "the answer is signed by the miner, for the validator"
-        );
-        let answer = Answer::from_wire(&v1::Answer::decode(answer.payload).unwrap()).unwrap();
-        assert_eq!(answer.challenge_id, challenge.id);
-        Ok(answer.outcome)
-    }
-}
-
-fn verdict(outcome: &AnswerOutcome) -> &FindingVerdict {
-    match outcome {
-        AnswerOutcome::Verdicts(verdicts) => &verdicts.findings[0].verdict,
-        AnswerOutcome::MissingCodes(hashes) => panic!("lacks {hashes:?}"),
-    }
-}
-
 #[tokio::test]
 async fn a_violation_is_answered_with_its_witness_and_what_holds_holds() {
-    let mut world = world(Behaviour::Honest, 1, 8).await;
+    let mut world = world(config(Behaviour::Honest, 1, 8), None).await;
     let (breaking, code) = challenge(6);
     let outcome = world.ask(&breaking, &[code]).await.unwrap();
     let FindingVerdict::Violated { pre, post, .. } = verdict(&outcome) else {
@@ -241,7 +140,7 @@ async fn a_violation_is_answered_with_its_witness_and_what_holds_holds() {
 
 #[tokio::test]
 async fn bytecode_that_the_miner_lacks_is_asked_for_and_then_remembered() {
-    let mut world = world(Behaviour::Honest, 1, 8).await;
+    let mut world = world(config(Behaviour::Honest, 1, 8), None).await;
     let (question, code) = challenge(1);
     let outcome = world.ask(&question, &[]).await.unwrap();
     assert_eq!(outcome, AnswerOutcome::MissingCodes(vec![code.0]));
@@ -254,7 +153,7 @@ async fn bytecode_that_the_miner_lacks_is_asked_for_and_then_remembered() {
 
 #[tokio::test]
 async fn bytecode_under_a_wrong_hash_is_refused_and_named() {
-    let mut world = world(Behaviour::Honest, 1, 8).await;
+    let mut world = world(config(Behaviour::Honest, 1, 8), None).await;
     let (question, (_, code)) = challenge(1);
     let status = world.ask(&question, &[(B256::repeat_byte(1), code)]).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
@@ -263,7 +162,7 @@ async fn bytecode_under_a_wrong_hash_is_refused_and_named() {
 
 #[tokio::test]
 async fn the_same_signed_challenge_is_taken_once() {
-    let mut world = world(Behaviour::Honest, 1, 8).await;
+    let mut world = world(config(Behaviour::Honest, 1, 8), None).await;
     let (question, code) = challenge(1);
     let request = v1::ChallengeRequest {
         challenge: Some(world.seal(&world.validator, &question)),
@@ -278,7 +177,7 @@ async fn the_same_signed_challenge_is_taken_once() {
 
 #[tokio::test]
 async fn a_challenge_for_somebody_else_or_changed_on_the_way_is_refused() {
-    let mut world = world(Behaviour::Honest, 1, 8).await;
+    let mut world = world(config(Behaviour::Honest, 1, 8), None).await;
     let (question, _) = challenge(1);
     let other = Keypair::from_seed([9; 32]).account();
     let payload = question.to_wire().encode_to_vec();
@@ -299,7 +198,7 @@ async fn a_challenge_for_somebody_else_or_changed_on_the_way_is_refused() {
 
 #[tokio::test]
 async fn only_validators_of_the_subnet_are_answered() {
-    let mut world = world(Behaviour::Honest, 1, 8).await;
+    let mut world = world(config(Behaviour::Honest, 1, 8), None).await;
     let (question, _) = challenge(1);
     let stranger = Keypair::from_seed([9; 32]);
     let request = v1::ChallengeRequest {
@@ -313,7 +212,7 @@ async fn only_validators_of_the_subnet_are_answered() {
 
 #[tokio::test]
 async fn a_field_of_the_wrong_length_is_named() {
-    let mut world = world(Behaviour::Honest, 1, 8).await;
+    let mut world = world(config(Behaviour::Honest, 1, 8), None).await;
     let mut message = challenge(1).0.to_wire();
     message.head_hash = vec![1, 2, 3].into();
     let signed = auth::seal(
@@ -336,7 +235,7 @@ async fn a_field_of_the_wrong_length_is_named() {
 async fn what_does_not_fit_the_queue_is_refused_at_once() {
     // The slow miner holds its answers back but executes at once, so the queue is filled with challenges that wait for one
     // engine thread: a hundred at the same moment do not fit one place.
-    let world = world(Behaviour::Honest, 1, 1).await;
+    let world = world(config(Behaviour::Honest, 1, 1), None).await;
     let (question, code) = challenge(1);
     let mut calls = tokio::task::JoinSet::new();
     for _ in 0..300 {
@@ -366,13 +265,17 @@ async fn what_does_not_fit_the_queue_is_refused_at_once() {
 #[tokio::test]
 async fn a_liar_says_the_opposite_and_a_lazy_one_does_no_work() {
     let (question, code) = challenge(6);
-    let lied = world(Behaviour::Liar, 1, 8)
+    let lied = world(config(Behaviour::Liar, 1, 8), None)
         .await
         .ask(&question, &[code])
         .await
         .unwrap();
     assert!(!verdict(&lied).is_violated());
-    let guessed = world(Behaviour::Lazy, 1, 8).await.ask(&question, &[]).await.unwrap();
+    let guessed = world(config(Behaviour::Lazy, 1, 8), None)
+        .await
+        .ask(&question, &[])
+        .await
+        .unwrap();
     assert!(!verdict(&guessed).is_violated());
     let AnswerOutcome::Verdicts(guessed) = guessed else {
         unreachable!()

@@ -82,3 +82,29 @@ fn check_validates_and_exits() {
         "the configuration is valid"
     );
 }
+
+#[test]
+fn what_needs_a_node_of_its_own_says_so() {
+    let base = [
+        "run",
+        "--check",
+        "--hotkey",
+        "k",
+        "--ledger",
+        "http://127.0.0.1:1",
+        "--state",
+    ];
+    assert_one_line(&miner(&[&base[..], &["node"]].concat()), &["--node URL", "`state`"]);
+    assert_one_line(
+        &miner(&[&base[..], &["challenge", "--check-prestate"]].concat()),
+        &["--node URL", "`check_prestate`"],
+    );
+    let node = [
+        "challenge",
+        "--check-prestate=undecided",
+        "--node",
+        "http://127.0.0.1:2",
+    ];
+    assert_eq!(miner(&[&base[..], &node].concat()).status.code(), Some(0));
+    assert_one_line(&miner(&[&base[..], &["node", "--node", "no url"]].concat()), &["nodes"]);
+}

@@ -296,13 +296,57 @@ async fn status(args: StatusArgs) -> Result<(), Failure> {
     }
     let mut table = table(["", ""]);
     for (name, value) in rows {
-        table.add_row([name.replace('_', " "), value.to_string()]);
+        // A text without its quotes, a list as lines.
+        let shown = match &value {
+            Value::String(text) => text.clone(),
+            Value::Array(lines) => lines.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("\n"),
+            other => other.to_string(),
+        };
+        table.add_row([name.replace('_', " "), shown]);
     }
     say(table)
 }
 
-fn status_rows(status: &v1::StatusResponse) -> Vec<(&'static str, Value)> {
+/// Where a live feed stands, as rows.
+fn feed_rows(feed: &v1::FeedStatus) -> Vec<(&'static str, Value)> {
+    let hash = alloy::primitives::hex::encode_prefixed(&feed.head_hash);
     vec![
+        ("head", feed.head_number.into()),
+        ("head_hash", hash.into()),
+        ("pending", feed.pending.into()),
+        ("included", feed.included.into()),
+        ("replaced", feed.replaced.into()),
+        ("dropped", feed.dropped.into()),
+        ("orphaned_heads", feed.orphaned.into()),
+        ("carried_over", feed.carried_over.into()),
+        ("rejudged", feed.rejudged.into()),
+        ("without_prestate", feed.without_prestate.into()),
+        ("refused", feed.refused.into()),
+        ("gaps", feed.gaps.into()),
+        ("gap_ms", feed.gap_ms.into()),
+        ("missed_heads", feed.missed_heads.into()),
+        ("last_gap", feed.last_gap.as_str().into()),
+    ]
+}
+
+/// A node in a line.
+fn node_line(node: &v1::EndpointStatus) -> String {
+    let state = match (node.connected, node.followed) {
+        (true, true) => "followed",
+        (true, false) => "connected",
+        (false, _) => "down",
+    };
+    let mut line = format!("{} {state}", node.url);
+    for (name, value) in [("mode", &node.mode), ("error", &node.error)] {
+        if !value.is_empty() {
+            line.push_str(&format!(", {name}: {value}"));
+        }
+    }
+    format!("{line}, first to show {}, connections {}", node.first, node.connections)
+}
+
+fn status_rows(status: &v1::StatusResponse) -> Vec<(&'static str, Value)> {
+    let mut rows = vec![
         ("last_cursor", status.last_cursor.into()),
         ("feed_ended", status.feed_ended.into()),
         ("validators_connected", status.validators_connected.into()),
@@ -320,7 +364,13 @@ fn status_rows(status: &v1::StatusResponse) -> Vec<(&'static str, Value)> {
         ("agreed", status.agreed.into()),
         ("arbitrated", status.arbitrated.into()),
         ("incidents", status.incidents.into()),
-    ]
+    ];
+    if let Some(feed) = &status.feed {
+        rows.extend(feed_rows(feed));
+        let nodes: Vec<Value> = feed.endpoints.iter().map(|node| node_line(node).into()).collect();
+        rows.push(("nodes", nodes.into()));
+    }
+    rows
 }
 
 fn table<const N: usize>(header: [&str; N]) -> Table {

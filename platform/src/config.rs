@@ -6,15 +6,20 @@ use std::time::Duration;
 use node::cli::{NodeArgs, NodeConfig};
 use serde::{Deserialize, Serialize};
 
+use crate::feed::live::LiveOptions;
 use crate::feed::pace::Pace;
 
 /// Flags of `platform run`.
 #[derive(Debug, Clone, clap::Args, Serialize)]
 pub struct RunArgs {
-    /// Where transactions come from: replay:PATH, a recorded case (.json, .ndjson, also .gz or .zst) or a folder of them
+    /// Where transactions come from: replay:PATH, a recorded case (.json, .ndjson, also .gz or .zst) or a folder of them; or a
+    /// node's address, ws://.. or http://.., which may be given several times
     #[arg(long, value_name = "FEED")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    feed: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    feed: Vec<String>,
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "LiveArgs::is_empty")]
+    live: LiveArgs,
     /// How fast a recording is replayed: realtime, max, or N/s [default: realtime]
     #[arg(long, value_name = "PACE")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,12 +56,46 @@ pub struct RunArgs {
     node: NodeArgs,
 }
 
+/// Flags of a live feed.
+#[derive(Debug, Clone, Default, clap::Args, Serialize)]
+struct LiveArgs {
+    /// The chain that every node must be of [default: that of the first one that answers]
+    #[arg(long, value_name = "ID")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chain_id: Option<u64>,
+    /// How often a node that tells nothing unasked is asked [default: 500ms]
+    #[arg(long, value_name = "DURATION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    poll_interval: Option<String>,
+    /// From one block to the next [default: 12s]
+    #[arg(long, value_name = "DURATION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    block_time: Option<String>,
+    /// How many transactions wait at most; more are dropped, oldest first [default: 20000]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_pending: Option<usize>,
+}
+
+impl LiveArgs {
+    const fn is_empty(&self) -> bool {
+        self.chain_id.is_none()
+            && self.poll_interval.is_none()
+            && self.block_time.is_none()
+            && self.max_pending.is_none()
+    }
+}
+
 /// The configuration of `platform run`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The feed, as in `replay:PATH`.
-    pub feed: String,
+    /// The feed: one `replay:PATH`, or the addresses of nodes. A single one may stand without brackets.
+    #[serde(deserialize_with = "one_or_many")]
+    pub feed: Vec<String>,
+    /// How living nodes are followed.
+    #[serde(default)]
+    pub live: LiveOptions,
     /// How fast a recording is replayed.
     #[serde(default = "realtime")]
     pub pace: Pace,
@@ -79,6 +118,18 @@ pub struct Config {
     pub node: NodeConfig,
 }
 
+fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a feed, or a list of feeds")]
+    enum OneOrMany {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::One(feed) => vec![feed],
+        OneOrMany::Many(feeds) => feeds,
+    })
+}
 const fn realtime() -> Pace {
     Pace::Realtime
 }
@@ -107,6 +158,6 @@ impl Config {
         if !(Duration::from_millis(50)..=Duration::from_secs(3600)).contains(&self.metagraph_interval) {
             return Err("configuration: `metagraph_interval`: must be from 50ms to 1h".to_owned());
         }
-        Ok(())
+        self.live.check()
     }
 }

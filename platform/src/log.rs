@@ -82,6 +82,15 @@ pub struct Page {
     pub through: u64,
 }
 
+/// A transaction that was neither included nor replaced nor dropped, as far as the log goes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Waiting {
+    /// It.
+    pub transaction: v1::Transaction,
+    /// `engine::Prestate::digest` of the state that its newest item carries, where it carries one.
+    pub state_digest: Option<B256>,
+}
+
 /// An append-only log with one cursor.
 pub trait Log: Send + Sync + std::fmt::Debug {
     /// Appends a batch; gives the cursor of its last event (of the log's last one, for an empty batch).
@@ -98,6 +107,9 @@ pub trait Log: Send + Sync + std::fmt::Debug {
 
     /// Where a feed goes on, and whether it has ended; `None` when it never logged anything.
     fn position<'a>(&'a self, feed: &'a str) -> LogFuture<'a, Option<(String, bool)>>;
+
+    /// The transactions that wait, oldest first; at most `limit`, the newest of them.
+    fn waiting(&self, limit: usize) -> LogFuture<'_, Vec<Waiting>>;
 
     /// The cursor of the newest item, as it changes.
     fn grown(&self) -> watch::Receiver<u64>;

@@ -14,8 +14,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::feed::live::LiveFeed;
+use crate::feed::live::status::LiveStatus;
 use crate::feed::pump::{Distribution, pump};
-use crate::feed::{self, Feed, FeedError};
+use crate::feed::replay::ReplayFeed;
+use crate::feed::{self, Feed, FeedError, Source};
 use crate::log::{Log, LogError};
 use crate::service::PlatformService;
 use crate::store::Store;
@@ -28,13 +31,25 @@ const LEDGER_DEADLINE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// Exit code 2, with what is wrong.
-pub fn check(config: &Config) -> Result<(feed::replay::ReplayFeed, RemoteLedger), Failure> {
+pub fn check(config: &Config) -> Result<(Opened, RemoteLedger), Failure> {
     config
         .check()
         .map_err(|line| Failure::configuration(eyre::eyre!(line)))?;
     let ledger = RemoteLedger::new(&config.ledger, LEDGER_DEADLINE).or_configuration()?;
-    let feed = feed::open(&config.feed, config.pace).or_configuration()?;
-    Ok((feed, ledger))
+    let opened = match feed::source(&config.feed).or_configuration()? {
+        Source::Replay(path) => Opened::Replay(ReplayFeed::open(path, config.pace).or_configuration()?),
+        Source::Live(urls) => Opened::Live(urls),
+    };
+    Ok((opened, ledger))
+}
+
+/// A feed, as far as it can be opened without a database.
+#[derive(Debug)]
+pub enum Opened {
+    /// A recording.
+    Replay(ReplayFeed),
+    /// Nodes.
+    Live(Vec<url::Url>),
 }
 
 /// Serves until a signal, or until a part cannot go on.
@@ -43,7 +58,7 @@ pub fn check(config: &Config) -> Result<(feed::replay::ReplayFeed, RemoteLedger)
 /// The failure of that part; what it logged before stays.
 pub async fn run(config: Config) -> Result<(), Failure> {
     node::telemetry::start(&config.node)?;
-    let (feed, ledger) = check(&config)?;
+    let (opened, ledger) = check(&config)?;
     let listener = node::server::bind(config.node.listen).await?;
     let address = listener.local_addr()?;
     let store = Arc::new(Store::open(&config.database).await.or_configuration()?);
@@ -52,14 +67,24 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     let shutdown = node::shutdown::on_signals(config.node.exit_with_parent)?;
     let (version, invariants) = store.invariant_set().await?;
     let (watching, watched) = watch::channel(invariants);
-    let feed = feed.watching(watched);
+    let log: Arc<dyn Log> = store.clone();
+    let (feed, live): (Box<dyn Feed>, Option<LiveStatus>) = match opened {
+        Opened::Replay(feed) => (Box::new(feed.watching(watched)), None),
+        Opened::Live(urls) => {
+            let feed = LiveFeed::new(urls, config.live.clone(), Arc::clone(&log), watched);
+            let status = feed.status();
+            (Box::new(feed), Some(status))
+        }
+    };
+    tracing::info!(%address, feed = feed.name(), "the platform serves");
 
     let service = PlatformService::new(
         store.clone(),
         validators.clone(),
         Some(feed.name().to_owned()),
         shutdown.clone(),
-    );
+    )
+    .with_live(live);
     let server = PlatformServer::new(service)
         .max_decoding_message_size(MESSAGE_LIMIT)
         .max_encoding_message_size(MESSAGE_LIMIT);
@@ -67,7 +92,6 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     if let Some(path) = &config.node.ready_file {
         node::server::announce(path, address)?;
     }
-    tracing::info!(%address, feed = config.feed, pace = %config.pace, "the platform serves");
 
     let mut parts: JoinSet<Result<(), Failure>> = JoinSet::new();
     parts.spawn(node::server::serve(
@@ -99,9 +123,9 @@ pub async fn run(config: Config) -> Result<(), Failure> {
             replicas: config.replicas,
             min_validators: config.min_validators,
         };
-        let (log, shutdown): (Arc<dyn Log>, _) = (store.clone(), shutdown.clone());
+        let shutdown = shutdown.clone();
         async move {
-            pump(Box::new(feed), log, validators, distribution, shutdown)
+            pump(feed, log, validators, distribution, shutdown)
                 .await
                 .map_err(classified)
         }

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
 use crate::assignment::Hotkey;
+use crate::feed::live::status::LiveStatus;
 use crate::log::LogError;
 use crate::store::{ReportError, Store};
 use crate::stream::{self, CHANNEL};
@@ -30,6 +31,7 @@ pub struct PlatformService {
     store: Arc<Store>,
     validators: Arc<Validators>,
     feed: Option<String>,
+    live: Option<LiveStatus>,
     guard: ReplayGuard,
     streams: TaskTracker,
     shutdown: CancellationToken,
@@ -49,10 +51,18 @@ impl PlatformService {
             store,
             validators,
             feed,
+            live: None,
             guard,
             streams: TaskTracker::new(),
             shutdown,
         }
+    }
+
+    /// Tells of a live feed too.
+    #[must_use]
+    pub fn with_live(mut self, live: Option<LiveStatus>) -> Self {
+        self.live = live;
+        self
     }
 
     fn open<M: Message + Default>(&self, signed: &v1::Signed, path: &str) -> Result<(Hotkey, M), Status> {
@@ -119,6 +129,7 @@ impl Platform for PlatformService {
             .await
             .map_err(|error| failed(&error))?;
         status.validators_connected = u32::try_from(self.validators.live()).unwrap_or(u32::MAX);
+        status.feed = self.live.as_ref().map(LiveStatus::snapshot);
         Ok(Response::new(status))
     }
 

@@ -66,6 +66,7 @@ impl Arbiter {
             .map_err(|_| late())?
             .map_err(|_| late())?;
         let (reply, result) = oneshot::channel();
+        let (tell, mut told) = oneshot::channel();
         let job = Job {
             chain_id: challenge.chain_id,
             env: challenge.env.clone(),
@@ -77,11 +78,16 @@ impl Arbiter {
                 let _gone = reply.send(outcome);
             }),
         };
-        self.pool.submit(job).map_err(|_| late())?;
+        let told_before_the_reply = move |digest| {
+            let _gone = tell.send(digest);
+        };
+        self.pool
+            .submit_recording(job, told_before_the_reply)
+            .map_err(|_| late())?;
         let outcome = tokio::time::timeout_at(deadline.into(), result)
             .await
             .map_err(|_| late())?
             .map_err(|_| late())??;
-        Ok(Verdicts::from(&outcome))
+        Ok(Verdicts::from(&outcome).on_state(told.try_recv().ok()))
     }
 }

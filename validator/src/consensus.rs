@@ -84,6 +84,7 @@ mod tests {
                 post_state_digest: B256::repeat_byte(digest),
             }),
             engine_version: "test".into(),
+            state_digest: None,
         }
     }
     fn holds() -> FindingVerdict {

@@ -21,6 +21,7 @@ use wire::{InvariantSet, ShippedPrestate, Wire};
 
 use crate::codes::Codes;
 use crate::store::StoreError;
+use crate::withdrawn::{Why, Withdrawn};
 
 /// The path that a stream is asked for under.
 pub const STREAM_PATH: &str = "/portcullis.v1.Platform/Stream";
@@ -67,6 +68,15 @@ pub enum Intake {
     },
     /// Nothing to judge, but the cursor moves on.
     Passed(u64),
+    /// A transaction waits no more.
+    Left {
+        /// Position in the log.
+        cursor: u64,
+        /// The transaction.
+        tx_hash: B256,
+        /// What became of it.
+        why: Why,
+    },
 }
 
 /// What is in force at a point of the stream.
@@ -111,7 +121,17 @@ impl Context {
                     error,
                 },
             }),
-            Event::Replaced(_) | Event::FeedEnded(_) => Ok(Intake::Passed(cursor)),
+            Event::Replaced(replaced) => Ok(Intake::Left {
+                cursor,
+                tx_hash: wire::hash("replaced.old_hash", &replaced.old_hash)?,
+                why: Why::ReplacedBy(wire::hash("replaced.new_hash", &replaced.new_hash)?),
+            }),
+            Event::Dropped(dropped) => Ok(Intake::Left {
+                cursor,
+                tx_hash: wire::hash("dropped.hash", &dropped.hash)?,
+                why: Why::Dropped,
+            }),
+            Event::FeedEnded(_) => Ok(Intake::Passed(cursor)),
         }
     }
 
@@ -155,7 +175,18 @@ pub enum IntakeError {
     Store(#[from] StoreError),
 }
 
-/// Reads the stream after `cursor` for ever, into `queue`.
+impl Intake {
+    /// Notes what this item says of others that wait in the queue before it.
+    fn note(&self, withdrawn: &Withdrawn) {
+        match self {
+            Self::Pending(item) => withdrawn.note(item.transaction.hash(), item.cursor, Why::LoggedAnew(item.cursor)),
+            Self::Left { cursor, tx_hash, why } => withdrawn.note(*tx_hash, *cursor, *why),
+            Self::Malformed { .. } | Self::Passed(_) => {}
+        }
+    }
+}
+
+/// Reads the stream after `cursor` for ever, into `queue`; what an item says of others in the queue is noted in `withdrawn`.
 ///
 /// # Errors
 /// Only when the validator's own database fails; whatever else ends a stream, it is taken up again.
@@ -165,6 +196,7 @@ pub async fn read(
     codes: Arc<Codes>,
     mut cursor: u64,
     queue: mpsc::Sender<Intake>,
+    withdrawn: Arc<Withdrawn>,
     shutdown: CancellationToken,
 ) -> Result<(), StoreError> {
     let pauses = ExponentialBuilder::default()
@@ -177,7 +209,7 @@ pub async fn read(
         let before = cursor;
         let ended = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            ended = follow(&endpoint, &hotkey, &codes, &mut cursor, &queue) => ended,
+            ended = follow(&endpoint, &hotkey, &codes, &mut cursor, &queue, &withdrawn) => ended,
         };
         match ended {
             Ok(()) if queue.is_closed() => return Ok(()),
@@ -202,6 +234,7 @@ async fn follow(
     codes: &Codes,
     cursor: &mut u64,
     queue: &mpsc::Sender<Intake>,
+    withdrawn: &Withdrawn,
 ) -> Result<(), IntakeError> {
     let channel: Channel = endpoint
         .connect()
@@ -225,6 +258,8 @@ async fn follow(
         if at <= *cursor {
             continue;
         }
+        // Before it waits for a place in the queue: what it withdraws need not be judged meanwhile.
+        intake.note(withdrawn);
         if queue.send(intake).await.is_err() {
             return Ok(());
         }

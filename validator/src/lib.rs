@@ -19,6 +19,7 @@ pub mod score;
 pub mod service;
 pub mod store;
 pub mod weights;
+pub mod withdrawn;
 
 use std::sync::{Arc, Mutex};
 
@@ -39,6 +40,7 @@ use crate::miners::Miners;
 use crate::service::StatusService;
 use crate::store::Store;
 use crate::weights::Weigher;
+use crate::withdrawn::Withdrawn;
 
 /// Items of the stream that wait to be judged; when it is full, the stream waits.
 const QUEUE: usize = 256;
@@ -85,6 +87,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Fail
         audit_rate: config.audit_rate,
     });
     let (queue, items) = mpsc::channel(QUEUE);
+    let withdrawn = Arc::new(Withdrawn::default());
     let platform = config.platform_endpoint()?;
 
     let mut tasks: JoinSet<Result<(), Failure>> = JoinSet::new();
@@ -106,6 +109,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Fail
         codes,
         standing.low_water,
         queue,
+        Arc::clone(&withdrawn),
         shutdown.clone(),
     );
     tasks.spawn(async move { Ok(intake.await?) });
@@ -114,6 +118,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Fail
         store.clone(),
         items,
         config.concurrency,
+        withdrawn,
         Arc::clone(&reports),
         shutdown.clone(),
     );

@@ -11,6 +11,7 @@ use crate::intake::Intake;
 use crate::judge::Judge;
 use crate::progress::Progress;
 use crate::store::{Judged, Store, StoreError};
+use crate::withdrawn::{Why, Withdrawn};
 
 /// Judged items in one transaction of the database.
 const BATCH: usize = 64;
@@ -24,6 +25,7 @@ pub(crate) async fn run(
     store: Store,
     mut items: mpsc::Receiver<Intake>,
     concurrency: usize,
+    withdrawn: Arc<Withdrawn>,
     reports: Arc<Notify>,
     shutdown: CancellationToken,
 ) -> Result<(), StoreError> {
@@ -43,12 +45,17 @@ pub(crate) async fn run(
         let cursor = intake.cursor();
         lock(&progress).begin(cursor);
         if known.remove(&cursor) {
+            intake.passed(&withdrawn);
             lock(&progress).finish(cursor);
             store.count_repeated().await?;
             continue;
         }
         match intake {
             Intake::Passed(_) => lock(&progress).finish(cursor),
+            Intake::Left { tx_hash, .. } => {
+                withdrawn.passed(&tx_hash, cursor);
+                lock(&progress).finish(cursor);
+            }
             Intake::Malformed {
                 tx_hash,
                 set_version,
@@ -65,6 +72,22 @@ pub(crate) async fn run(
                     () = shutdown.cancelled() => break,
                     turn = Arc::clone(&turns).acquire_owned() => turn,
                 };
+                let hash = item.transaction.hash();
+                let reason = withdrawn.reason(&hash, cursor);
+                withdrawn.passed(&hash, cursor);
+                if let Some(why) = reason {
+                    drop(turn);
+                    metrics::counter!("validator_withdrawn").increment(1);
+                    tracing::debug!(cursor, tx = %hash, %why, "not judged");
+                    if results
+                        .send(Ok(skipped(cursor, hash, item.set.version, why)))
+                        .await
+                        .is_err()
+                    {
+                        break;
+                    }
+                    continue;
+                }
                 let (judge, results) = (Arc::clone(&judge), results.clone());
                 tracker.spawn(async move {
                     let judged = judge.judge(*item).await;
@@ -133,11 +156,27 @@ fn malformed(cursor: u64, tx_hash: engine::B256, invariant_set_version: u64) -> 
     }
 }
 
+/// Not asked about, and so neither right nor wrong: only its record is kept.
+fn skipped(cursor: u64, tx_hash: engine::B256, invariant_set_version: u64, why: Why) -> Judged {
+    let mut judged = malformed(cursor, tx_hash, invariant_set_version);
+    judged.report.skipped = why.to_string();
+    judged
+}
+
 impl Intake {
     fn cursor(&self) -> u64 {
         match self {
             Self::Pending(item) => item.cursor,
-            Self::Malformed { cursor, .. } | Self::Passed(cursor) => *cursor,
+            Self::Malformed { cursor, .. } | Self::Passed(cursor) | Self::Left { cursor, .. } => *cursor,
+        }
+    }
+
+    /// What it says of others in the queue is said.
+    fn passed(&self, withdrawn: &Withdrawn) {
+        match self {
+            Self::Pending(item) => withdrawn.passed(&item.transaction.hash(), item.cursor),
+            Self::Left { cursor, tx_hash, .. } => withdrawn.passed(tx_hash, *cursor),
+            Self::Malformed { .. } | Self::Passed(_) => {}
         }
     }
 }

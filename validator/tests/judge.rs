@@ -81,7 +81,7 @@ async fn world(behaviours: &[Option<Behaviour>]) -> World {
             "hotkey": "unused", "ledger": "unused", "state": "challenge", "threads": 1, "behaviour": behaviour,
         });
         let config = serde_json::from_value(config).unwrap();
-        let service = ChallengeService::start(&config, key, permits.clone()).unwrap();
+        let service = ChallengeService::start(&config, key, permits.clone(), None, shutdown.clone()).unwrap();
         let routes = tonic::service::Routes::new(MinerServer::new(service));
         tokio::spawn(node::server::serve(
             listener,

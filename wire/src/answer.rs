@@ -33,6 +33,8 @@ pub struct Verdicts {
     pub execution: Option<ReportedExecution>,
     /// The engine that was used.
     pub engine_version: String,
+    /// [`engine::Prestate::digest`] of what the execution read; `None` when it is not told.
+    pub state_digest: Option<B256>,
 }
 
 /// The answer to: does this transaction break this invariant?
@@ -97,9 +99,22 @@ pub struct ReportedExecution {
 }
 
 impl Verdicts {
-    /// Whether two machines did the same work and came to the same findings.
+    /// These verdicts, made on the state with this digest.
+    #[must_use]
+    pub fn on_state(mut self, digest: Option<B256>) -> Self {
+        self.state_digest = digest;
+        self
+    }
+
+    /// Whether two machines did the same work on the same state and came to the same findings. A state that only one of them tells
+    /// is not compared.
     pub fn agrees_with(&self, other: &Self) -> bool {
-        self.execution == other.execution
+        let same_state = match (self.state_digest, other.state_digest) {
+            (Some(mine), Some(theirs)) => mine == theirs,
+            _ => true,
+        };
+        same_state
+            && self.execution == other.execution
             && self.findings.len() == other.findings.len()
             && self.findings.iter().zip(&other.findings).all(|(mine, theirs)| {
                 mine.invariant_id == theirs.invariant_id && mine.verdict.agrees_with(&theirs.verdict)
@@ -116,6 +131,7 @@ impl From<&engine::Outcome> for Verdicts {
             findings,
             execution: outcome.execution.as_ref().map(ReportedExecution::from),
             engine_version: engine::ENGINE_VERSION.to_owned(),
+            state_digest: None,
         }
     }
 }
@@ -243,6 +259,7 @@ impl Wire for Answer {
                 judgements: verdicts.findings.iter().map(Wire::to_wire).collect(),
                 execution: verdicts.execution.as_ref().map(Wire::to_wire),
                 engine_version: verdicts.engine_version.clone(),
+                state_digest: verdicts.state_digest.map(hash_bytes).unwrap_or_default(),
             }),
             AnswerOutcome::MissingCodes(hashes) => Outcome::MissingCodes(v1::MissingCodes {
                 hashes: hashes.iter().copied().map(hash_bytes).collect(),
@@ -272,6 +289,10 @@ impl Wire for Answer {
                         .map(ReportedExecution::from_wire)
                         .transpose()?,
                     engine_version: verdicts.engine_version.clone(),
+                    state_digest: match verdicts.state_digest.len() {
+                        0 => None,
+                        _ => Some(hash("answer.verdicts.state_digest", &verdicts.state_digest)?),
+                    },
                 })
             }
             Outcome::MissingCodes(missing) => AnswerOutcome::MissingCodes(

@@ -27,6 +27,12 @@ impl ShippedPrestate {
         self.state.accounts.contains_key(account)
     }
 
+    /// [`Prestate::digest`] of it.
+    #[must_use]
+    pub fn state_digest(&self) -> B256 {
+        self.state.digest()
+    }
+
     /// The whole prestate, with bytecode from `lookup`.
     ///
     /// # Errors

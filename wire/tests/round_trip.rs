@@ -157,7 +157,12 @@ fn answer() -> impl Strategy<Value = Answer> {
             }
         },
     ));
-    let verdicts = (btree_map(any::<u64>(), verdict(), 0..5), execution).prop_map(|(findings, execution)| {
+    let verdicts = (
+        btree_map(any::<u64>(), verdict(), 0..5),
+        execution,
+        prop::option::of(hash()),
+    );
+    let verdicts = verdicts.prop_map(|(findings, execution, state_digest)| {
         let findings = findings
             .into_iter()
             .map(|(invariant_id, verdict)| Finding { invariant_id, verdict })
@@ -166,6 +171,7 @@ fn answer() -> impl Strategy<Value = Answer> {
             findings,
             execution,
             engine_version: "1".into(),
+            state_digest,
         })
     });
     let missing = vec(hash(), 0..4).prop_map(AnswerOutcome::MissingCodes);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use node::exit::Code;
 
 use super::fleet::FleetError;
+use super::live::LiveError;
 use super::plan::PlanError;
 use super::recording::RecordingError;
 
@@ -20,6 +21,9 @@ pub enum LocalnetError {
     /// A process that does not start, or ended.
     #[error(transparent)]
     Fleet(#[from] FleetError),
+    /// A living chain that cannot be used, or does not go on.
+    #[error(transparent)]
+    Live(#[from] LiveError),
     /// A file or folder that is needed.
     #[error("{}: {reason}", path.display())]
     File {
@@ -55,6 +59,7 @@ impl LocalnetError {
         match self {
             Self::Plan(_) | Self::Recording(_) | Self::File { .. } => Code::Configuration,
             Self::Fleet(error) => error.code(),
+            Self::Live(error) => error.code(),
             Self::Silent { .. } => Code::Indeterminate,
             Self::Nonsense { .. } | Self::Interrupted => Code::Restart,
         }

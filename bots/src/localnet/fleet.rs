@@ -13,6 +13,7 @@ use std::time::Duration;
 use node::exit::Code;
 use tokio::time::Instant;
 
+use super::live::anvil::{guarded, listening};
 use super::plan::Member;
 use super::process::{KILL, Process, Spec, TERM, describe, last_lines};
 
@@ -151,6 +152,7 @@ impl Fleet {
     fn program(&self, member: Member) -> PathBuf {
         self.binaries.join(match member {
             Member::Ledger => "ledger",
+            Member::Node => "anvil",
             Member::Platform => "platform",
             Member::Validator(_) => "validator",
             Member::Miner(_) => "miner",
@@ -204,22 +206,43 @@ impl Fleet {
         }
     }
 
+    /// Starts anvil, which knows nothing of ready files and of its parent's end: a shell watches over it.
+    pub(crate) fn start_node(&mut self, anvil: &Path, args: Vec<OsString>) -> Result<(), FleetError> {
+        let log = self.folder.log(Member::Node);
+        let args = guarded(anvil.as_os_str(), args);
+        let process = Process::start(&Spec {
+            program: "sh".into(),
+            args,
+            log,
+        });
+        let process = process.map_err(|reason| FleetError::Start {
+            program: anvil.to_owned(),
+            reason,
+        })?;
+        self.running.insert(Member::Node, Running { process, address: None });
+        Ok(())
+    }
+
     /// Waits until a member serves.
     pub(crate) async fn ready(&mut self, member: Member) -> Result<SocketAddr, FleetError> {
         let path = self.folder.ready(member);
         let deadline = Instant::now() + READY_WITHIN;
         loop {
             self.check()?;
-            if let Ok(content) = std::fs::read_to_string(&path) {
+            if member == Member::Node {
+                if let Some(address) = std::fs::read_to_string(self.folder.log(member))
+                    .ok()
+                    .as_deref()
+                    .and_then(listening)
+                {
+                    return self.is_ready(member, address);
+                }
+            } else if let Ok(content) = std::fs::read_to_string(&path) {
                 let address = content.trim().parse().map_err(|_| FleetError::Address {
                     name: member.to_string(),
                     content: content.clone(),
                 })?;
-                self.running
-                    .get_mut(&member)
-                    .ok_or(FleetError::Unknown(member))?
-                    .address = Some(address);
-                return Ok(address);
+                return self.is_ready(member, address);
             }
             if Instant::now() > deadline {
                 return Err(FleetError::NotReady {
@@ -229,6 +252,12 @@ impl Fleet {
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
+    }
+
+    fn is_ready(&mut self, member: Member, address: SocketAddr) -> Result<SocketAddr, FleetError> {
+        let running = self.running.get_mut(&member).ok_or(FleetError::Unknown(member))?;
+        running.address = Some(address);
+        Ok(address)
     }
 
     /// Where a member serves.

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::fleet::Folder;
+use super::live::Endpoint;
 use super::plan::{Member, NetworkPlan, Role};
 
 /// Milliseconds between two blocks of the ledger.
@@ -16,14 +17,26 @@ const TEMPO: &str = "20";
 /// Blocks between two weight settings of a validator: less than a tempo, so that each epoch has weights of its own.
 const WEIGHTS_RATE_LIMIT: &str = "10";
 
+/// On a living chain, of the honest miners those whose uid is a multiple of this have a node of their own.
+const CHECKING: u32 = 4;
+
+/// What the platform reads.
+#[derive(Debug, Clone)]
+pub(crate) enum FeedWiring {
+    Recording {
+        path: PathBuf,
+        /// `realtime`, `max` or `N/s`.
+        pace: String,
+    },
+    /// A node of a living chain.
+    Node(Endpoint),
+}
+
 /// What the command lines are made of, apart from the plan.
 #[derive(Debug, Clone)]
 pub(crate) struct Wiring {
     pub(crate) folder: Folder,
-    /// The recording, as the platform reads it.
-    pub(crate) feed: PathBuf,
-    /// `realtime`, `max` or `N/s`.
-    pub(crate) pace: String,
+    pub(crate) feed: FeedWiring,
     /// Known once it is ready.
     pub(crate) ledger: Option<SocketAddr>,
     /// Known once it is ready.
@@ -36,6 +49,8 @@ impl Wiring {
         let mut args: Vec<OsString> = vec!["run".into()];
         let mut add = |flag: &str, value: OsString| args.extend([flag.into(), value]);
         match member {
+            // Not a binary of this project: `live::anvil` makes its arguments.
+            Member::Node => return Vec::new(),
             Member::Ledger => {
                 add("--database", self.folder.database(member).into());
                 add("--block-time", BLOCK_TIME.into());
@@ -45,8 +60,13 @@ impl Wiring {
             }
             Member::Platform => {
                 add("--database", self.folder.database(member).into());
-                add("--feed", prefixed("replay:", &self.feed));
-                add("--pace", self.pace.clone().into());
+                match &self.feed {
+                    FeedWiring::Recording { path, pace } => {
+                        add("--feed", prefixed("replay:", path));
+                        add("--pace", pace.clone().into());
+                    }
+                    FeedWiring::Node(node) => add("--feed", node.feed.clone().into()),
+                }
                 add("--ledger", url(self.ledger));
                 add("--replicas", plan.replicas.to_string().into());
                 add("--min-validators", plan.validators.len().to_string().into());
@@ -74,6 +94,14 @@ impl Wiring {
                 add("--state", "challenge".into());
                 add("--threads", "1".into());
                 add("--behaviour", role.to_string().into());
+                // Some of the honest look after what they are told with a node of their own.
+                if let FeedWiring::Node(node) = &self.feed
+                    && role == Role::Honest
+                    && uid % CHECKING == 0
+                {
+                    add("--node", node.rpc.clone().into());
+                    args.push("--check-prestate".into());
+                }
             }
         }
         args
@@ -109,6 +137,17 @@ mod tests {
     use crate::localnet::plan::Shape;
 
     fn line(member: Member) -> String {
+        let path = "/data/blocks".into();
+        line_on(
+            member,
+            FeedWiring::Recording {
+                path,
+                pace: "60/s".into(),
+            },
+        )
+    }
+
+    fn line_on(member: Member, feed: FeedWiring) -> String {
         let shape = Shape {
             validators: 3,
             miners: 4,
@@ -120,8 +159,7 @@ mod tests {
         };
         let wiring = Wiring {
             folder: Folder::new("/run"),
-            feed: "/data/blocks".into(),
-            pace: "60/s".into(),
+            feed,
             ledger: Some(([127, 0, 0, 1], 1000).into()),
             platform: Some(([127, 0, 0, 1], 2000).into()),
         };
@@ -139,6 +177,21 @@ mod tests {
             "run --database /run/platform.db --feed replay:/data/blocks --pace 60/s --ledger http://127.0.0.1:1000 \
              --replicas 2 --min-validators 3"
         );
+    }
+
+    #[test]
+    fn on_a_living_chain_the_platform_follows_the_node_and_some_miners_check_what_they_are_told() {
+        let node = || FeedWiring::Node(Endpoint::new("ws://127.0.0.1:3000"));
+        let platform = line_on(Member::Platform, node());
+        assert!(
+            platform.contains("--feed ws://127.0.0.1:3000 ") && !platform.contains("--pace"),
+            "{platform}"
+        );
+        let lines: Vec<String> = (4..=7).map(|uid| line_on(Member::Miner(uid), node())).collect();
+        for line in &lines {
+            let checks = line.contains("--node http://127.0.0.1:3000 --check-prestate");
+            assert_eq!(checks, line.contains("miner-4") && line.contains("honest"), "{line}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `bots localnet`: the whole network in one command.
 //!
 //! A ledger, a platform, validators and miners are started as processes of their own on free loopback ports, a recording is replayed
-//! through them, and a report says what was found, how fast, and what everybody earned for it. What is pure is apart from what
+//! through them, or a living chain followed ([`live`]), and a report says what was found, how fast, and what everybody earned for it. What is pure is apart from what
 //! starts processes: [`plan`] (who is in the network), [`chaos`] (whom `--kill` strikes), [`gas`] and [`report`] (what it came to),
 //! [`tables`] (how it is told).
 
@@ -10,6 +10,8 @@ mod clients;
 mod error;
 mod fleet;
 pub mod gas;
+mod input;
+pub mod live;
 mod members;
 mod options;
 pub mod plan;
@@ -22,5 +24,6 @@ pub mod tables;
 
 pub use error::LocalnetError;
 pub use fleet::FleetError;
+pub use live::LiveError;
 pub use options::Options;
 pub use run::run;

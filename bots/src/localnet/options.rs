@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::chaos::Kill;
+use super::live::LivePlan;
 use super::plan::Shape;
 use super::recording::Source;
 
@@ -24,6 +25,24 @@ pub struct Options {
     /// How fast transactions come: realtime, max or N/s [default: 60/s for the scenario, max for other data]
     #[arg(long, value_name = "PACE")]
     pub pace: Option<String>,
+    /// Follow a living chain instead: anvil is started, the scenario's contracts deployed on it, and traffic with the attack in it sent
+    #[arg(long, conflicts_with_all = ["feed", "pace"])]
+    pub live: bool,
+    /// The anvil to start [default: that of `make tools`, else the one in PATH]
+    #[arg(long, value_name = "PATH", env = "ANVIL", requires = "live")]
+    pub anvil: Option<PathBuf>,
+    /// Start none: a development node that runs (anvil, on chain 31337, mining by itself)
+    #[arg(long, value_name = "URL", requires = "live", conflicts_with = "anvil")]
+    pub node: Option<String>,
+    /// From block to block of the living chain; of a node that runs, its own
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = block_time)]
+    pub block_time: Duration,
+    /// Transactions of a block of the living chain, about
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(4..=1000))]
+    pub per_block: u16,
+    /// Blocks of traffic on the living chain before the attack; four more follow it
+    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(3..=10_000))]
+    pub attack_after: u16,
     /// Validators
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub validators: usize,
@@ -65,6 +84,17 @@ pub struct Options {
     pub bin_dir: Option<PathBuf>,
 }
 
+/// A block time that a node can keep.
+fn block_time(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let bounds = Duration::from_millis(200)..=Duration::from_secs(60);
+    if bounds.contains(&time) {
+        Ok(time)
+    } else {
+        Err("take a time from 200ms to 1m".to_owned())
+    }
+}
+
 impl Options {
     /// Where the cases come from.
     pub fn source(&self) -> Source {
@@ -72,9 +102,22 @@ impl Options {
     }
 
     /// How fast transactions come.
-    pub fn pace(&self) -> &str {
+    pub fn pace(&self) -> String {
+        if self.live {
+            return format!("a block each {}", humantime::format_duration(self.block_time));
+        }
         let usual = if self.feed.is_some() { DATA_PACE } else { SCENARIO_PACE };
-        self.pace.as_deref().unwrap_or(usual)
+        self.pace.as_deref().unwrap_or(usual).to_owned()
+    }
+
+    /// The living chain that is asked for.
+    pub(crate) fn live_plan(&self) -> LivePlan {
+        LivePlan {
+            block_time: self.block_time,
+            per_block: self.per_block.into(),
+            attack_after: self.attack_after.into(),
+            seed: self.seed,
+        }
     }
 
     /// The network that is asked for.
@@ -122,7 +165,7 @@ mod tests {
     #[test]
     fn nothing_said_is_the_scenario_on_three_validators_and_ten_miners() {
         let usual = options(&[]);
-        assert_eq!((usual.source(), usual.pace()), (Source::Scenario, "60/s"));
+        assert_eq!((usual.source(), usual.pace().as_str()), (Source::Scenario, "60/s"));
         let shape = Shape {
             validators: 3,
             miners: 10,
@@ -134,6 +177,22 @@ mod tests {
         };
         assert_eq!(usual.shape(), shape);
         assert_eq!((usual.timeout, usual.settle_epochs), (Duration::from_secs(1800), 3));
+    }
+
+    #[test]
+    fn a_living_chain_has_a_block_time_instead_of_a_pace() {
+        let live = options(&["--live", "--block-time", "500ms", "--attack-after", "3"]);
+        assert_eq!(live.pace(), "a block each 500ms");
+        let plan = LivePlan {
+            block_time: Duration::from_millis(500),
+            per_block: 20,
+            attack_after: 3,
+            seed: 7,
+        };
+        assert_eq!(live.live_plan(), plan);
+        let refused = |args: &[&str]| Cli::try_parse_from(std::iter::once("x").chain(args.iter().copied())).is_err();
+        assert!(refused(&["--live", "--pace", "max"]) && refused(&["--node", "http://x"]));
+        assert!(refused(&["--live", "--block-time", "1ms"]) && refused(&["--live", "--attack-after", "2"]));
     }
 
     #[test]

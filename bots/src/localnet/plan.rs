@@ -48,6 +48,8 @@ impl fmt::Display for Role {
 pub enum Member {
     /// The ledger.
     Ledger,
+    /// The Ethereum development node of a living chain.
+    Node,
     /// The platform.
     Platform,
     /// The validator of this uid.
@@ -57,10 +59,11 @@ pub enum Member {
 }
 
 impl fmt::Display for Member {
-    /// Its name in messages and file names: `ledger`, `platform`, `validator-2`, `miner-7`.
+    /// Its name in messages and file names: `ledger`, `anvil`, `platform`, `validator-2`, `miner-7`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ledger => write!(f, "ledger"),
+            Self::Node => write!(f, "anvil"),
             Self::Platform => write!(f, "platform"),
             Self::Validator(uid) => write!(f, "validator-{uid}"),
             Self::Miner(uid) => write!(f, "miner-{uid}"),
@@ -339,7 +342,7 @@ mod tests {
             prop_assert_eq!(stakes.len(), validators);
             let uids: Vec<u32> = plan.neurons().map(|(member, _)| match member {
                 Member::Validator(uid) | Member::Miner(uid) => uid,
-                Member::Ledger | Member::Platform => 0,
+                Member::Ledger | Member::Node | Member::Platform => 0,
             }).collect();
             prop_assert_eq!(uids, (1..=(validators + miners) as u32).collect::<Vec<_>>());
         }

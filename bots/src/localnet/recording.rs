@@ -132,13 +132,7 @@ impl Recording {
         read.invariants = match source {
             Source::Scenario => {
                 let stated: Vec<StatedInvariant> = serde_json::from_slice(SCENARIO_INVARIANTS)?;
-                stated
-                    .into_iter()
-                    .map(|one| StatedInvariant {
-                        network: NETWORK.to_owned(),
-                        ..one
-                    })
-                    .collect()
+                on_watched(stated)
             }
             Source::Path(_) => {
                 let known: Vec<StatedInvariant> = serde_json::from_slice(MAINNET_INVARIANTS)?;
@@ -152,15 +146,25 @@ impl Recording {
         };
         Ok(read)
     }
+}
 
-    /// Writes the invariants into `folder`, for `platform invariants add`.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn write_invariants(&self, folder: &Path) -> Result<PathBuf, RecordingError> {
-        let text = serde_json::to_vec_pretty(&self.invariants)?;
-        write(folder.join(INVARIANTS_FILE), &text)
-    }
+/// Writes invariants into `folder`, for `platform invariants add`, on the network that the platform watches.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_invariants(invariants: &[StatedInvariant], folder: &Path) -> Result<PathBuf, RecordingError> {
+    let invariants: Vec<StatedInvariant> = on_watched(invariants.to_vec());
+    let text = serde_json::to_vec_pretty(&invariants)?;
+    write(folder.join(INVARIANTS_FILE), &text)
+}
+
+/// The same of the network that the platform watches, whichever it is.
+fn on_watched(invariants: Vec<StatedInvariant>) -> Vec<StatedInvariant> {
+    let network = |one| StatedInvariant {
+        network: NETWORK.to_owned(),
+        ..one
+    };
+    invariants.into_iter().map(network).collect()
 }
 
 fn write(path: PathBuf, content: &[u8]) -> Result<PathBuf, RecordingError> {
@@ -266,7 +270,7 @@ mod tests {
         let read = all(&Source::Path(path)).unwrap();
         let own = distinct(read.invariants.clone());
         assert_eq!(own, read.invariants, "nothing is said twice");
-        let file = read.write_invariants(folder.path()).unwrap();
+        let file = write_invariants(&read.invariants, folder.path()).unwrap();
         let back: Vec<StatedInvariant> = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
         assert_eq!(back, read.invariants);
     }

@@ -1,6 +1,6 @@
 //! One run from the first process to the report.
 //!
-//! The order: read the recording, start the ledger, register everybody, fill the registry, start miners and platform, then the
+//! The order: read the recording, or start the node and build the town on its chain; start the ledger, register everybody, fill the registry, start miners and platform, then the
 //! validators (the platform holds its feed back until all of them listen), watch until everything is judged, wait for the epochs
 //! in which weights become incentives, collect. However it ends, all processes end with it, and the folder goes.
 
@@ -16,12 +16,16 @@ use super::chaos::{Strike, strikes};
 use super::clients::{LedgerView, PlatformView, validator_status};
 use super::error::LocalnetError;
 use super::fleet::{Fleet, Folder};
-use super::members::Wiring;
+use super::input::{Done, Input, Stillness};
+use super::live::anvil::Surroundings;
+use super::live::{self, Endpoint, Living};
+use super::members::{FeedWiring, Wiring};
 use super::options::Options;
 use super::plan::{Member, NetworkPlan};
 use super::progress::{Progress, Standing};
 use super::recording::{Recording, Source};
 use super::report::{KillRecord, Observed, Report, is_complete};
+use crate::scenario::CHAIN_ID;
 
 /// How often the network is asked where it stands.
 const POLL: Duration = Duration::from_millis(150);
@@ -43,13 +47,11 @@ pub async fn run(options: &Options, shutdown: &CancellationToken) -> Result<Repo
         check_report_path(path)?;
     }
     let mut progress = Progress::new();
-    progress.phase(&format!("reading {}", options.source().name()));
-    let recording = read(options.source(), shutdown.clone()).await?;
-    let transactions = recording.gas.transactions();
-    progress.say(&format!(
-        "{transactions} transactions in {} recorded cases",
-        recording.cases
-    ));
+    // What is read is read before anything is started: a damaged recording is refused with nothing begun.
+    let recording = match options.live {
+        true => None,
+        false => Some(read_recording(options, &mut progress, shutdown).await?),
+    };
 
     let place = tempfile::Builder::new().prefix("portcullis-localnet-").tempdir();
     let place = place.map_err(|error| LocalnetError::File {
@@ -59,9 +61,16 @@ pub async fn run(options: &Options, shutdown: &CancellationToken) -> Result<Repo
     let folder = Folder::new(place.path());
     let mut fleet = Fleet::new(binaries, folder.clone());
     let ended = {
-        let network = Network::new(options, plan, recording, folder, &mut fleet, &mut progress)?;
+        let played = async {
+            let (input, feed) = match recording {
+                Some(recording) => recorded(options, recording, &folder)?,
+                None => living(options, &folder, &mut fleet, &mut progress).await?,
+            };
+            let network = Network::new(options, plan, input, feed, folder, &mut fleet, &mut progress);
+            network.play().await
+        };
         tokio::select! {
-            ended = Box::pin(network.play()) => ended,
+            ended = Box::pin(played) => ended,
             () = shutdown.cancelled() => Err(LocalnetError::Interrupted),
         }
     };
@@ -75,6 +84,57 @@ pub async fn run(options: &Options, shutdown: &CancellationToken) -> Result<Repo
     }
     progress.clear();
     ended
+}
+
+async fn read_recording(
+    options: &Options,
+    progress: &mut Progress,
+    shutdown: &CancellationToken,
+) -> Result<Recording, LocalnetError> {
+    progress.phase(&format!("reading {}", options.source().name()));
+    let recording = read(options.source(), shutdown.clone()).await?;
+    let (transactions, cases) = (recording.gas.transactions(), recording.cases);
+    progress.say(&format!("{transactions} transactions in {cases} recorded cases"));
+    Ok(recording)
+}
+
+/// A recording as input.
+fn recorded(options: &Options, recording: Recording, folder: &Folder) -> Result<(Input, FeedWiring), LocalnetError> {
+    let path = options.source().place(folder.path())?;
+    let pace = options.pace();
+    Ok((
+        Input::Recorded(Box::new(recording)),
+        FeedWiring::Recording { path, pace },
+    ))
+}
+
+/// A living chain as input: the node is started, unless one is named, and the town is built on it.
+async fn living(
+    options: &Options,
+    folder: &Folder,
+    fleet: &mut Fleet,
+    progress: &mut Progress,
+) -> Result<(Input, FeedWiring), LocalnetError> {
+    let plan = options.live_plan();
+    let endpoint = match &options.node {
+        Some(url) => Endpoint::new(url),
+        None => {
+            let anvil = Surroundings::here(options.anvil.clone()).find()?;
+            progress.phase(&format!("starting {}", anvil.display()));
+            let config_out = folder.path().join("anvil.json");
+            fleet.start_node(&anvil, live::anvil::args(plan.block_time, CHAIN_ID, &config_out))?;
+            Endpoint::new(&format!("ws://{}", fleet.ready(Member::Node).await?))
+        }
+    };
+    progress.phase("building the town on the chain");
+    let building = async { Ok::<_, LocalnetError>(Living::build(&endpoint, plan).await?) };
+    let living = fleet.guard(building).await?;
+    let (people, invariants) = (living.people(), living.invariants.len());
+    progress.say(&format!(
+        "the town stands: {people} people, {invariants} invariants, a block each {:?}",
+        plan.block_time
+    ));
+    Ok((Input::Living(Box::new(living)), FeedWiring::Node(endpoint)))
 }
 
 /// Reads the whole recording on a thread of its own; ends early on `shutdown`.
@@ -127,7 +187,7 @@ fn check_report_path(path: &Path) -> Result<(), LocalnetError> {
 struct Network<'a> {
     options: &'a Options,
     plan: NetworkPlan,
-    recording: Recording,
+    input: Input,
     wiring: Wiring,
     fleet: &'a mut Fleet,
     progress: &'a mut Progress,
@@ -142,44 +202,44 @@ struct Network<'a> {
 struct Judging {
     status: v1::StatusResponse,
     took: Duration,
+    complete: bool,
 }
 
 impl<'a> Network<'a> {
     fn new(
         options: &'a Options,
         plan: NetworkPlan,
-        recording: Recording,
+        input: Input,
+        feed: FeedWiring,
         folder: Folder,
         fleet: &'a mut Fleet,
         progress: &'a mut Progress,
-    ) -> Result<Self, LocalnetError> {
+    ) -> Self {
         let mut strikes = options
             .kill
             .map_or_else(Vec::new, |kill| strikes(kill, &plan, options.seed));
         strikes.reverse();
-        let feed = options.source().place(folder.path())?;
         let wiring = Wiring {
             folder,
             feed,
-            pace: options.pace().to_owned(),
             ledger: None,
             platform: None,
         };
-        Ok(Self {
+        Self {
             options,
             strikes,
             kills: Vec::new(),
             standing: Standing {
-                total: Some(recording.gas.transactions()),
+                total: Some(input.transactions()),
                 ..Standing::default()
             },
             give_up_at: Instant::now() + options.timeout,
             plan,
-            recording,
+            input,
             wiring,
             fleet,
             progress,
-        })
+        }
     }
 
     async fn play(mut self) -> Result<Report, LocalnetError> {
@@ -210,15 +270,15 @@ impl<'a> Network<'a> {
     async fn fill_registry(&mut self) -> Result<(), LocalnetError> {
         let file = match &self.options.invariants {
             Some(file) => file.clone(),
-            None if self.recording.invariants.is_empty() => {
+            None if self.input.invariants().is_empty() => {
                 self.progress
                     .say("no invariant watches this recording; --invariants FILE names some");
                 return Ok(());
             }
-            None => self.recording.write_invariants(self.wiring.folder.path())?,
+            None => self.input.write_invariants(self.wiring.folder.path())?,
         };
-        if self.options.invariants.is_none() && self.recording.inexpressible > 0 {
-            let left_out = self.recording.inexpressible;
+        let left_out = self.input.inexpressible();
+        if self.options.invariants.is_none() && left_out > 0 {
             self.progress.say(&format!(
                 "{left_out} invariants of the cases are not about one storage slot and are left out"
             ));
@@ -289,7 +349,11 @@ impl<'a> Network<'a> {
 
     /// Watches until everything is judged, or it takes too long.
     async fn judge(&mut self, platform: &PlatformView, ledger: &LedgerView) -> Result<Judging, LocalnetError> {
-        self.progress.phase("replaying");
+        self.progress.phase(match &self.input {
+            Input::Recorded(_) => "replaying",
+            Input::Living(_) => "judging what waits in the node's pool",
+        });
+        let mut still = Stillness::new();
         let mut first_seen = None;
         let mut shown = 0;
         loop {
@@ -302,21 +366,31 @@ impl<'a> Network<'a> {
             if status.incidents > shown {
                 shown = self.tell_incidents(platform, shown).await?;
             }
-            if is_complete(&status) {
+            self.input.begin(&status, self.plan.validators.len());
+            let done = self.input.done(&status, &mut still).await?;
+            if done != Done::NotYet {
                 for missed in &self.strikes {
                     self.progress.say(&format!(
                         "everything was judged before {} could be killed",
                         missed.victim
                     ));
                 }
-                return Ok(Judging { status, took });
+                return Ok(Judging {
+                    status,
+                    took,
+                    complete: done == Done::Complete,
+                });
             }
             if Instant::now() >= self.give_up_at {
                 self.progress.say(&format!(
                     "giving up after {} s (--timeout)",
                     self.options.timeout.as_secs()
                 ));
-                return Ok(Judging { status, took });
+                return Ok(Judging {
+                    status,
+                    took,
+                    complete: false,
+                });
             }
             self.strike_if_due(status.judged).await?;
             tokio::time::sleep(if self.strikes.is_empty() { POLL } else { POLL_FOR_STRIKE }).await;
@@ -364,7 +438,7 @@ impl<'a> Network<'a> {
     }
 
     async fn strike_if_due(&mut self, judged: u64) -> Result<(), LocalnetError> {
-        let total = self.recording.gas.transactions();
+        let total = self.input.transactions();
         let Some(strike) = self.strikes.pop_if(|next| next.is_due(judged, total)) else {
             return Ok(());
         };
@@ -410,26 +484,44 @@ impl<'a> Network<'a> {
         ledger: &LedgerView,
         judging: Judging,
     ) -> Result<Report, LocalnetError> {
+        let nonsense = |error: protos::DecodeError| LocalnetError::Nonsense {
+            who: Member::Platform.to_string(),
+            reason: error.to_string(),
+        };
         let asking = async {
             let mut validators = std::collections::BTreeMap::new();
             for planned in &self.plan.validators {
                 let address = self.fleet.address(Member::Validator(planned.uid))?;
                 validators.insert(planned.uid, validator_status(planned.uid, address).await?);
             }
-            let (gas, disputed) = platform.executions(&self.recording.gas).await?;
+            let (executions, disputed) = platform.executions().await?;
+            let gas = self.input.gas().compare(executions.iter().copied());
+            let incidents = platform.incidents(0).await?;
             let chain = ledger.chain().await?;
             // What came in after a run that gave up still counts.
-            let status = if is_complete(&judging.status) {
-                judging.status
+            let (status, complete) = if judging.complete {
+                (judging.status, true)
             } else {
-                platform.status().await?
+                let status = platform.status().await?;
+                let complete = matches!(self.input, Input::Recorded(_)) && is_complete(&status);
+                (status, complete)
+            };
+            let live = match &self.input {
+                Input::Recorded(_) => None,
+                Input::Living(living) => {
+                    let report = living.report(&executions, &incidents, status.feed.as_ref());
+                    Some(report.map_err(nonsense)?)
+                }
             };
             Ok::<_, LocalnetError>(Observed {
-                data: self.options.source().name(),
-                pace: self.options.pace().to_owned(),
+                data: match &self.input {
+                    Input::Recorded(_) => self.options.source().name(),
+                    Input::Living(living) => living.name(),
+                },
+                pace: self.options.pace(),
                 seed: self.options.seed,
                 status,
-                incidents: platform.incidents(0).await?,
+                incidents,
                 disputed,
                 gas,
                 validators,
@@ -438,12 +530,11 @@ impl<'a> Network<'a> {
                 judging: judging.took,
                 ledger_block: chain.block,
                 ledger_epochs: chain.epoch_index,
+                complete,
+                live,
             })
         };
         let seen = self.fleet.guard(asking).await?;
-        Report::new(&self.plan, seen).map_err(|error| LocalnetError::Nonsense {
-            who: Member::Platform.to_string(),
-            reason: error.to_string(),
-        })
+        Report::new(&self.plan, seen).map_err(nonsense)
     }
 }

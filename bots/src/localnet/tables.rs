@@ -5,7 +5,7 @@ use std::fmt::Write;
 use alloy::primitives::U256;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
-use super::report::{Incident, Miner, Report};
+use super::report::{Incident, Live, Miner, Report};
 
 /// Values above this are shown in hex: nobody reads forty digits.
 const DECIMAL_DIGITS: usize = 24;
@@ -25,8 +25,75 @@ pub fn render(report: &Report) -> String {
     ] {
         let _infallible = writeln!(text, "\n{title}\n{table}");
     }
+    if let Some(live) = &report.live {
+        let _infallible = writeln!(text, "\nThe living chain\n{}\n{}", chain(live), feed(live));
+    }
     let _infallible = writeln!(text, "\n{}", closing(report));
     text
+}
+
+/// What was sent to a living chain, and what became of it.
+fn chain(live: &Live) -> Table {
+    let mut table = table(&[
+        "blocks",
+        "sent",
+        "by type",
+        "refused",
+        "replaced",
+        "included",
+        "waiting",
+        "judged",
+        "lost",
+        "as planned",
+        "same gas",
+    ]);
+    let types: Vec<String> = live
+        .sent_by_type
+        .iter()
+        .map(|(kind, count)| format!("{kind}: {count}"))
+        .collect();
+    table.add_row(vec![
+        right(live.blocks),
+        right(live.sent),
+        Cell::new(types.join(", ")),
+        right(live.refused),
+        right(live.replaced),
+        right(live.included),
+        right(live.waiting),
+        right(live.judged),
+        right(live.lost),
+        right(format!("{} of {}", live.as_planned, live.included)),
+        right(format!("{} of {}", live.same_gas, live.same_gas + live.other_gas)),
+    ]);
+    table
+}
+
+/// What the platform says of its feed.
+fn feed(live: &Live) -> Table {
+    let mut table = table(&[
+        "feed: replaced",
+        "dropped",
+        "included",
+        "carried over",
+        "judged anew",
+        "without state",
+        "orphaned heads",
+        "gaps",
+        "missed heads",
+    ]);
+    let counts = &live.feed;
+    table.add_row(vec![
+        right(counts.replaced),
+        right(counts.dropped),
+        right(counts.included),
+        right(counts.carried_over),
+        right(counts.rejudged),
+        right(counts.without_prestate),
+        right(counts.orphaned),
+        right(counts.gaps),
+        right(counts.missed_heads),
+    ]);
+    table
 }
 
 fn table(header: &[&str]) -> Table {
@@ -155,6 +222,7 @@ fn validators(report: &Report) -> Table {
 /// What happened, in sentences.
 pub fn closing(report: &Report) -> String {
     let mut sentences: Vec<String> = attacks(report);
+    sentences.extend(report.live.as_ref().map(on_chain));
     sentences.push(work(report));
     sentences.extend(pay(report));
     for kill in &report.kills {
@@ -164,6 +232,35 @@ pub fn closing(report: &Report) -> String {
         ));
     }
     sentences.join("\n")
+}
+
+/// The story from its sender's side.
+fn on_chain(live: &Live) -> String {
+    let sent = format!(
+        "{} transactions were sent to the chain in {} blocks: {} replaced by a higher fee, {} included, {} lost to the network",
+        live.sent, live.blocks, live.replaced, live.included, live.lost
+    );
+    let attack = match &live.attack {
+        None => "the attack was not sent".to_owned(),
+        Some(attack) => {
+            let block = attack.included_in.map_or_else(
+                || "included in no block".to_owned(),
+                |block| format!("included in block {block}"),
+            );
+            let end = match (attack.included_in, attack.succeeded) {
+                (Some(_), true) => ", and robbed the vault, since nobody paused it yet",
+                (Some(_), false) => ", where it failed",
+                (None, _) => "",
+            };
+            let found = if attack.confirmed {
+                ""
+            } else {
+                "; THE NETWORK DID NOT FIND IT"
+            };
+            format!("the attack was sent on block {}, {block}{end}{found}", attack.sent_on)
+        }
+    };
+    format!("{sent}; {attack}.")
 }
 
 /// The attacks: a transaction that breaks several invariants is one attack.
@@ -209,7 +306,7 @@ fn attack(incident: &Incident, broken: usize, pace: &str) -> String {
             "{what} was confirmed {} ms too late: its block was there already.",
             ms.unsigned_abs()
         ),
-        None => format!("{what} was confirmed, and it is not in any block of the recording."),
+        None => format!("{what} was confirmed, and it is not in any block yet."),
     }
 }
 
@@ -228,6 +325,7 @@ fn work(report: &Report) -> String {
         )
     };
     let gas = match (report.gas_compared, report.gas_mismatches) {
+        (0, _) if report.live.is_some() => "their gas is compared with their blocks' in the table above".to_owned(),
         (0, _) => "the recording knows no gas to compare".to_owned(),
         (compared, 0) => format!("0 gas mismatches in {compared} compared"),
         (compared, wrong) => format!("{wrong} GAS MISMATCHES in {compared} compared"),
@@ -315,6 +413,37 @@ mod tests {
         let text = closing(&Report::new(&network(), seen).unwrap());
         assert_eq!(text.matches("The attack").count(), 1);
         assert!(text.contains("and 1 more"), "{text}");
+    }
+
+    #[test]
+    fn of_a_living_chain_it_is_told_what_was_sent_and_what_became_of_the_attack() {
+        let mut live = report();
+        let attack = crate::localnet::report::live::Attack {
+            tx: live.incidents[0].tx,
+            sent_on: 19,
+            included_in: Some(20),
+            succeeded: true,
+            confirmed: true,
+            ms_before_inclusion: Some(640),
+            false_alarms: 0,
+        };
+        live.live = Some(Live {
+            sent: 240,
+            blocks: 12,
+            replaced: 9,
+            attack: Some(attack),
+            ..Live::default()
+        });
+        let text = render(&live);
+        assert!(
+            text.contains("240 transactions were sent to the chain in 12 blocks: 9 replaced"),
+            "{text}"
+        );
+        assert!(
+            text.contains("the attack was sent on block 19, included in block 20, and robbed the vault"),
+            "{text}"
+        );
+        assert!(text.contains("judged anew"), "{text}");
     }
 
     #[test]

@@ -9,17 +9,17 @@
 
 mod deeds;
 pub mod invariants;
+pub mod replace;
 pub mod setup;
 pub mod story;
 pub mod traffic;
+pub mod view;
 pub mod wallet;
 pub mod world;
 
 use std::path::{Path, PathBuf};
 
 use flate2::{Compression, GzBuilder};
-use rand::SeedableRng;
-use rand_chacha::ChaCha20Rng;
 
 pub use invariants::{BROKEN, StatedInvariant};
 
@@ -123,8 +123,7 @@ pub fn record(seed: u64) -> Result<Recording, ScenarioError> {
     let mut people = People::derive(seed)?;
     let mut world = World::genesis(seed, &people.funds());
     let town = setup::build(&mut world, &mut people)?;
-    let mut rng = ChaCha20Rng::seed_from_u64(seed);
-    let blocks = story::play(&mut world, &town, &mut people, &mut rng)?;
+    let blocks = story::play(&mut world, &town, &people, seed)?;
     let invariants = invariants::stated(&town, people.owner.address())?;
     Ok(Recording {
         blocks,

@@ -1,7 +1,8 @@
-//! The town before the recording starts: users with money, contracts deployed, liquidity provided, shares bought.
+//! The town before the story starts: users with money, contracts deployed, liquidity provided, shares bought.
 //!
-//! Everything here is done by ordinary transactions in ordinary blocks, which are not recorded; so the recorded
-//! prestate is one that constructors and calls have really made.
+//! Everything here is done by ordinary transactions in ordinary blocks: [`plan`] says which, whoever has a chain signs and mines
+//! them ([`build`] does on the recorded one, which leaves these blocks out of its record). So the state that the story starts on
+//! is one that constructors and calls have really made.
 
 use alloy::primitives::{Address, Bytes, TxKind, U256};
 use alloy::sol_types::SolCall;
@@ -11,8 +12,10 @@ use super::wallet::{Draft, Fees, Form, Wallet};
 use super::world::{Entry, World};
 use super::{Ending, ScenarioError};
 
-/// Users who make the ordinary traffic.
+/// Users who make the ordinary traffic of the recording.
 pub const USERS: usize = 20;
+/// How many users, at most, have shares of the vault when the story starts.
+const DEPOSITORS: usize = 20;
 /// The vault's flash loan fee in basis points.
 const FLASH_FEE_BPS: u16 = 9;
 /// The pairs' swap fee in basis points.
@@ -78,14 +81,22 @@ pub fn milli_ether(n: u64) -> U256 {
 }
 
 impl People {
-    /// Everybody, out of one seed.
+    /// Everybody, out of one seed, with [`USERS`] users.
     ///
     /// # Errors
     /// When a key cannot be derived.
     pub fn derive(seed: u64) -> Result<Self, ScenarioError> {
+        Self::with_users(seed, USERS)
+    }
+
+    /// Everybody, out of one seed, with so many users.
+    ///
+    /// # Errors
+    /// When a key cannot be derived.
+    pub fn with_users(seed: u64, users: usize) -> Result<Self, ScenarioError> {
         Ok(Self {
             owner: Wallet::derive(seed, "owner", 0)?,
-            users: (0..USERS)
+            users: (0..users)
                 .map(|index| Wallet::derive(seed, "user", index))
                 .collect::<Result<_, _>>()?,
             captain: Wallet::derive(seed, "captain", 0)?,
@@ -112,16 +123,44 @@ impl People {
             )
             .collect()
     }
+
+    /// Everybody's wallet.
+    pub fn wallets_mut(&mut self) -> impl Iterator<Item = &mut Wallet> {
+        let others = [&mut self.owner, &mut self.captain, &mut self.modern, &mut self.rollup];
+        self.users.iter_mut().chain(others)
+    }
 }
 
-/// Builds the town in the world's next blocks.
+/// Who signs a step of the setup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// [`People::owner`].
+    Owner,
+    /// One of [`People::users`], by number.
+    User(usize),
+}
+
+/// One transaction of the setup, which always succeeds.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// Who signs it.
+    pub who: Who,
+    /// What it does.
+    pub draft: Draft,
+}
+
+/// What one block of the setup includes; each needs those before it.
+pub type Stage = Vec<Step>;
+
+/// Where everything will stand, and the blocks that build it.
 ///
 /// # Errors
-/// When a transaction does not end as it should.
-pub fn build(world: &mut World, people: &mut People) -> Result<Town, ScenarioError> {
-    let town = deploy(world, &mut people.owner)?;
-    let owner = &mut people.owner;
-    let mut entries = Vec::new();
+/// When the plan contradicts itself.
+pub fn plan(people: &People) -> Result<(Town, Vec<Stage>), ScenarioError> {
+    let (town, deployment) = deploy(&people.owner)?;
+    let mut stages = vec![deployment];
+
+    let mut liquidity = Stage::new();
     let million = ether(1_000_000);
     for market in &town.pairs {
         for token in market.tokens {
@@ -129,33 +168,24 @@ pub fn build(world: &mut World, people: &mut People) -> Result<Town, ScenarioErr
                 spender: market.address,
                 value: U256::MAX,
             };
-            entries.push(call(
-                world,
-                owner,
-                *lookup(&town.tokens, token)?,
-                U256::ZERO,
-                &approval,
-                60_000,
-            )?);
+            let token = *lookup(&town.tokens, token)?;
+            liquidity.push(call(Who::Owner, token, U256::ZERO, &approval, 60_000));
         }
-        let liquidity = Pair::addLiquidityCall {
+        let add = Pair::addLiquidityCall {
             amount0: million,
             amount1: million * U256::from(2),
         };
-        entries.push(call(world, owner, market.address, U256::ZERO, &liquidity, 300_000)?);
+        liquidity.push(call(Who::Owner, market.address, U256::ZERO, &add, 300_000));
     }
-    world.mine(&entries)?;
+    stages.push(liquidity);
 
     for token in &town.tokens {
-        let mut entries = Vec::new();
-        for user in &people.users {
-            let transfer = Token::transferCall {
-                to: user.address(),
-                value: ether(100_000),
-            };
-            entries.push(call(world, &mut people.owner, *token, U256::ZERO, &transfer, 80_000)?);
-        }
-        world.mine(&entries)?;
+        let transfer = |user: &Wallet| Token::transferCall {
+            to: user.address(),
+            value: ether(100_000),
+        };
+        let gift = |user| call(Who::Owner, *token, U256::ZERO, &transfer(user), 80_000);
+        stages.push(people.users.iter().map(gift).collect());
     }
 
     // Each user lets the router and each market take its tokens.
@@ -166,39 +196,83 @@ pub fn build(world: &mut World, people: &mut People) -> Result<Town, ScenarioErr
             .filter(|market| market.tokens.contains(&number))
             .map(|market| market.address);
         for spender in markets.chain([town.router]) {
-            let mut entries = Vec::new();
-            for user in &mut people.users {
-                let approval = Token::approveCall {
-                    spender,
-                    value: U256::MAX,
-                };
-                entries.push(call(world, user, *token, U256::ZERO, &approval, 60_000)?);
-            }
-            world.mine(&entries)?;
+            let approval = Token::approveCall {
+                spender,
+                value: U256::MAX,
+            };
+            let approve = |user| call(Who::User(user), *token, U256::ZERO, &approval, 60_000);
+            stages.push((0..people.users.len()).map(approve).collect());
         }
     }
 
-    let mut entries = Vec::new();
-    for (number, user) in people.users.iter_mut().enumerate() {
+    let deposit = |(number, user): (usize, &Wallet)| {
         let receiver = user.address();
         let value = ether(5 + number as u64 % 4 * 4);
-        entries.push(call(
-            world,
-            user,
+        call(
+            Who::User(number),
             town.vault,
             value,
             &Vault::depositCall { receiver },
             140_000,
-        )?);
+        )
+    };
+    stages.push(people.users.iter().enumerate().take(DEPOSITORS).map(deposit).collect());
+    Ok((town, stages))
+}
+
+/// Signs a stage for a block with this base fee, in wei per gas.
+///
+/// # Errors
+/// When a transaction cannot be signed.
+pub fn sign(stage: Stage, people: &mut People, base_fee: u64) -> Result<Vec<Entry>, ScenarioError> {
+    let max = u128::from(base_fee) * 2;
+    let signed = |step: Step| {
+        let wallet = match step.who {
+            Who::Owner => &mut people.owner,
+            Who::User(number) => people
+                .users
+                .get_mut(number)
+                .ok_or_else(|| ScenarioError::Plan(format!("the setup names a user {number} who is not there")))?,
+        };
+        Ok(Entry {
+            tx: wallet.sign(step.draft, Form::DynamicFee, Fees { max, tip: 1 })?,
+            from: wallet.address(),
+            ending: Ending::Success,
+            what: "setup",
+        })
+    };
+    stage.into_iter().map(signed).collect()
+}
+
+/// Builds the town in the world's next blocks.
+///
+/// # Errors
+/// When a transaction does not end as it should.
+pub fn build(world: &mut World, people: &mut People) -> Result<Town, ScenarioError> {
+    let (town, stages) = plan(people)?;
+    for stage in stages {
+        let entries = sign(stage, people, world.base_fee())?;
+        world.mine(&entries)?;
     }
-    world.mine(&entries)?;
     Ok(town)
 }
 
-fn deploy(world: &mut World, owner: &mut Wallet) -> Result<Town, ScenarioError> {
+fn deploy(owner: &Wallet) -> Result<(Town, Stage), ScenarioError> {
     let supply = ether(1_000_000_000);
     let holder = owner.address();
-    let (mut entries, mut tokens) = (Vec::new(), Vec::new());
+    let mut stage = Stage::new();
+    let mut create = |input: Bytes, value: U256| {
+        let address = holder.create(owner.nonce() + stage.len() as u64);
+        let draft = Draft {
+            to: TxKind::Create,
+            value,
+            input,
+            gas_limit: 1_500_000,
+        };
+        stage.push(Step { who: Who::Owner, draft });
+        address
+    };
+    let mut tokens = Vec::new();
     for (name, symbol) in [("Oak", "OAK"), ("Elm", "ELM"), ("Ash", "ASH")] {
         let arguments = Token::constructorCall {
             name_: name.to_owned(),
@@ -206,13 +280,7 @@ fn deploy(world: &mut World, owner: &mut Wallet) -> Result<Town, ScenarioError> 
             supply,
             holder,
         };
-        tokens.push(create(
-            world,
-            owner,
-            Contract::Token.creation(&arguments),
-            U256::ZERO,
-            &mut entries,
-        )?);
+        tokens.push(create(Contract::Token.creation(&arguments), U256::ZERO));
     }
     let mut pairs = Vec::new();
     for numbers in [[0, 1], [1, 2]] {
@@ -223,19 +291,18 @@ fn deploy(world: &mut World, owner: &mut Wallet) -> Result<Town, ScenarioError> 
             feeBps_: SWAP_FEE_BPS,
         });
         pairs.push(Market {
-            address: create(world, owner, input, U256::ZERO, &mut entries)?,
+            address: create(input, U256::ZERO),
             tokens: numbers,
         });
     }
     // The router has no constructor arguments.
-    let router = create(world, owner, Router::BYTECODE.clone(), U256::ZERO, &mut entries)?;
+    let router = create(Router::BYTECODE.clone(), U256::ZERO);
     let seed = ether(SEED_ETHER);
     let input = Contract::Vault.creation(&Vault::constructorCall {
         flashFeeBps_: FLASH_FEE_BPS,
     });
-    let vault = create(world, owner, input, seed, &mut entries)?;
-    world.mine(&entries)?;
-    Ok(Town {
+    let vault = create(input, seed);
+    let town = Town {
         tokens,
         pairs,
         router,
@@ -243,57 +310,18 @@ fn deploy(world: &mut World, owner: &mut Wallet) -> Result<Town, ScenarioError> 
         supply,
         seed,
         raid_stake: ether(RAID_STAKE_ETHER),
-    })
-}
-
-fn create(
-    world: &World,
-    owner: &mut Wallet,
-    input: Bytes,
-    value: U256,
-    entries: &mut Vec<Entry>,
-) -> Result<Address, ScenarioError> {
-    let address = owner.address().create(owner.nonce());
-    let draft = Draft {
-        to: TxKind::Create,
-        value,
-        input,
-        gas_limit: 1_500_000,
     };
-    entries.push(sign(world, owner, draft)?);
-    Ok(address)
+    Ok((town, stage))
 }
 
-fn call(
-    world: &World,
-    wallet: &mut Wallet,
-    to: Address,
-    value: U256,
-    call: &impl SolCall,
-    gas_limit: u64,
-) -> Result<Entry, ScenarioError> {
-    sign(
-        world,
-        wallet,
-        Draft {
-            to: to.into(),
-            value,
-            input: call.abi_encode().into(),
-            gas_limit,
-        },
-    )
-}
-
-/// Signs a transaction of the town's own, which always succeeds.
-fn sign(world: &World, wallet: &mut Wallet, draft: Draft) -> Result<Entry, ScenarioError> {
-    let max = u128::from(world.base_fee()) * 2;
-    let tx = wallet.sign(draft, Form::DynamicFee, Fees { max, tip: 1 })?;
-    Ok(Entry {
-        tx,
-        from: wallet.address(),
-        ending: Ending::Success,
-        what: "setup",
-    })
+fn call(who: Who, to: Address, value: U256, call: &impl SolCall, gas_limit: u64) -> Step {
+    let draft = Draft {
+        to: to.into(),
+        value,
+        input: call.abi_encode().into(),
+        gas_limit,
+    };
+    Step { who, draft }
 }
 
 /// Item `index` of a list.

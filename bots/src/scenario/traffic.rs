@@ -1,7 +1,10 @@
 //! What ordinary users do in a block: transfers, swaps, deposits, withdrawals, loans, and now and then a mistake.
 //!
 //! Every transaction is planned on the state at the block's start and on what was planned since, so that how it ends is
-//! known beforehand; the world refuses a block in which one ends otherwise.
+//! known beforehand; the recorded world refuses a block in which one ends otherwise. (On a living chain the block's author decides
+//! on the order, and an ending is only a good guess.)
+
+use std::collections::BTreeSet;
 
 use alloy::eips::eip2930::{AccessList, AccessListItem};
 use alloy::primitives::{Address, B256, TxKind, U256};
@@ -10,8 +13,9 @@ use rand::Rng;
 use rand_chacha::ChaCha20Rng;
 
 use super::setup::{Town, ether};
+use super::view::View;
 use super::wallet::{Draft, Fees, Form, Wallet};
-use super::world::{Entry, World};
+use super::world::Entry;
 use super::{Ending, ScenarioError};
 
 const GWEI: u128 = 1_000_000_000;
@@ -45,6 +49,66 @@ pub(super) struct Purse {
     pub(super) shares: U256,
 }
 
+/// What planning a block needs to know, read once from the head.
+#[derive(Debug, Clone)]
+pub struct Sight {
+    purses: Vec<Purse>,
+    reserves: Vec<[U256; 2]>,
+    books: Books,
+    base_fee: u128,
+    now: u64,
+}
+
+impl Sight {
+    /// Reads it: the purses of these users, the markets' reserves, the vault's books.
+    ///
+    /// # Errors
+    /// When a contract of the town has not the storage that its artifact says.
+    pub fn of(view: &impl View, town: &Town, users: &[Wallet]) -> Result<Self, ScenarioError> {
+        let mut purses = Vec::with_capacity(users.len());
+        for user in users {
+            let who = user.address();
+            let tokens = town
+                .tokens
+                .iter()
+                .map(|token| view.mapped(*token, Contract::Token, "balanceOf", who));
+            purses.push(Purse {
+                wei: view.balance(who),
+                tokens: tokens.collect::<Result<_, _>>()?,
+                shares: view.mapped(town.vault, Contract::Vault, "sharesOf", who)?,
+            });
+        }
+        let mut reserves = Vec::with_capacity(town.pairs.len());
+        for pair in &town.pairs {
+            let reserve = |name| view.variable(pair.address, Contract::Pair, name);
+            reserves.push([reserve("reserve0")?, reserve("reserve1")?]);
+        }
+        let vault = |name| view.variable(town.vault, Contract::Vault, name);
+        let books = Books {
+            assets: vault("totalAssets")?,
+            shares: vault("totalShares")?,
+            flash_fee_bps: vault("flashFeeBps")?,
+        };
+        Ok(Self {
+            purses,
+            reserves,
+            books,
+            base_fee: view.base_fee().into(),
+            now: view.timestamp(),
+        })
+    }
+}
+
+/// Who makes the next transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turns {
+    /// Anybody, however often: the block's author puts a user's transactions in their order.
+    Anybody,
+    /// Each user once in a block: on a living chain a user's second transaction cannot be executed on the head's state, which has
+    /// not the first one in it.
+    OnceEach,
+}
+
 /// Plans one block's ordinary transactions.
 pub struct Traffic<'a> {
     pub(super) town: &'a Town,
@@ -55,6 +119,8 @@ pub struct Traffic<'a> {
     pub(super) books: Books,
     base_fee: u128,
     pub(super) now: u64,
+    /// Users that may make a transaction, by number; `None`: all of them, at any time.
+    idle: Option<Vec<usize>>,
     /// How the vault stands from the next transaction on.
     pub mood: VaultMood,
 }
@@ -68,43 +134,29 @@ pub(super) struct Plan {
 }
 
 impl<'a> Traffic<'a> {
-    /// Traffic for the world's next block.
-    ///
-    /// # Errors
-    /// When a contract of the town has not the storage that its artifact says.
+    /// Traffic for the block after the head that `sight` is of, by those of its users that `busy` does not name.
     pub fn new(
-        world: &World,
+        sight: Sight,
         town: &'a Town,
         users: &'a mut [Wallet],
         rng: &'a mut ChaCha20Rng,
         mood: VaultMood,
-    ) -> Result<Self, ScenarioError> {
-        let mut purses = Vec::with_capacity(users.len());
-        for user in users.iter() {
-            let who = user.address();
-            let tokens = town
-                .tokens
-                .iter()
-                .map(|token| world.mapped(*token, Contract::Token, "balanceOf", who));
-            purses.push(Purse {
-                wei: world.balance(who),
-                tokens: tokens.collect::<Result<_, _>>()?,
-                shares: world.mapped(town.vault, Contract::Vault, "sharesOf", who)?,
-            });
-        }
-        let mut reserves = Vec::with_capacity(town.pairs.len());
-        for pair in &town.pairs {
-            let reserve = |name| world.variable(pair.address, Contract::Pair, name);
-            reserves.push([reserve("reserve0")?, reserve("reserve1")?]);
-        }
-        let vault = |name| world.variable(town.vault, Contract::Vault, name);
-        let books = Books {
-            assets: vault("totalAssets")?,
-            shares: vault("totalShares")?,
-            flash_fee_bps: vault("flashFeeBps")?,
+        turns: Turns,
+        busy: &BTreeSet<Address>,
+    ) -> Self {
+        let may = |(number, user): (usize, &Wallet)| (!busy.contains(&user.address())).then_some(number);
+        let idle = match turns {
+            Turns::Anybody => None,
+            Turns::OnceEach => Some(users.iter().enumerate().filter_map(may).collect()),
         };
-        let (base_fee, now) = (world.base_fee().into(), world.timestamp());
-        Ok(Self {
+        let Sight {
+            purses,
+            reserves,
+            books,
+            base_fee,
+            now,
+        } = sight;
+        Self {
             town,
             users,
             rng,
@@ -113,16 +165,31 @@ impl<'a> Traffic<'a> {
             books,
             base_fee,
             now,
+            idle,
             mood,
-        })
+        }
     }
 
-    /// Plans and signs one transaction of one user.
+    /// Whose turn it is; `None` when everybody's has been.
+    fn turn(&mut self) -> Option<usize> {
+        match &mut self.idle {
+            None => Some(self.rng.random_range(0..self.users.len())),
+            Some(idle) if idle.is_empty() => None,
+            Some(idle) => {
+                let place = self.rng.random_range(0..idle.len());
+                Some(idle.swap_remove(place))
+            }
+        }
+    }
+
+    /// Plans and signs one transaction of one user; `None` when no user has a turn left.
     ///
     /// # Errors
     /// When it cannot be signed.
-    pub fn transaction(&mut self) -> Result<Entry, ScenarioError> {
-        let user = self.rng.random_range(0..self.users.len());
+    pub fn transaction(&mut self) -> Result<Option<Entry>, ScenarioError> {
+        let Some(user) = self.turn() else {
+            return Ok(None);
+        };
         let plan = match self.rng.random_range(0..100_u32) {
             0..22 => None,
             22..44 => self.token_transfer(user),
@@ -149,12 +216,12 @@ impl<'a> Traffic<'a> {
             .ok_or_else(|| ScenarioError::Plan("a plan names a user who is not there".to_owned()))?;
         purse.wei = purse.wei.saturating_sub(spent);
         let from = wallet.address();
-        Ok(Entry {
+        Ok(Some(Entry {
             tx: wallet.sign(plan.draft, form, fees)?,
             from,
             ending: plan.ending,
             what: plan.what,
-        })
+        }))
     }
 
     /// The vault's owner has added this many ether of yield.

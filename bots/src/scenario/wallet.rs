@@ -78,19 +78,16 @@ impl Wallet {
         self.nonce
     }
 
+    /// Goes on with this nonce: of an account that has sent transactions before.
+    pub const fn set_nonce(&mut self, nonce: u64) {
+        self.nonce = nonce;
+    }
+
     /// Signs the next transaction; its nonce is used up, and those of this account's own authorizations in it.
     ///
     /// # Errors
     /// When a blob or set-code transaction is a creation, or signing fails.
     pub fn sign(&mut self, draft: Draft, form: Form, fees: Fees) -> Result<TxEnvelope, ScenarioError> {
-        let Draft {
-            to,
-            value,
-            input,
-            gas_limit,
-        } = draft;
-        let (chain_id, nonce) = (CHAIN_ID, self.nonce);
-        let (max_fee_per_gas, max_priority_fee_per_gas) = (fees.max, fees.tip);
         let own = match &form {
             Form::SetCode(list) => {
                 let own = |item: &&SignedAuthorization| item.recover_authority().is_ok_and(|who| who == self.address());
@@ -98,7 +95,25 @@ impl Wallet {
             }
             _ => 0,
         };
-        let envelope = match form {
+        let envelope = self.sign_at(self.nonce, draft, form, fees)?;
+        self.nonce += 1 + own;
+        Ok(envelope)
+    }
+
+    /// Signs a transaction with a nonce of the caller's choice, such as one that replaces another.
+    ///
+    /// # Errors
+    /// As [`Wallet::sign`].
+    pub fn sign_at(&self, nonce: u64, draft: Draft, form: Form, fees: Fees) -> Result<TxEnvelope, ScenarioError> {
+        let Draft {
+            to,
+            value,
+            input,
+            gas_limit,
+        } = draft;
+        let chain_id = CHAIN_ID;
+        let (max_fee_per_gas, max_priority_fee_per_gas) = (fees.max, fees.tip);
+        Ok(match form {
             Form::Legacy => {
                 let chain_id = Some(chain_id);
                 self.seal(TxLegacy {
@@ -168,9 +183,7 @@ impl Wallet {
                     input,
                 })?
                 .into(),
-        };
-        self.nonce += 1 + own;
-        Ok(envelope)
+        })
     }
 
     /// Signs an EIP-7702 authorization that goes into this account's own next transaction: its code becomes a delegation to

@@ -9,13 +9,13 @@ use alloy::consensus::{Header, Transaction as _, TxEnvelope};
 use alloy::eips::eip1559::{BaseFeeParams, calc_next_block_base_fee};
 use alloy::eips::eip2718::Encodable2718;
 use alloy::primitives::{Address, B256, U256, keccak256};
-use contracts::{Contract, layout};
 use engine::case::{Case, CaseKind, Expect, Expected, ExpectedStatus};
 use engine::replay::Replay;
 use engine::{
     Account, AccountState, BlockEnv, CompleteState, Execution, Hardfork, Prestate, State as _, Status, Transaction,
 };
 
+use super::view::View;
 use super::{CHAIN_ID, Ending, ScenarioError};
 
 /// Gas limit of every block; EIP-1559 aims at half of it.
@@ -116,44 +116,6 @@ impl World {
         &self.state
     }
 
-    /// Wei of an account.
-    #[must_use]
-    pub fn balance(&self, address: Address) -> U256 {
-        self.state
-            .account(address)
-            .ok()
-            .flatten()
-            .map(|account| account.balance)
-            .unwrap_or_default()
-    }
-
-    /// A storage variable of a contract, by name.
-    ///
-    /// # Errors
-    /// When there is no such variable.
-    pub fn variable(&self, address: Address, contract: Contract, name: &str) -> Result<U256, ScenarioError> {
-        let variable = layout::variable(contract, name)?;
-        Ok(variable.extract(self.word(address, variable.slot)))
-    }
-
-    /// The element of a contract's mapping for an address.
-    ///
-    /// # Errors
-    /// When there is no such variable.
-    pub fn mapped(
-        &self,
-        address: Address,
-        contract: Contract,
-        name: &str,
-        key: Address,
-    ) -> Result<U256, ScenarioError> {
-        Ok(self.word(address, layout::variable(contract, name)?.of(key)))
-    }
-
-    fn word(&self, address: Address, slot: U256) -> U256 {
-        self.state.storage(address, slot).unwrap_or_default()
-    }
-
     /// Executes a block of these transactions and goes on to the next.
     ///
     /// # Errors
@@ -239,6 +201,29 @@ impl World {
             ..Header::default()
         }
         .hash_slow()
+    }
+}
+
+impl View for World {
+    fn balance(&self, address: Address) -> U256 {
+        self.state
+            .account(address)
+            .ok()
+            .flatten()
+            .map(|account| account.balance)
+            .unwrap_or_default()
+    }
+
+    fn word(&self, address: Address, slot: U256) -> U256 {
+        self.state.storage(address, slot).unwrap_or_default()
+    }
+
+    fn base_fee(&self) -> u64 {
+        self.env.base_fee
+    }
+
+    fn timestamp(&self) -> u64 {
+        self.env.timestamp
     }
 }
 

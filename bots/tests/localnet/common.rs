@@ -128,6 +128,10 @@ impl Place {
 
     /// Starts a network and waits until transactions come.
     pub(crate) fn start(&self, args: &[&str]) -> Running {
+        self.start_until(args, "judged")
+    }
+
+    fn start_until(&self, args: &[&str], word: &str) -> Running {
         let mut child = self
             .command(args)
             .stdout(Stdio::null())
@@ -136,7 +140,7 @@ impl Place {
             .unwrap();
         let mut errors = BufReader::new(child.stderr.take().unwrap());
         let mut said = String::new();
-        while !said.contains("judged") {
+        while !said.contains(word) {
             assert_ne!(
                 errors.read_line(&mut said).unwrap(),
                 0,
@@ -144,6 +148,11 @@ impl Place {
             );
         }
         Running { child, errors }
+    }
+
+    /// Starts a network on a living chain and waits until its node runs.
+    pub(crate) fn start_live(&self, args: &[&str]) -> Running {
+        self.start_until(args, "the town stands")
     }
 
     /// Process ids of everything that works in this test's folder.

@@ -11,4 +11,5 @@
 mod bad_input;
 mod common;
 mod ending;
+mod live;
 mod network;

@@ -1,16 +1,18 @@
 //! The embedded ledger: a subnet in one process, stored in one SQLite file.
 //!
-//! Pure rules ([`rules`], [`epoch`]) over plain values ([`state`]); one writer task that asks the rules, stores what they
+//! Pure rules ([`rules`], [`crate::yuma`]) over plain values ([`state`]); one writer task that asks the rules, stores what they
 //! decide, and only then takes it over and answers; readers see the last state that was stored. What was answered is on
 //! disk. Blocks come from outside ([`LocalLedger::advance`], called by [`clock::run`]), so that a test can make them.
 
+mod archive;
+mod block;
 pub mod clock;
-pub mod epoch;
 pub mod params;
 pub mod rules;
 pub mod service;
 pub mod state;
 mod store;
+mod weighing;
 mod writer;
 
 use std::path::Path;
@@ -21,7 +23,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::account::AccountId;
 use crate::error::{LedgerError, Refusal};
-use crate::ledger::{Answer, AxonInfo, Hyperparameters, Ledger, Metagraph, Registration, WeightsCall};
+use crate::history::EpochEntry;
+use crate::ledger::{
+    Answer, AxonInfo, Beacon, CIPHERTEXT_LIMIT, Hyperparameters, Ledger, Metagraph, Registration, TimelockedCommit,
+    WeightsCall, WeightsCommit, WeightsReveal,
+};
 use crate::wallet::Keypair;
 
 use self::params::{Overrides, ParamsError, SUPPLY};
@@ -35,6 +41,8 @@ use self::writer::{Command, Done};
 const QUEUE: usize = 256;
 /// How long an operation may take, waiting included.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// Milliseconds between two blocks, as the beacon tells it to whoever shares the process with the ledger.
+const BLOCK_TIME_MS: u64 = 12_000;
 
 /// How a ledger is opened.
 #[derive(Debug, Clone, Default)]
@@ -78,6 +86,7 @@ pub struct LocalLedger {
     commands: mpsc::Sender<Command>,
     state: watch::Receiver<Arc<State>>,
     recent: Arc<Vec<(AccountId, u64)>>,
+    history: sqlx::SqlitePool,
 }
 
 impl LocalLedger {
@@ -87,20 +96,38 @@ impl LocalLedger {
     /// [`OpenError`] says what is in the way; nothing was changed then.
     pub async fn open(path: &Path, opening: &Opening) -> Result<Self, OpenError> {
         let store = Store::open(path).await?;
-        let state = match store.load().await? {
+        let mut state = match store.load().await? {
             Some(stored) => reopen(&store, stored, opening).await?,
             None => create(&store, opening).await?,
         };
+        let beacon = store.beacon().await?;
+        state.beacon_key = Arc::new(beacon.public_key().to_vec());
+        let history = store.reader();
         let recent = Arc::new(store.nonces().await?);
         let state = Arc::new(state);
         let (publish, published) = watch::channel(Arc::clone(&state));
         let (commands, queue) = mpsc::channel(QUEUE);
-        tokio::spawn(writer::run(store, state, queue, publish));
+        tokio::spawn(writer::run(store, beacon, state, queue, publish));
         Ok(Self {
             commands,
             state: published,
             recent,
+            history,
         })
+    }
+
+    /// What a uid set and got in each of its last epochs, newest first; at most `limit` of them, a thousand for 0.
+    ///
+    /// # Errors
+    /// The database fails, or does not answer in time.
+    pub async fn history(&self, uid: u16, limit: u32) -> Result<Vec<EpochEntry>, LedgerError> {
+        match tokio::time::timeout(DEADLINE, archive::read(&self.history, uid, limit)).await {
+            Ok(entries) => entries.map_err(|error| LedgerError::Storage(error.to_string())),
+            Err(_elapsed) => Err(LedgerError::Deadline {
+                endpoint: "(embedded)".to_owned(),
+                after_ms: u64::try_from(DEADLINE.as_millis()).unwrap_or(u64::MAX),
+            }),
+        }
     }
 
     /// The id that was drawn when the ledger was created: the receiver of every signed mutation.
@@ -202,6 +229,9 @@ async fn reopen(store: &Store, mut stored: State, opening: &Opening) -> Result<S
     if params != stored.params {
         store.set_params(&params).await?;
         tracing::info!(?params, "hyperparameters changed");
+        if params.burn != stored.params.burn {
+            stored.clock.burn = params.burn;
+        }
         stored.params = params;
     }
     Ok(stored)
@@ -234,7 +264,7 @@ impl Ledger for LocalLedger {
     }
 
     fn hyperparameters(&self) -> Answer<'_, Hyperparameters> {
-        Box::pin(async { Ok(self.state().params.clone()) })
+        Box::pin(async { Ok(self.state().hyperparameters()) })
     }
 
     fn weights(&self, uid: u16) -> Answer<'_, Vec<(u16, u16)>> {
@@ -282,5 +312,37 @@ impl Ledger for LocalLedger {
                 .await?
                 .block)
         })
+    }
+
+    fn commit_weights<'a>(&'a self, hotkey: &'a Keypair, commit: WeightsCommit) -> Answer<'a, u64> {
+        Box::pin(async move {
+            let operation = Operation::CommitWeights(commit);
+            Ok(self.submit(hotkey.account(), operation, None).await?.block)
+        })
+    }
+
+    fn reveal_weights<'a>(&'a self, hotkey: &'a Keypair, reveal: WeightsReveal) -> Answer<'a, u64> {
+        Box::pin(async move {
+            let operation = Operation::RevealWeights(reveal);
+            Ok(self.submit(hotkey.account(), operation, None).await?.block)
+        })
+    }
+
+    fn commit_timelocked<'a>(&'a self, hotkey: &'a Keypair, commit: TimelockedCommit) -> Answer<'a, u64> {
+        Box::pin(async move {
+            if commit.ciphertext.len() > CIPHERTEXT_LIMIT {
+                let reason = format!(
+                    "a ciphertext of {} bytes is longer than {CIPHERTEXT_LIMIT}",
+                    commit.ciphertext.len()
+                );
+                return Err(LedgerError::Invalid(reason));
+            }
+            let operation = Operation::CommitTimelocked(commit);
+            Ok(self.submit(hotkey.account(), operation, None).await?.block)
+        })
+    }
+
+    fn beacon(&self) -> Answer<'_, Beacon> {
+        Box::pin(async { Ok(self.state().beacon(BLOCK_TIME_MS)) })
     }
 }

@@ -1,22 +1,25 @@
 //! The embedded ledger's rules: what an operation by a hotkey changes, or why it is refused.
 //!
-//! Pure functions over a [`State`]. The checks and their order are Subtensor's (spec 425): `set_weights` after
-//! `subnets/weights.rs::internal_set_weights`, `serve_axon` after `subnets/serving.rs`. A refused operation gives no
-//! [`Delta`], so nothing of it is ever stored.
+//! Pure functions over a [`State`]. The checks and their order are Subtensor's (spec 425): registration after
+//! `subnets/registration.rs`, `serve_axon` after `subnets/serving.rs`, weights in [`super::weighing`], blocks and epochs in
+//! [`super::block`]. A refused operation gives no [`Delta`], so nothing of it is ever stored.
 //!
-//! Differences from the real chain, on purpose: there are no transaction fees, a hotkey is its own coldkey, and permits
-//! follow the stake at once until the first epoch has run (a new network would otherwise idle for a tempo).
+//! Differences from the real chain, on purpose: there are no transaction fees, a hotkey is its own coldkey, there is one subnet
+//! and no root network, and permits follow the stake at once until the first epoch has run (a new network would otherwise idle
+//! for a tempo).
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::epoch::{self, Participant};
-use super::params::SUPPLY;
-use super::state::{Clock, Delta, OWNER_UID, Purse, Record, State};
+use super::block;
+use super::state::{Delta, OWNER_UID, Purse, Record, Row, State};
+use super::weighing;
 use crate::account::AccountId;
 use crate::error::Refusal;
-use crate::ledger::{Axon, AxonInfo, WeightsCall};
-use crate::weights::max_upscale;
+use crate::ledger::{Axon, AxonInfo, TimelockedCommit, WeightsCall, WeightsCommit, WeightsReveal};
+use crate::yuma::burn;
+
+pub use super::block::{Pulses, advance};
 
 /// What a hotkey asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +32,12 @@ pub enum Operation {
     ServeAxon(AxonInfo),
     /// What the sender thinks of others.
     SetWeights(WeightsCall),
+    /// A promise of what the sender thinks.
+    CommitWeights(WeightsCommit),
+    /// The opening of such a promise.
+    RevealWeights(WeightsReveal),
+    /// What the sender thinks, sealed.
+    CommitTimelocked(TimelockedCommit),
 }
 
 impl Operation {
@@ -39,6 +48,9 @@ impl Operation {
             Self::AddStake(_) => "add_stake",
             Self::ServeAxon(_) => "serve_axon",
             Self::SetWeights(_) => "set_weights",
+            Self::CommitWeights(_) => "commit_weights",
+            Self::RevealWeights(_) => "reveal_weights",
+            Self::CommitTimelocked(_) => "commit_timelocked",
         }
     }
 }
@@ -52,7 +64,10 @@ pub fn apply(state: &State, sender: &AccountId, operation: &Operation) -> Result
         Operation::Register => register(state, sender),
         Operation::AddStake(amount) => add_stake(state, sender, *amount),
         Operation::ServeAxon(axon) => serve_axon(state, sender, *axon),
-        Operation::SetWeights(weights) => set_weights(state, sender, weights),
+        Operation::SetWeights(weights) => weighing::set_plainly(state, sender, weights),
+        Operation::CommitWeights(commit) => weighing::commit(state, sender, *commit),
+        Operation::RevealWeights(reveal) => weighing::reveal(state, sender, reveal),
+        Operation::CommitTimelocked(commit) => weighing::commit_timelocked(state, sender, commit),
     }
 }
 
@@ -60,21 +75,80 @@ fn register(state: &State, sender: &AccountId) -> Result<Delta, Refusal> {
     if state.by_hotkey(sender).is_some() {
         return Err(Refusal::HotKeyAlreadyRegisteredInSubNet);
     }
-    let purse = spend(state, sender, state.params.registration_burn)?;
-    let uid = state.count();
-    if uid >= state.params.max_allowed_uids {
-        return Err(Refusal::NoNeuronIdAvailable);
-    }
-    let purses = if purse == state.purse(sender) {
-        vec![]
-    } else {
-        vec![(*sender, purse)]
+    let (params, clock) = (&state.params, state.clock);
+    let purse = spend(state, sender, clock.burn)?;
+    let uid = match state.count() {
+        next if next < params.max_allowed_uids => next,
+        _full => neuron_to_prune(state).ok_or(Refusal::NoNeuronIdAvailable)?,
     };
-    Ok(Delta {
-        neurons: vec![Record::new(uid, *sender, state.clock.block)],
+    let mut purses = Vec::new();
+    if purse != state.purse(sender) {
+        purses.push((*sender, purse));
+    }
+    let mut delta = Delta {
+        clock: Some(super::state::Clock {
+            burn: burn::raise(clock.burn, params.burn_increase_mult, params.min_burn, params.max_burn),
+            ..clock
+        }),
+        neurons: vec![Record::new(uid, *sender, clock.block)],
         purses,
         ..Delta::default()
-    })
+    };
+    if let Some(pruned) = state.neurons.get(usize::from(uid)) {
+        clear_uid(state, pruned, &mut delta);
+    }
+    Ok(delta)
+}
+
+/// What goes with a neuron that loses its uid: its rows are gone, weights on it become 0, its stake goes back to its purse.
+fn clear_uid(state: &State, pruned: &Record, delta: &mut Delta) {
+    let uid = pruned.uid;
+    delta.weights = state
+        .weights
+        .iter()
+        .filter(|(from, row)| **from != uid && row.iter().any(|(target, value)| *target == uid && *value != 0))
+        .map(|(from, row)| {
+            let entries = row.iter().map(|(target, value)| match *target == uid {
+                true => (*target, 0),
+                false => (*target, *value),
+            });
+            (*from, Arc::new(entries.collect()))
+        })
+        .collect();
+    for (rows, changed) in [(&state.weights, &mut delta.weights), (&state.bonds, &mut delta.bonds)] {
+        if rows.contains_key(&uid) {
+            changed.push((uid, Row::default()));
+        }
+    }
+    if state.commits.contains_key(&pruned.hotkey) {
+        delta.commits.push((pruned.hotkey, Vec::new()));
+    }
+    // On the real chain stake outlives the registration; here it is the purse that does.
+    if pruned.stake > 0 {
+        let purse = state.purse(&pruned.hotkey);
+        let balance = purse.balance.saturating_add(pruned.stake);
+        delta.purses.push((pruned.hotkey, Purse { balance, ..purse }));
+    }
+}
+
+/// Whose uid goes to the next one who registers in a full subnet: the least (emission, block of registration, uid) of those past
+/// their immunity, if there are more of them than must stay, and else of the immune. Never the owner's.
+pub fn neuron_to_prune(state: &State) -> Option<u16> {
+    let is_immune =
+        |neuron: &&Record| state.clock.block.saturating_sub(neuron.registered_at) < state.params.immunity_period;
+    let (immune, free): (Vec<&Record>, Vec<&Record>) = state
+        .neurons
+        .iter()
+        .filter(|neuron| neuron.uid != OWNER_UID)
+        .partition(is_immune);
+    let candidates = match free.len() > usize::from(state.params.min_non_immune_uids) {
+        true => free,
+        false => immune,
+    };
+    candidates
+        .iter()
+        .min_by_key(|neuron| (neuron.emission, neuron.registered_at, neuron.uid))
+        .map(|neuron| neuron.uid)
 }
 
 fn add_stake(state: &State, sender: &AccountId, amount: u64) -> Result<Delta, Refusal> {
@@ -124,7 +198,7 @@ fn with_first_permits(state: &State, changed: Record) -> Vec<Record> {
         neurons: vec![changed],
         ..Delta::default()
     });
-    let permits = epoch::permits(&participants(&after), &after.params);
+    let permits = crate::yuma::run(&block::epoch_input(&after)).validator_permit;
     let mut all = after.neurons;
     for (neuron, permit) in all.iter_mut().zip(permits) {
         neuron.validator_permit = permit;
@@ -161,121 +235,4 @@ fn is_valid_axon_ip(ip: IpAddr, loopback_axons: bool) -> bool {
         IpAddr::V4(ip) => u32::from(ip) != u32::MAX && (loopback_axons || ip != std::net::Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) => u128::from(ip) != u128::MAX && (loopback_axons || ip != std::net::Ipv6Addr::LOCALHOST),
     }
-}
-
-fn set_weights(state: &State, sender: &AccountId, call: &WeightsCall) -> Result<Delta, Refusal> {
-    // Subtensor's checks 1 and 3 (the root network, the subnet exists) cannot fail: this ledger has one subnet, never 0.
-    let (params, block, count) = (&state.params, state.clock.block, state.count());
-    let WeightsCall {
-        uids,
-        values,
-        version_key,
-    } = call;
-    if uids.len() != values.len() {
-        return Err(Refusal::WeightVecNotEqualSize);
-    }
-    if uids.len() > usize::from(count) {
-        return Err(Refusal::UidsLengthExceedUidsInSubNet);
-    }
-    let neuron = state.by_hotkey(sender).ok_or(Refusal::HotKeyNotRegisteredInSubNet)?;
-    let is_owner = neuron.uid == OWNER_UID;
-    if neuron.stake < params.stake_threshold && !is_owner {
-        return Err(Refusal::NotEnoughStakeToSetWeights);
-    }
-    if params.weights_version != 0 && *version_key < params.weights_version {
-        return Err(Refusal::IncorrectWeightVersionKey);
-    }
-    let retry_at_block = neuron.last_update.saturating_add(params.weights_rate_limit);
-    if neuron.last_update != 0 && block < retry_at_block {
-        return Err(Refusal::SettingWeightsTooFast { retry_at_block });
-    }
-    let is_self_weight = uids.as_slice() == [neuron.uid];
-    if !(is_self_weight || is_owner || neuron.validator_permit) {
-        return Err(Refusal::NeuronNoValidatorPermit);
-    }
-    let mut sorted = uids.clone();
-    sorted.sort_unstable();
-    if sorted.windows(2).any(|pair| matches!(pair, [a, b] if a == b)) {
-        return Err(Refusal::DuplicateUids);
-    }
-    if sorted.last().is_some_and(|highest| *highest >= count) {
-        return Err(Refusal::UidVecContainInvalidOne);
-    }
-    if uids.len() < usize::from(params.min_allowed_weights.min(count)) && !is_self_weight {
-        return Err(Refusal::WeightVecLengthIsLow);
-    }
-    let row = uids.iter().copied().zip(max_upscale(values)).collect();
-    Ok(Delta {
-        neurons: vec![Record {
-            last_update: block,
-            ..neuron.clone()
-        }],
-        weights: Some((neuron.uid, Arc::new(row))),
-        ..Delta::default()
-    })
-}
-
-/// What the next block changes: one more block of emission, and at the end of a tempo an epoch.
-///
-/// Emission ends when all the TAO there will ever be are issued.
-pub fn advance(state: &State) -> Delta {
-    let params = &state.params;
-    let earned = state
-        .neurons
-        .iter()
-        .map(|neuron| neuron.earned)
-        .fold(0, u64::saturating_add);
-    let issued = earned.saturating_add(state.clock.pending_emission);
-    let emission = params.emission_per_block.min(SUPPLY.saturating_sub(issued));
-    let mut clock = Clock {
-        block: state.clock.block.saturating_add(1),
-        pending_emission: state.clock.pending_emission.saturating_add(emission),
-        ..state.clock
-    };
-    if clock.block.saturating_sub(clock.last_epoch_block) < params.tempo {
-        return Delta {
-            clock: Some(clock),
-            ..Delta::default()
-        };
-    }
-    let mut after = state.clone();
-    after.clock = clock;
-    let participants = participants(&after);
-    let outcome = epoch::run(&participants, params, clock.pending_emission);
-    clock.pending_emission -= outcome.paid;
-    clock.last_epoch_block = clock.block;
-    clock.epoch_index = clock.epoch_index.saturating_add(1);
-    let neurons = after
-        .neurons
-        .into_iter()
-        .zip(outcome.rewards)
-        .map(|(neuron, reward)| Record {
-            stake: neuron.stake.saturating_add(reward.emission),
-            validator_permit: reward.validator_permit,
-            incentive: reward.incentive,
-            incentive_share: reward.incentive_share,
-            dividends: reward.dividends,
-            emission: reward.emission,
-            earned: neuron.earned.saturating_add(reward.emission),
-            ..neuron
-        })
-        .collect();
-    Delta {
-        clock: Some(clock),
-        neurons,
-        ..Delta::default()
-    }
-}
-
-fn participants(state: &State) -> Vec<Participant> {
-    state
-        .neurons
-        .iter()
-        .map(|neuron| Participant {
-            stake: neuron.stake,
-            active: state.is_active(neuron),
-            permit: neuron.validator_permit,
-            row: state.weights.get(&neuron.uid).map(Arc::clone).unwrap_or_default(),
-        })
-        .collect()
 }

@@ -17,7 +17,7 @@ use super::writer::Done;
 use crate::account::AccountId;
 use crate::auth;
 use crate::error::LedgerError;
-use crate::ledger::{AxonInfo, Ledger, WeightsCall};
+use crate::ledger::{AxonInfo, Beacon, Ledger, TimelockedCommit, WeightsCall, WeightsCommit, WeightsReveal};
 use crate::replay::{ReplayGuard, ReplayLimits};
 use crate::wire::{self, path};
 
@@ -103,7 +103,7 @@ impl Service for LedgerService {
         &self,
         _: Request<v1::GetHyperparametersRequest>,
     ) -> Result<Response<v1::Hyperparameters>, Status> {
-        Ok(Response::new((&self.ledger.state().params).into()))
+        Ok(Response::new((&self.ledger.state().hyperparameters()).into()))
     }
 
     async fn get_weights(&self, request: Request<v1::GetWeightsRequest>) -> Result<Response<v1::WeightRow>, Status> {
@@ -144,5 +144,41 @@ impl Service for LedgerService {
         let read = |call: v1::SetWeightsCall| WeightsCall::try_from(call).map(Operation::SetWeights);
         let done = self.mutate(request.get_ref(), path::SET_WEIGHTS, read).await?;
         Ok(Response::new(v1::Receipt { block: done.block }))
+    }
+
+    async fn commit_weights(&self, request: Request<v1::Signed>) -> Result<Response<v1::Receipt>, Status> {
+        let read = |call: v1::CommitWeightsCall| WeightsCommit::try_from(call).map(Operation::CommitWeights);
+        let done = self.mutate(request.get_ref(), path::COMMIT_WEIGHTS, read).await?;
+        Ok(Response::new(v1::Receipt { block: done.block }))
+    }
+
+    async fn reveal_weights(&self, request: Request<v1::Signed>) -> Result<Response<v1::Receipt>, Status> {
+        let read = |call: v1::RevealWeightsCall| WeightsReveal::try_from(call).map(Operation::RevealWeights);
+        let done = self.mutate(request.get_ref(), path::REVEAL_WEIGHTS, read).await?;
+        Ok(Response::new(v1::Receipt { block: done.block }))
+    }
+
+    async fn commit_timelocked(&self, request: Request<v1::Signed>) -> Result<Response<v1::Receipt>, Status> {
+        let read = |call: v1::CommitTimelockedCall| TimelockedCommit::try_from(call).map(Operation::CommitTimelocked);
+        let done = self.mutate(request.get_ref(), path::COMMIT_TIMELOCKED, read).await?;
+        Ok(Response::new(v1::Receipt { block: done.block }))
+    }
+
+    async fn get_beacon(&self, _: Request<v1::GetBeaconRequest>) -> Result<Response<v1::Beacon>, Status> {
+        let block_time_ms = u64::try_from(self.block_time.as_millis()).unwrap_or(u64::MAX).max(1);
+        let beacon: Beacon = self.ledger.state().beacon(block_time_ms);
+        Ok(Response::new((&beacon).into()))
+    }
+
+    async fn get_history(&self, request: Request<v1::GetHistoryRequest>) -> Result<Response<v1::History>, Status> {
+        let request = request.get_ref();
+        let history = match u16::try_from(request.uid) {
+            Ok(uid) => self.ledger.history(uid, request.limit).await,
+            Err(_) => Err(crate::error::Refusal::UidNotFound.into()),
+        };
+        let entries = history.map_err(|error| wire::to_status(&error))?;
+        Ok(Response::new(v1::History {
+            entries: entries.iter().map(v1::EpochEntry::from).collect(),
+        }))
     }
 }

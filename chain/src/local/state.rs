@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::account::AccountId;
-use crate::ledger::{Axon, Hyperparameters, Metagraph, Neuron};
+use crate::history::EpochEntry;
+use crate::ledger::{Axon, Beacon, Hyperparameters, Metagraph, Neuron};
+use crate::yuma::emission::BlockSplit;
 
-/// A weight row: pairs of uid and value.
+/// A row of weights or bonds: pairs of uid and value.
 pub type Row = Arc<Vec<(u16, u16)>>;
 
 /// Everything that the ledger knows.
@@ -17,7 +19,9 @@ pub type Row = Arc<Vec<(u16, u16)>>;
 pub struct State {
     /// Drawn when the ledger was created; the receiver of every mutation.
     pub genesis_id: AccountId,
-    /// The subnet's parameters.
+    /// Public key of the ledger's beacon.
+    pub beacon_key: Arc<Vec<u8>>,
+    /// The subnet's parameters. What a registration costs stands in the clock.
     pub params: Hyperparameters,
     /// Where time stands.
     pub clock: Clock,
@@ -25,6 +29,12 @@ pub struct State {
     pub neurons: Vec<Record>,
     /// Weight rows by the uid that set them.
     pub weights: BTreeMap<u16, Row>,
+    /// Bonds by the uid of the validator.
+    pub bonds: BTreeMap<u16, Row>,
+    /// Open commits by hash, oldest first, by hotkey. Never an empty list.
+    pub commits: BTreeMap<AccountId, Vec<HashCommit>>,
+    /// Sealed commits by the epoch in which they were made. Never an empty list.
+    pub sealed: BTreeMap<u64, Vec<SealedCommit>>,
     /// What keys own beside stake.
     pub purses: BTreeMap<AccountId, Purse>,
     /// Uids by hotkey; follows from `neurons`.
@@ -34,17 +44,59 @@ pub struct State {
 /// The owner's uid.
 pub const OWNER_UID: u16 = 0;
 
-/// Where time stands.
+/// Where time stands, and what moves with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Clock {
     /// The newest block.
     pub block: u64,
-    /// Block of the last epoch.
+    /// Block of the last epoch (`LastEpochBlock`, and here also `LastMechansimStepBlock`).
     pub last_epoch_block: u64,
-    /// Epochs run so far.
+    /// Epochs run so far (`SubnetEpochIndex`).
     pub epoch_index: u64,
-    /// RAO issued and not yet paid to anybody.
-    pub pending_emission: u64,
+    /// RAO that wait for the next epoch.
+    pub pending: BlockSplit,
+    /// RAO issued in all.
+    pub issued: u64,
+    /// RAO issued that nobody got: withheld from the owner, or lost to truncation.
+    pub recycled: u64,
+    /// RAO that the next registration costs.
+    pub burn: u64,
+}
+
+impl Clock {
+    /// RAO issued and not yet shared.
+    pub const fn pending_emission(&self) -> u64 {
+        let BlockSplit {
+            owner,
+            server,
+            validator,
+        } = self.pending;
+        owner.saturating_add(server).saturating_add(validator)
+    }
+}
+
+/// A promise of weights that is not revealed yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HashCommit {
+    /// The promise.
+    pub hash: [u8; 32],
+    /// Epoch in which it was made.
+    pub epoch: u64,
+    /// Block in which it was made.
+    pub block: u64,
+}
+
+/// Sealed weights that are not opened yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedCommit {
+    /// Whose.
+    pub hotkey: AccountId,
+    /// Block in which it was made.
+    pub block: u64,
+    /// The round that opens it.
+    pub reveal_round: u64,
+    /// The sealed weights.
+    pub ciphertext: Arc<Vec<u8>>,
 }
 
 /// What a key owns beside stake.
@@ -79,7 +131,11 @@ pub struct Record {
     pub dividends: u16,
     /// Incentive before it was cut to 16 bits.
     pub incentive_share: f64,
-    /// RAO paid at the last epoch.
+    /// Of 65535, at the last epoch.
+    pub consensus: u16,
+    /// Of 65535, at the last epoch.
+    pub validator_trust: u16,
+    /// RAO by which Yuma measured it at the last epoch: who has least is pruned first.
     pub emission: u64,
     /// RAO paid since registration.
     pub earned: u64,
@@ -99,6 +155,8 @@ impl Record {
             incentive: 0,
             dividends: 0,
             incentive_share: 0.0,
+            consensus: 0,
+            validator_trust: 0,
             emission: 0,
             earned: 0,
         }
@@ -110,22 +168,45 @@ impl Record {
 pub struct Delta {
     /// The clock afterwards, where it moves.
     pub clock: Option<Clock>,
-    /// Neurons that are new or changed, whole.
+    /// Neurons that are new or changed, whole. One with another hotkey than before takes the uid over.
     pub neurons: Vec<Record>,
-    /// A weight row that is set.
-    pub weights: Option<(u16, Row)>,
+    /// Weight rows that are set; an empty one is gone.
+    pub weights: Vec<(u16, Row)>,
+    /// Bonds that change; an empty row is gone.
+    pub bonds: Vec<(u16, Row)>,
+    /// Hotkeys' open commits, whole; an empty list is gone.
+    pub commits: Vec<(AccountId, Vec<HashCommit>)>,
+    /// Epochs' sealed commits, whole; an empty list is gone.
+    pub sealed: Vec<(u64, Vec<SealedCommit>)>,
     /// Purses that change, whole.
     pub purses: Vec<(AccountId, Purse)>,
+    /// What an epoch leaves behind for whoever looks back.
+    pub history: Vec<EpochEntry>,
+    /// What became of sealed commits, to be told in the log.
+    pub openings: Vec<Opened>,
+}
+
+/// What became of a sealed commit when its epoch came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// Whose.
+    pub hotkey: AccountId,
+    /// Why its weights were not set; none when they were.
+    pub failure: Option<String>,
 }
 
 impl State {
-    /// The ledger at block 0: its owner has uid 0 and the permit, and `endowments` their balances.
+    /// The ledger at block 0: its owner has uid 0 and the permit, and `endowments` their balances. Its beacon has no key yet.
     pub fn genesis(
         genesis_id: AccountId,
         params: Hyperparameters,
         owner: AccountId,
         endowments: impl IntoIterator<Item = (AccountId, u64)>,
     ) -> Self {
+        let clock = Clock {
+            burn: params.burn,
+            ..Clock::default()
+        };
         let owner = Record {
             validator_permit: true,
             ..Record::new(OWNER_UID, owner, 0)
@@ -135,34 +216,18 @@ impl State {
             let purse = purses.entry(key).or_default();
             purse.balance = purse.balance.saturating_add(amount);
         }
-        Self::restore(
-            genesis_id,
-            params,
-            Clock::default(),
-            vec![owner],
-            BTreeMap::new(),
-            purses,
-        )
-    }
-
-    /// A ledger from its stored parts.
-    pub fn restore(
-        genesis_id: AccountId,
-        params: Hyperparameters,
-        clock: Clock,
-        neurons: Vec<Record>,
-        weights: BTreeMap<u16, Row>,
-        purses: BTreeMap<AccountId, Purse>,
-    ) -> Self {
-        let uids = neurons.iter().map(|neuron| (neuron.hotkey, neuron.uid)).collect();
         Self {
             genesis_id,
+            beacon_key: Arc::default(),
             params,
             clock,
-            neurons,
-            weights,
+            uids: BTreeMap::from([(owner.hotkey, OWNER_UID)]),
+            neurons: vec![owner],
+            weights: BTreeMap::new(),
+            bonds: BTreeMap::new(),
+            commits: BTreeMap::new(),
+            sealed: BTreeMap::new(),
             purses,
-            uids,
         }
     }
 
@@ -186,21 +251,59 @@ impl State {
         neuron.last_update.saturating_add(self.params.activity_cutoff) >= self.clock.block
     }
 
+    /// The parameters as they are now, with what the next registration costs.
+    pub fn hyperparameters(&self) -> Hyperparameters {
+        Hyperparameters {
+            burn: self.clock.burn,
+            ..self.params.clone()
+        }
+    }
+
+    /// The ledger's own beacon: round r is signed in block r, so that its clock is the block clock and stands still with it.
+    pub fn beacon(&self, block_time_ms: u64) -> Beacon {
+        Beacon {
+            public_key: self.beacon_key.to_vec(),
+            genesis_ms: 0,
+            period_ms: block_time_ms,
+            block_time_ms,
+            now_ms: self.clock.block.saturating_mul(block_time_ms),
+        }
+    }
+
     /// Takes a change over.
     pub fn merge(&mut self, delta: Delta) {
         if let Some(clock) = delta.clock {
             self.clock = clock;
         }
         for neuron in delta.neurons {
-            self.uids.insert(neuron.hotkey, neuron.uid);
             match self.neurons.get_mut(usize::from(neuron.uid)) {
-                Some(place) => *place = neuron,
+                Some(place) => {
+                    if place.hotkey != neuron.hotkey {
+                        self.uids.remove(&place.hotkey);
+                    }
+                    self.uids.insert(neuron.hotkey, neuron.uid);
+                    *place = neuron;
+                }
                 // Rules give the next uid only, so the new one stands at its place.
-                None => self.neurons.push(neuron),
+                None => {
+                    self.uids.insert(neuron.hotkey, neuron.uid);
+                    self.neurons.push(neuron);
+                }
             }
         }
-        if let Some((uid, row)) = delta.weights {
-            self.weights.insert(uid, row);
+        put_rows(&mut self.weights, delta.weights);
+        put_rows(&mut self.bonds, delta.bonds);
+        for (hotkey, commits) in delta.commits {
+            match commits.is_empty() {
+                true => self.commits.remove(&hotkey),
+                false => self.commits.insert(hotkey, commits),
+            };
+        }
+        for (epoch, commits) in delta.sealed {
+            match commits.is_empty() {
+                true => self.sealed.remove(&epoch),
+                false => self.sealed.insert(epoch, commits),
+            };
         }
         self.purses.extend(delta.purses);
     }
@@ -220,6 +323,8 @@ impl State {
             incentive: record.incentive,
             dividends: record.dividends,
             incentive_share: record.incentive_share,
+            consensus: record.consensus,
+            validator_trust: record.validator_trust,
             emission: record.emission,
             earned: record.earned,
             weights_known: self.weights.contains_key(&record.uid),
@@ -232,5 +337,14 @@ impl State {
             epoch_index: self.clock.epoch_index,
             neurons: self.neurons.iter().map(neuron).collect(),
         }
+    }
+}
+
+fn put_rows(rows: &mut BTreeMap<u16, Row>, changed: Vec<(u16, Row)>) {
+    for (uid, row) in changed {
+        match row.is_empty() {
+            true => rows.remove(&uid),
+            false => rows.insert(uid, row),
+        };
     }
 }

@@ -12,9 +12,14 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::types::Json;
 use sqlx::{Row as _, Sqlite, SqlitePool, Transaction};
 
-use super::state::{Clock, Delta, Purse, Record, State};
+use zeroize::Zeroizing;
+
+use super::archive;
+use super::state::{Clock, Delta, HashCommit, Purse, Record, Row, SealedCommit, State};
 use crate::account::AccountId;
+use crate::commit::timelock::LocalBeacon;
 use crate::ledger::{Axon, Hyperparameters};
+use crate::yuma::emission::BlockSplit;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
@@ -74,7 +79,14 @@ impl Store {
             block: unsigned(&subnet, "block")?,
             last_epoch_block: unsigned(&subnet, "last_epoch_block")?,
             epoch_index: unsigned(&subnet, "epoch_index")?,
-            pending_emission: unsigned(&subnet, "pending_emission")?,
+            pending: BlockSplit {
+                owner: unsigned(&subnet, "pending_owner")?,
+                server: unsigned(&subnet, "pending_server")?,
+                validator: unsigned(&subnet, "pending_emission")?,
+            },
+            issued: unsigned(&subnet, "issued")?,
+            recycled: unsigned(&subnet, "recycled")?,
+            burn: unsigned(&subnet, "burn")?,
         };
         let Json(params) = subnet.try_get::<Json<Hyperparameters>, _>("hyperparameters")?;
         let rows = sqlx::query("SELECT * FROM neurons ORDER BY uid")
@@ -94,16 +106,8 @@ impl Store {
         if neurons.is_empty() {
             return Err(StoreError::Damaged("the subnet's owner (uid 0) is missing".to_owned()));
         }
-        let mut weights = BTreeMap::new();
-        for row in sqlx::query("SELECT * FROM weights").fetch_all(&self.pool).await? {
-            let Json(entries) = row.try_get::<Json<Vec<(u16, u16)>>, _>("row")?;
-            if let Some((target, _)) = entries.iter().find(|(target, _)| usize::from(*target) >= neurons.len()) {
-                return Err(StoreError::Damaged(format!(
-                    "a weight is set on uid {target}, which nobody has"
-                )));
-            }
-            weights.insert(small(&row, "uid")?, Arc::new(entries));
-        }
+        let weights = self.rows("SELECT * FROM weights", neurons.len()).await?;
+        let bonds = self.rows("SELECT * FROM bonds", neurons.len()).await?;
         let mut purses = BTreeMap::new();
         for row in sqlx::query("SELECT * FROM purses").fetch_all(&self.pool).await? {
             let purse = Purse {
@@ -112,10 +116,85 @@ impl Store {
             };
             purses.insert(key(&row, "account")?, purse);
         }
-        let genesis_id = key(&subnet, "genesis_id")?;
-        Ok(Some(State::restore(
-            genesis_id, params, clock, neurons, weights, purses,
-        )))
+        Ok(Some(State {
+            genesis_id: key(&subnet, "genesis_id")?,
+            beacon_key: Arc::default(),
+            params,
+            clock,
+            uids: neurons.iter().map(|neuron| (neuron.hotkey, neuron.uid)).collect(),
+            neurons,
+            weights,
+            bonds,
+            commits: self.commits().await?,
+            sealed: self.sealed().await?,
+            purses,
+        }))
+    }
+
+    /// Rows of weights or bonds.
+    async fn rows(&self, query: &'static str, neurons: usize) -> Result<BTreeMap<u16, Row>, StoreError> {
+        let mut rows = BTreeMap::new();
+        for row in sqlx::query(query).fetch_all(&self.pool).await? {
+            let Json(entries) = row.try_get::<Json<Vec<(u16, u16)>>, _>("row")?;
+            if let Some((target, _)) = entries.iter().find(|(target, _)| usize::from(*target) >= neurons) {
+                return Err(StoreError::Damaged(format!(
+                    "a weight or bond is on uid {target}, which nobody has"
+                )));
+            }
+            rows.insert(small(&row, "uid")?, Arc::new(entries));
+        }
+        Ok(rows)
+    }
+
+    async fn commits(&self) -> Result<BTreeMap<AccountId, Vec<HashCommit>>, StoreError> {
+        let mut commits = BTreeMap::<AccountId, Vec<HashCommit>>::new();
+        let rows = sqlx::query("SELECT * FROM commits ORDER BY hotkey, place");
+        for row in rows.fetch_all(&self.pool).await? {
+            let commit = HashCommit {
+                hash: *key(&row, "hash")?.as_bytes(),
+                epoch: unsigned(&row, "epoch")?,
+                block: unsigned(&row, "block")?,
+            };
+            commits.entry(key(&row, "hotkey")?).or_default().push(commit);
+        }
+        Ok(commits)
+    }
+
+    async fn sealed(&self) -> Result<BTreeMap<u64, Vec<SealedCommit>>, StoreError> {
+        let mut sealed = BTreeMap::<u64, Vec<SealedCommit>>::new();
+        let rows = sqlx::query("SELECT * FROM sealed ORDER BY epoch, place");
+        for row in rows.fetch_all(&self.pool).await? {
+            let commit = SealedCommit {
+                hotkey: key(&row, "hotkey")?,
+                block: unsigned(&row, "block")?,
+                reveal_round: unsigned(&row, "reveal_round")?,
+                ciphertext: Arc::new(row.try_get("ciphertext")?),
+            };
+            sealed.entry(unsigned(&row, "epoch")?).or_default().push(commit);
+        }
+        Ok(sealed)
+    }
+
+    /// The ledger's own beacon, whose seed is drawn once and kept here.
+    pub(crate) async fn beacon(&self) -> Result<LocalBeacon, StoreError> {
+        let drawn = Zeroizing::new(rand::random::<[u8; 32]>());
+        sqlx::query("UPDATE subnet SET beacon_seed = ? WHERE beacon_seed IS NULL")
+            .bind(drawn.as_slice())
+            .execute(&self.pool)
+            .await?;
+        let stored: Vec<u8> = sqlx::query_scalar("SELECT beacon_seed FROM subnet")
+            .fetch_one(&self.pool)
+            .await?;
+        let stored = Zeroizing::new(stored);
+        let seed = stored
+            .first_chunk::<32>()
+            .ok_or_else(|| StoreError::Damaged("`beacon_seed` is shorter than 32 bytes".to_owned()))?;
+        Ok(LocalBeacon::from_seed(seed))
+    }
+
+    /// A handle for reading the history, which ends with the store.
+    pub(crate) fn reader(&self) -> SqlitePool {
+        self.pool.clone()
     }
 
     /// Nonces of accepted operations that may still be fresh, by hotkey.
@@ -140,8 +219,8 @@ impl Store {
         let everything = Delta {
             clock: Some(state.clock),
             neurons: state.neurons.clone(),
-            weights: None,
             purses: state.purses.iter().map(|(account, purse)| (*account, *purse)).collect(),
+            ..Delta::default()
         };
         write(&mut tx, &everything).await?;
         tx.commit().await?;
@@ -209,22 +288,32 @@ fn lock(database: &Path) -> Result<File, StoreError> {
 
 async fn write(tx: &mut Transaction<'_, Sqlite>, delta: &Delta) -> Result<(), StoreError> {
     if let Some(clock) = delta.clock {
-        sqlx::query("UPDATE subnet SET block = ?, last_epoch_block = ?, epoch_index = ?, pending_emission = ?")
-            .bind(signed(clock.block)?)
-            .bind(signed(clock.last_epoch_block)?)
-            .bind(signed(clock.epoch_index)?)
-            .bind(signed(clock.pending_emission)?)
-            .execute(&mut **tx)
-            .await?;
+        sqlx::query(
+            "UPDATE subnet SET block = ?, last_epoch_block = ?, epoch_index = ?, pending_owner = ?, pending_server = ?, \
+             pending_emission = ?, issued = ?, recycled = ?, burn = ?",
+        )
+        .bind(signed(clock.block)?)
+        .bind(signed(clock.last_epoch_block)?)
+        .bind(signed(clock.epoch_index)?)
+        .bind(signed(clock.pending.owner)?)
+        .bind(signed(clock.pending.server)?)
+        .bind(signed(clock.pending.validator)?)
+        .bind(signed(clock.issued)?)
+        .bind(signed(clock.recycled)?)
+        .bind(signed(clock.burn)?)
+        .execute(&mut **tx)
+        .await?;
     }
     for neuron in &delta.neurons {
         sqlx::query(
             "INSERT INTO neurons (uid, hotkey, stake, validator_permit, registered_at, last_update, incentive, \
-             dividends, incentive_share, emission, earned, axon) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+             dividends, incentive_share, consensus, validator_trust, emission, earned, axon) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
              ON CONFLICT (uid) DO UPDATE SET hotkey = excluded.hotkey, stake = excluded.stake, \
              validator_permit = excluded.validator_permit, registered_at = excluded.registered_at, \
              last_update = excluded.last_update, incentive = excluded.incentive, dividends = excluded.dividends, \
-             incentive_share = excluded.incentive_share, emission = excluded.emission, earned = excluded.earned, \
+             incentive_share = excluded.incentive_share, consensus = excluded.consensus, \
+             validator_trust = excluded.validator_trust, emission = excluded.emission, earned = excluded.earned, \
              axon = excluded.axon",
         )
         .bind(neuron.uid)
@@ -236,19 +325,72 @@ async fn write(tx: &mut Transaction<'_, Sqlite>, delta: &Delta) -> Result<(), St
         .bind(neuron.incentive)
         .bind(neuron.dividends)
         .bind(neuron.incentive_share)
+        .bind(neuron.consensus)
+        .bind(neuron.validator_trust)
         .bind(signed(neuron.emission)?)
         .bind(signed(neuron.earned)?)
         .bind(neuron.axon.map(Json))
         .execute(&mut **tx)
         .await?;
     }
-    if let Some((uid, row)) = &delta.weights {
-        sqlx::query("INSERT INTO weights (uid, row) VALUES (?, ?) ON CONFLICT (uid) DO UPDATE SET row = excluded.row")
+    for (uid, row) in &delta.weights {
+        let write = match row.is_empty() {
+            true => sqlx::query("DELETE FROM weights WHERE uid = ?").bind(*uid),
+            false => sqlx::query(
+                "INSERT INTO weights (uid, row) VALUES (?, ?) ON CONFLICT (uid) DO UPDATE SET row = excluded.row",
+            )
             .bind(*uid)
-            .bind(Json(row.as_slice()))
+            .bind(Json(row.as_slice())),
+        };
+        write.execute(&mut **tx).await?;
+    }
+    for (uid, row) in &delta.bonds {
+        let write = match row.is_empty() {
+            true => sqlx::query("DELETE FROM bonds WHERE uid = ?").bind(*uid),
+            false => sqlx::query(
+                "INSERT INTO bonds (uid, row) VALUES (?, ?) ON CONFLICT (uid) DO UPDATE SET row = excluded.row",
+            )
+            .bind(*uid)
+            .bind(Json(row.as_slice())),
+        };
+        write.execute(&mut **tx).await?;
+    }
+    for (hotkey, commits) in &delta.commits {
+        sqlx::query("DELETE FROM commits WHERE hotkey = ?")
+            .bind(hotkey.as_bytes().as_slice())
             .execute(&mut **tx)
             .await?;
+        for (place, commit) in (0i64..).zip(commits) {
+            sqlx::query("INSERT INTO commits (hotkey, place, hash, epoch, block) VALUES (?, ?, ?, ?, ?)")
+                .bind(hotkey.as_bytes().as_slice())
+                .bind(place)
+                .bind(commit.hash.as_slice())
+                .bind(signed(commit.epoch)?)
+                .bind(signed(commit.block)?)
+                .execute(&mut **tx)
+                .await?;
+        }
     }
+    for (epoch, commits) in &delta.sealed {
+        sqlx::query("DELETE FROM sealed WHERE epoch = ?")
+            .bind(signed(*epoch)?)
+            .execute(&mut **tx)
+            .await?;
+        for (place, commit) in (0i64..).zip(commits) {
+            sqlx::query(
+                "INSERT INTO sealed (epoch, place, hotkey, block, reveal_round, ciphertext) VALUES (?, ?, ?, ?, ?, ?)",
+            )
+            .bind(signed(*epoch)?)
+            .bind(place)
+            .bind(commit.hotkey.as_bytes().as_slice())
+            .bind(signed(commit.block)?)
+            .bind(signed(commit.reveal_round)?)
+            .bind(commit.ciphertext.as_slice())
+            .execute(&mut **tx)
+            .await?;
+        }
+    }
+    archive::write(tx, &delta.history).await?;
     for (account, purse) in &delta.purses {
         sqlx::query(
             "INSERT INTO purses (account, balance, drawn) VALUES (?, ?, ?) \
@@ -275,26 +417,28 @@ fn record(row: &SqliteRow) -> Result<Record, StoreError> {
         incentive: small(row, "incentive")?,
         dividends: small(row, "dividends")?,
         incentive_share: row.try_get("incentive_share")?,
+        consensus: small(row, "consensus")?,
+        validator_trust: small(row, "validator_trust")?,
         emission: unsigned(row, "emission")?,
         earned: unsigned(row, "earned")?,
     })
 }
 
-fn signed(value: u64) -> Result<i64, StoreError> {
+pub(super) fn signed(value: u64) -> Result<i64, StoreError> {
     i64::try_from(value).map_err(|_| StoreError::TooLarge(value))
 }
 
-fn unsigned(row: &SqliteRow, column: &'static str) -> Result<u64, StoreError> {
+pub(super) fn unsigned(row: &SqliteRow, column: &'static str) -> Result<u64, StoreError> {
     let value: i64 = row.try_get(column)?;
     u64::try_from(value).map_err(|_| StoreError::Damaged(format!("`{column}` is {value}")))
 }
 
-fn small(row: &SqliteRow, column: &'static str) -> Result<u16, StoreError> {
+pub(super) fn small(row: &SqliteRow, column: &'static str) -> Result<u16, StoreError> {
     let value: i64 = row.try_get(column)?;
     u16::try_from(value).map_err(|_| StoreError::Damaged(format!("`{column}` is {value}")))
 }
 
-fn key(row: &SqliteRow, column: &'static str) -> Result<AccountId, StoreError> {
+pub(super) fn key(row: &SqliteRow, column: &'static str) -> Result<AccountId, StoreError> {
     let bytes: Vec<u8> = row.try_get(column)?;
     let length = bytes.len();
     let key: [u8; 32] = bytes

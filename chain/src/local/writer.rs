@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::rules::{self, Operation};
+use super::block;
+use super::rules::{self, Operation, Pulses};
 use super::state::{Delta, State};
 use super::store::Store;
 use crate::account::AccountId;
+use crate::commit::timelock::LocalBeacon;
 use crate::error::LedgerError;
 
 /// What an operation came to.
@@ -44,6 +46,7 @@ pub(super) enum Command {
 
 pub(super) async fn run(
     store: Store,
+    beacon: LocalBeacon,
     mut state: Arc<State>,
     mut queue: mpsc::Receiver<Command>,
     publish: watch::Sender<Arc<State>>,
@@ -69,7 +72,13 @@ pub(super) async fn run(
                 let _unheard = reply.send(answer);
             }
             Command::Advance { reply } => {
-                let delta = rules::advance(&state);
+                let rounds = block::rounds_due(&state);
+                let pulses: Pulses = rounds
+                    .into_iter()
+                    .map(|round| (round, beacon.sign(round).to_vec()))
+                    .collect();
+                let delta = rules::advance(&state, &pulses);
+                tell(&delta);
                 let answer = take_over(&store, &mut state, &publish, delta, None).await;
                 let _unheard = reply.send(answer.map(|()| Done {
                     block: state.clock.block,
@@ -86,6 +95,18 @@ pub(super) async fn run(
         }
     }
     store.close().await;
+}
+
+/// Says in the log what became of sealed weights: nobody waits for an answer about them.
+fn tell(delta: &Delta) {
+    for opened in &delta.openings {
+        let result = if opened.failure.is_some() { "dropped" } else { "ok" };
+        metrics::counter!("ledger_openings_total", "result" => result).increment(1);
+        match &opened.failure {
+            None => tracing::info!(hotkey = %opened.hotkey, "sealed weights opened and set"),
+            Some(reason) => tracing::warn!(hotkey = %opened.hotkey, reason, "sealed weights dropped"),
+        }
+    }
 }
 
 async fn take_over(

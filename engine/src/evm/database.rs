@@ -10,13 +10,20 @@ use revm::{
 use super::codes::Codes;
 use crate::{Address, B256, State, StateError, U256};
 
-/// Why a read stopped the execution.
+/// Why a read stopped the execution. Boxed: revm hands every step's result on by value, and one that is large for the sake of an
+/// error that never comes costs a tenth of a plain transfer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ReadError {
     #[error(transparent)]
-    State(#[from] StateError),
+    State(Box<StateError>),
     #[error("deadline passed")]
     Deadline,
+}
+
+impl From<StateError> for ReadError {
+    fn from(error: StateError) -> Self {
+        Self::State(Box::new(error))
+    }
 }
 
 impl DBErrorMarker for ReadError {}

@@ -7,8 +7,9 @@
 use std::marker::PhantomData;
 
 use revm::{
-    Journal,
-    bytecode::opcode::{BASEFEE, BLOBBASEFEE, BLOCKHASH, COINBASE, DIFFICULTY, GASLIMIT, JUMPDEST, NUMBER, TIMESTAMP},
+    bytecode::opcode::{
+        BASEFEE, BLOBBASEFEE, BLOCKHASH, COINBASE, DIFFICULTY, GASLIMIT, GASPRICE, JUMPDEST, NUMBER, TIMESTAMP,
+    },
     context::{
         BlockEnv, CfgEnv, Context, Evm, LocalContext, TxEnv,
         result::{EVMError, ExecutionResult, HaltReason, InvalidTransaction, Output, ResultGas, SuccessReason},
@@ -23,7 +24,7 @@ use revm::{
     },
     interpreter::{
         InstructionContext, InstructionExecResult, InstructionResult, InterpreterAction, SuccessOrHalt,
-        instructions::{GasTable, Instruction, InstructionTable, block_info, host, instruction_table},
+        instructions::{GasTable, Instruction, InstructionTable, block_info, host, instruction_table, tx_info},
         interpreter::EthInterpreter,
     },
     primitives::{Address, Bytes},
@@ -31,12 +32,14 @@ use revm::{
 
 use super::{
     database::{ReadError, StateDatabase},
+    journal::Boxed,
     trace::Watcher,
 };
+use crate::EnvReads;
 
 /// The context of one execution: everything but state and buffers is borrowed.
 pub(super) type Ctx<'a> =
-    Context<&'a BlockEnv, &'a TxEnv, &'a CfgEnv, StateDatabase<'a>, Journal<StateDatabase<'a>>, Looks, LocalContext>;
+    Context<&'a BlockEnv, &'a TxEnv, &'a CfgEnv, StateDatabase<'a>, Boxed<'a>, Looks, LocalContext>;
 
 /// The EVM of one execution.
 pub(super) type ExecutionEvm<'a> = Evm<Ctx<'a>, (), Instructions<'a>, EthPrecompiles, EthFrame<EthInterpreter>>;
@@ -46,8 +49,8 @@ pub(super) type ExecutionEvm<'a> = Evm<Ctx<'a>, (), Instructions<'a>, EthPrecomp
 pub(super) struct Looks {
     /// Jump destinations passed so far.
     jumps: u32,
-    /// Number, time or anything else of the block environment was read.
-    pub(super) block: bool,
+    /// What was read of the block environment.
+    pub(super) env: EnvReads,
 }
 
 /// Jump destinations between two looks at the deadline; a power of two.
@@ -95,31 +98,33 @@ const fn watched_table<'a>() -> InstructionTable<EthInterpreter, Ctx<'a>> {
     table[GASLIMIT as usize] = Instruction::new(noted::gaslimit);
     table[BASEFEE as usize] = Instruction::new(noted::basefee);
     table[BLOBBASEFEE as usize] = Instruction::new(noted::blobbasefee);
+    table[GASPRICE as usize] = Instruction::new(noted::gasprice);
     table
 }
 
 /// The instructions that read the block environment, noting that they did.
 mod noted {
-    use super::{Ctx, EthInterpreter, InstructionContext, InstructionExecResult, block_info, host};
+    use super::{Ctx, EnvReads, EthInterpreter, InstructionContext, InstructionExecResult, block_info, host, tx_info};
 
     macro_rules! noted {
-        ($($name:ident => $instruction:path),* $(,)?) => {$(
+        ($($name:ident, $what:ident => $instruction:path);* $(;)?) => {$(
             pub(super) fn $name(context: InstructionContext<'_, Ctx<'_>, EthInterpreter>) -> InstructionExecResult {
-                context.host.chain.block = true;
+                context.host.chain.env.insert(EnvReads::$what);
                 $instruction(context)
             }
         )*};
     }
 
     noted! {
-        blockhash => host::blockhash,
-        coinbase => block_info::coinbase,
-        timestamp => block_info::timestamp,
-        number => block_info::block_number,
-        difficulty => block_info::difficulty,
-        gaslimit => block_info::gaslimit,
-        basefee => block_info::basefee,
-        blobbasefee => block_info::blob_basefee,
+        blockhash, BLOCK_HASH => host::blockhash;
+        coinbase, BENEFICIARY => block_info::coinbase;
+        timestamp, TIMESTAMP => block_info::timestamp;
+        number, NUMBER => block_info::block_number;
+        difficulty, PREVRANDAO => block_info::difficulty;
+        gaslimit, GAS_LIMIT => block_info::gaslimit;
+        basefee, BASE_FEE => block_info::basefee;
+        blobbasefee, BLOB_BASE_FEE => block_info::blob_basefee;
+        gasprice, GAS_PRICE => tx_info::gasprice;
     }
 }
 

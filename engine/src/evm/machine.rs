@@ -6,10 +6,9 @@
 
 use alloy::primitives::Log;
 use revm::{
-    Journal,
     context::{
         CfgEnv, Context, Evm, LocalContext, TxEnv,
-        journal::{JournalEntry, JournalInner},
+        journal::JournalEntry,
         result::{EVMError, ExecutionResult},
     },
     context_interface::{FrameStack, JournalTr, LocalContextTr},
@@ -29,12 +28,13 @@ use super::{
     database::{ReadError, StateDatabase},
     environment::Environment,
     handler::{ExecutionError, ExecutionEvm, Instructions, JudgingHandler, Looks},
+    journal::Boxed,
     trace::{self, Trace, Undo, Watcher},
     view,
 };
 use crate::{
-    Account, Address, B256, BlockEnv, Bytes, Call, EngineError, Execution, Hardfork, Reason, State, StateError, Status,
-    Transaction, U256, ViewError, judge::Words, lang::View,
+    Account, Address, B256, BlockEnv, Bytes, Call, EngineError, EnvReads, Execution, Hardfork, Reason, State,
+    StateError, Status, Transaction, U256, ViewError, judge::Words, lang::View,
 };
 
 /// Bytes of analysed code kept per engine.
@@ -45,8 +45,8 @@ const KEEP_ACCOUNTS: usize = 4096;
 const KEEP_MEMORY: usize = 4 << 20;
 
 /// Most gas a transaction may have to be executed here. No chain has blocks near this; beyond it memory alone could take
-/// gigabytes, and the gas limit of a block comes from outside like everything else.
-const MOST_GAS: u64 = 1 << 32;
+/// gigabytes, and the gas limit of a block comes from outside like everything else. A view has no more either.
+pub(crate) const MOST_GAS: u64 = 1 << 32;
 
 /// Why an execution gave nothing to judge.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ pub(crate) enum Fault {
 
 /// The parts of an EVM that outlive an execution.
 struct Parts {
-    journal: JournalInner<JournalEntry>,
+    journal: Box<Undo>,
     local: LocalContext,
     frames: FrameStack<EthFrame<EthInterpreter>>,
     precompiles: EthPrecompiles,
@@ -75,6 +75,9 @@ pub(crate) struct Machine {
     scratch: Scratch,
     /// What views are called under: nobody's transaction.
     view_tx: TxEnv,
+    /// Executions note what they read of the block environment.
+    noting: bool,
+    env_reads: EnvReads,
 }
 
 impl Machine {
@@ -95,7 +98,16 @@ impl Machine {
                 chain_id: Some(chain_id),
                 ..TxEnv::default()
             },
+            noting: false,
+            env_reads: EnvReads::NONE,
         }
+    }
+
+    /// From now on executions note, or do not, what they read of the block environment. Returns what was noted since the last
+    /// time.
+    pub(crate) fn note(&mut self, noting: bool) -> EnvReads {
+        self.noting = noting;
+        std::mem::take(&mut self.env_reads)
     }
 
     pub(crate) const fn chain_id(&self) -> u64 {
@@ -183,10 +195,12 @@ impl Machine {
             &self.gas,
             database,
             parts,
-            false,
+            self.noting,
         );
         let result = JudgingHandler::new(trace).run_without_catch_error(&mut evm);
+        let env_reads = evm.ctx.chain.env;
         let parts = disassemble(evm);
+        self.env_reads.insert(env_reads);
         let logs = parts.journal.logs.len();
         self.parts = Some(parts);
         match result {
@@ -229,8 +243,17 @@ impl Machine {
             codes: &mut self.codes,
             expired,
         };
-        let mut evm = assemble(environment, &self.view_tx, &self.cfg, &self.gas, database, parts, noted);
+        let mut evm = assemble(
+            environment,
+            &self.view_tx,
+            &self.cfg,
+            &self.gas,
+            database,
+            parts,
+            noted || self.noting,
+        );
         let mut broken = None;
+        let mut noted_reads = EnvReads::NONE;
         while let Some((view, gas)) = calls.next() {
             evm.ctx.chain = Looks::default();
             let (used, result) = match view::call(&mut evm, view, gas) {
@@ -245,9 +268,11 @@ impl Machine {
             };
             // revm leaves an error of the database where the next call would find it.
             evm.ctx.error = Ok(());
-            calls.done(used, evm.ctx.chain.block, result);
+            noted_reads.insert(evm.ctx.chain.env);
+            calls.done(used, evm.ctx.chain.env.of_block(), result);
         }
         let mut parts = disassemble(evm);
+        self.env_reads.insert(noted_reads);
         for (address, account) in destroyed {
             parts.journal.state.insert(address, account);
         }
@@ -255,32 +280,43 @@ impl Machine {
         broken.map_or(Ok(()), |error| Err(Fault::Broken(error)))
     }
 
-    /// Walks through what the transaction changed. `interest` says for an account whether anything of it matters; of accounts
-    /// that were destroyed only that is said.
-    pub(crate) fn written(&self, mut interest: impl FnMut(Address) -> bool, mut on: impl FnMut(Address, Written)) {
+    /// Walks through what the transaction changed. `interest` says for an account, and whether slots of it may have been written, what
+    /// it is that matters of it, if anything; of accounts that were destroyed only that is said. With a slot come its words before
+    /// and after.
+    #[inline]
+    pub(crate) fn written<T>(
+        &self,
+        mut interest: impl FnMut(Address, bool) -> Option<T>,
+        mut on: impl FnMut(Address, &T, Written, Words),
+    ) {
         let Some(state) = self.state() else { return };
         for (address, account) in state {
-            if !account.is_touched() && !changes::is_destroyed(account) || !interest(*address) {
+            let destroyed = changes::is_destroyed(account);
+            if !account.is_touched() && !destroyed {
                 continue;
             }
-            if changes::is_destroyed(account) {
-                on(*address, Written::Destroyed);
+            let Some(interest) = interest(*address, destroyed || !account.storage.is_empty()) else {
+                continue;
+            };
+            if destroyed {
+                on(*address, &interest, Written::Destroyed, None);
                 continue;
             }
             if account.is_changed() {
                 let before = account.original_info();
                 if before.balance != account.info.balance {
-                    on(*address, Written::Balance);
+                    on(*address, &interest, Written::Balance, None);
                 }
                 if before.nonce != account.info.nonce {
-                    on(*address, Written::Nonce);
+                    on(*address, &interest, Written::Nonce, None);
                 }
                 if before.code_hash != account.info.code_hash || account.is_created() {
-                    on(*address, Written::Code);
+                    on(*address, &interest, Written::Code, None);
                 }
             }
-            for (slot, _) in account.changed_storage_slots() {
-                on(*address, Written::Slot(*slot));
+            for (slot, words) in account.changed_storage_slots() {
+                let words = Some((words.original_value, words.present_value));
+                on(*address, &interest, Written::Slot(*slot), words);
             }
         }
     }
@@ -324,7 +360,7 @@ impl Machine {
     /// The journal of the last execution.
     #[cfg(test)]
     pub(super) fn journal(&self) -> Option<&Undo> {
-        self.parts.as_ref().map(|parts| &parts.journal)
+        self.parts.as_ref().map(|parts| &*parts.journal)
     }
 
     /// Forgets the last execution.
@@ -400,8 +436,10 @@ fn fault(error: ExecutionError) -> Fault {
         EVMError::Transaction(why) => Fault::Undecided(Reason::InvalidTransaction(why.to_string())),
         EVMError::Header(why) => Fault::Undecided(Reason::Unsupported(why.to_string())),
         EVMError::Database(ReadError::Deadline) => Fault::Undecided(Reason::Deadline),
-        EVMError::Database(ReadError::State(StateError::Missing(what))) => Fault::Undecided(Reason::MissingState(what)),
-        EVMError::Database(ReadError::State(StateError::Broken(why))) => Fault::Broken(EngineError::State(why)),
+        EVMError::Database(ReadError::State(error)) => match *error {
+            StateError::Missing(what) => Fault::Undecided(Reason::MissingState(what)),
+            StateError::Broken(why) => Fault::Broken(EngineError::State(why)),
+        },
         EVMError::Custom(why) => Fault::Broken(EngineError::Evm(why)),
         EVMError::CustomAny(why) => Fault::Broken(EngineError::Evm(why.to_string())),
     }
@@ -428,7 +466,10 @@ fn assemble<'a>(
             block: &environment.block,
             tx,
             cfg,
-            journaled_state: Journal::new_with_inner(database, parts.journal),
+            journaled_state: Boxed {
+                database,
+                inner: parts.journal,
+            },
             chain: Looks::default(),
             local: parts.local,
             error: Ok(()),
@@ -581,7 +622,7 @@ fn precheck(tx: &Transaction, hardfork: Hardfork) -> Result<(), String> {
 impl Parts {
     fn new(spec: SpecId) -> Self {
         Self {
-            journal: JournalInner::new(),
+            journal: Box::new(Undo::new()),
             local: LocalContext::new(),
             frames: FrameStack::new_prealloc(8),
             precompiles: EthPrecompiles::new(spec),

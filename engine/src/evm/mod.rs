@@ -10,6 +10,7 @@ mod database;
 mod differential;
 mod environment;
 mod handler;
+mod journal;
 mod machine;
 mod trace;
 mod tx;
@@ -17,6 +18,6 @@ mod view;
 
 pub(crate) use self::{
     changes::Changes,
-    machine::{Expired, Explained, Fault, Machine, Moment, ViewCalls, ViewFault, Written},
+    machine::{Expired, Explained, Fault, MOST_GAS, Machine, Moment, ViewCalls, ViewFault, Written},
     tx::TxFields,
 };

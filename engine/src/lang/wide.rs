@@ -60,6 +60,16 @@ impl Wide {
         }
     }
 
+    /// The difference of two unsigned numbers, which always fits.
+    #[must_use]
+    pub fn difference(left: U256, right: U256) -> Self {
+        let (magnitude, negative) = left.overflowing_sub(right);
+        Self {
+            negative,
+            magnitude: widened(if negative { magnitude.wrapping_neg() } else { magnitude }),
+        }
+    }
+
     /// The decoded value of this type that this number is; `None` when it is out of the type's range.
     #[must_use]
     pub fn to_value(self, value_type: ValueType) -> Option<U256> {
@@ -298,6 +308,13 @@ mod tests {
             }
             prop_assert_eq!(a.cmp(&b), big(a).cmp(&big(b)));
             prop_assert_eq!(big(-a), -big(a));
+        }
+
+        #[test]
+        fn the_difference_of_two_words_is_exact(a in any::<[u64; 4]>(), b in any::<[u64; 4]>()) {
+            let (a, b) = (U256::from_limbs(a), U256::from_limbs(b));
+            prop_assert_eq!(Some(Wide::difference(a, b)), Wide::from(a).checked_sub(Wide::from(b)));
+            prop_assert_eq!(Wide::difference(a, a), Wide::ZERO);
         }
 
         #[test]

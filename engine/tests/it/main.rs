@@ -7,11 +7,13 @@
     missing_docs
 )]
 
+mod bad_input;
 mod case_files;
 mod common;
 mod expressions;
 mod judging;
 mod recorded;
+mod recording;
 mod transactions;
 mod undecided;
 mod watching;

@@ -3,6 +3,7 @@
 //! A feed gives events in order, each with the position behind it, in the feed's own terms. The position is logged together
 //! with the event, and given back when the process starts again: so nothing is lost and nothing is logged twice.
 
+pub mod live;
 pub mod pace;
 pub mod pump;
 pub mod replay;
@@ -34,8 +35,26 @@ pub struct FeedItem {
 #[derive(Debug, thiserror::Error)]
 pub enum FeedError {
     /// `--feed` is neither of the forms that there are.
-    #[error("unknown feed {0:?}: use replay:PATH, with the path of a recorded case or a folder of them")]
+    #[error(
+        "unknown feed {0:?}: use replay:PATH, with the path of a recorded case or a folder of them, or a node's address (ws://, wss://, http://, https://)"
+    )]
     Form(String),
+    /// A recording beside another feed.
+    #[error("feed {0:?}: a recording is the only feed; nodes may be several")]
+    Mixed(String),
+    /// No feed at all.
+    #[error("no feed is named: use --feed replay:PATH, or --feed ws://HOST:PORT")]
+    None,
+    /// The log's own chain is another one.
+    #[error(
+        "feed: chain {configured} is configured, the log is of chain {logged}; use another --database for another chain"
+    )]
+    Chain {
+        /// As configured.
+        configured: u64,
+        /// As logged.
+        logged: u64,
+    },
     /// A recorded case is broken.
     #[error("feed: {0}")]
     Case(Box<engine::case::CaseError>),
@@ -98,13 +117,41 @@ pub trait Feed: Send + std::fmt::Debug {
     fn start(self: Box<Self>, position: Option<String>, items: mpsc::Sender<Result<FeedItem, FeedError>>);
 }
 
-/// The feed that `--feed` names.
+/// What `--feed` names, before it is opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A recording.
+    Replay(std::path::PathBuf),
+    /// Nodes.
+    Live(Vec<url::Url>),
+}
+
+/// The source that these `--feed` values name: one recording, or any number of nodes.
 ///
 /// # Errors
-/// [`FeedError::Form`], or what is wrong with the source, as far as that can be seen before it is read.
-pub fn open(spec: &str, pace: pace::Pace) -> Result<replay::ReplayFeed, FeedError> {
-    match spec.split_once(':') {
-        Some(("replay", path)) if !path.is_empty() => replay::ReplayFeed::open(path, pace),
-        _ => Err(FeedError::Form(spec.chars().take(200).collect())),
+/// [`FeedError::Form`], [`FeedError::Mixed`] or [`FeedError::None`].
+pub fn source(specs: &[String]) -> Result<Source, FeedError> {
+    let cut = |spec: &str| spec.chars().take(200).collect::<String>();
+    let mut urls = Vec::new();
+    for spec in specs {
+        match spec.split_once(':') {
+            Some(("replay", path)) if !path.is_empty() => {
+                if specs.len() > 1 {
+                    return Err(FeedError::Mixed(cut(spec)));
+                }
+                return Ok(Source::Replay(path.into()));
+            }
+            Some(("ws" | "wss" | "http" | "https", _)) => match spec.parse::<url::Url>() {
+                Ok(url) if url.has_host() => urls.push(url),
+                // An address may hold a key: it is not shown.
+                Ok(_) | Err(_) => return Err(FeedError::Form("a node's address without a host".to_owned())),
+            },
+            _ => return Err(FeedError::Form(cut(spec))),
+        }
     }
+    if urls.is_empty() {
+        return Err(FeedError::None);
+    }
+    urls.dedup();
+    Ok(Source::Live(urls))
 }

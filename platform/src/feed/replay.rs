@@ -330,6 +330,7 @@ impl Block {
             parent_hash: wire::hash_bytes(B256::ZERO),
             next: Some(case.block.to_wire()),
             included: Vec::new(),
+            orphaned: Vec::new(),
         }
     }
 
@@ -342,6 +343,7 @@ impl Block {
             parent_hash: wire::hash_bytes(self.parent_hash),
             next: next.map(|case| case.block.to_wire()),
             included: self.included.iter().copied().map(wire::hash_bytes).collect(),
+            orphaned: Vec::new(),
         }
     }
 }

@@ -8,10 +8,11 @@ use prost::Message;
 use protos::v1;
 use sqlx::{Row, SqliteConnection};
 use tokio::sync::watch;
+use wire::{ShippedPrestate, Wire};
 
 use super::{KNOWN_CODES, Store, decode, last_cursor, lock, now_ms, signed, unsigned};
 use crate::assignment::Hotkey;
-use crate::log::{Batch, Entry, Event, Log, LogError, LogFuture, Page, Progress};
+use crate::log::{Batch, Entry, Event, Log, LogError, LogFuture, Page, Progress, Waiting};
 
 /// A page ends after so many items, or as soon as it holds so many bytes: what a stream keeps in memory.
 const PAGE_ITEMS: i64 = 64;
@@ -19,13 +20,15 @@ const PAGE_BYTES: usize = 4 << 20;
 
 pub(super) const KIND_HEAD: i64 = 1;
 pub(super) const KIND_PENDING: i64 = 2;
+/// A pending transaction left without being included.
+const KIND_LEFT: i64 = 3;
 pub(super) const KIND_INVARIANT_SET: i64 = 4;
 
 const fn kind(event: &Event) -> i64 {
     match event {
         Event::Head(_) => KIND_HEAD,
         Event::Pending(_) => KIND_PENDING,
-        Event::Replaced(_) => 3,
+        Event::Replaced(_) | Event::Dropped(_) => KIND_LEFT,
         Event::InvariantSet(_) => KIND_INVARIANT_SET,
         Event::FeedEnded(_) => 5,
     }
@@ -57,6 +60,10 @@ impl Log for Store {
             Ok(row)
         }
         .boxed()
+    }
+
+    fn waiting(&self, limit: usize) -> LogFuture<'_, Vec<Waiting>> {
+        self.read_waiting(limit).boxed()
     }
 
     fn grown(&self) -> watch::Receiver<u64> {
@@ -138,15 +145,18 @@ impl Store {
                 .execute(&mut *db)
                 .await?;
             if let Some(transaction) = pending {
-                let new = sqlx::query(
-                    "INSERT INTO transactions (hash, sender, first_cursor) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                // One that is logged again waits again, whatever became of it before.
+                let first: i64 = sqlx::query_scalar(
+                    "INSERT INTO transactions (hash, sender, first_cursor, last_cursor) VALUES (?1, ?2, ?3, ?3)
+                     ON CONFLICT (hash) DO UPDATE SET last_cursor = ?3, included_at_ms = NULL, left_cursor = NULL
+                     RETURNING first_cursor",
                 )
                 .bind(transaction.hash.as_ref())
                 .bind(transaction.sender.as_ref())
                 .bind(cursor)
-                .execute(&mut *db)
+                .fetch_one(&mut *db)
                 .await?;
-                new_transactions += new.rows_affected();
+                new_transactions += u64::from(first == cursor);
             }
             for hotkey in &entry.assigned {
                 let number = lock(&self.numbers).get(hotkey).copied();
@@ -159,6 +169,18 @@ impl Store {
                     .execute(&mut *db)
                     .await?;
                 assignments += 1;
+            }
+            let left = match &item.event {
+                Some(Event::Replaced(replaced)) => Some(&replaced.old_hash),
+                Some(Event::Dropped(dropped)) => Some(&dropped.hash),
+                _ => None,
+            };
+            if let Some(hash) = left {
+                sqlx::query("UPDATE transactions SET left_cursor = ? WHERE hash = ?")
+                    .bind(cursor)
+                    .bind(hash.as_ref())
+                    .execute(&mut *db)
+                    .await?;
             }
             if let Some(Event::Head(head)) = &item.event {
                 for hash in &head.included {
@@ -226,6 +248,34 @@ impl Store {
         .fetch_all(&self.pool)
         .await?;
         rows.iter().map(|row| item(row).map(|(_, item, _)| item)).collect()
+    }
+
+    async fn read_waiting(&self, limit: usize) -> Result<Vec<Waiting>, LogError> {
+        let mut rows = sqlx::query(
+            "SELECT i.cursor, i.payload FROM transactions t JOIN items i ON i.cursor = t.last_cursor
+             WHERE t.included_at_ms IS NULL AND t.left_cursor IS NULL ORDER BY t.first_cursor DESC LIMIT ?",
+        )
+        .bind(signed(limit as u64))
+        .fetch(&self.pool);
+        let mut waiting = Vec::new();
+        while let Some(row) = rows.next().await {
+            let (_, item, _) = item(&row?)?;
+            let Some(Event::Pending(v1::PendingTransaction {
+                transaction: Some(transaction),
+                prestate,
+                ..
+            })) = item.event
+            else {
+                continue;
+            };
+            let prestate = prestate.as_ref().map(ShippedPrestate::from_wire).transpose()?;
+            waiting.push(Waiting {
+                transaction,
+                state_digest: prestate.as_ref().map(ShippedPrestate::state_digest),
+            });
+        }
+        waiting.reverse();
+        Ok(waiting)
     }
 
     async fn read_codes(&self, hashes: &[B256]) -> Result<Vec<v1::Code>, LogError> {

@@ -195,6 +195,10 @@ async fn insert_transaction(
     if new.rows_affected() == 0 {
         return Ok(false);
     }
+    added.reported += 1;
+    if !report.skipped.is_empty() {
+        return Ok(true);
+    }
     // The first execution stays; a different one beside it makes the item disputed.
     sqlx::query(
         "INSERT INTO executions (cursor, execution) VALUES (?1, ?2) ON CONFLICT (cursor) DO UPDATE SET
@@ -216,7 +220,6 @@ async fn insert_transaction(
             .await?;
         added.executed += executed.rows_affected();
     }
-    added.reported += 1;
     for judgement in &report.judgements {
         match judgement.verdict {
             Some(Verdict::Holds(_)) => added.holds += 1,

@@ -7,7 +7,8 @@ use super::{Store, unsigned};
 use crate::log::LogError;
 
 impl Store {
-    /// The sums, with `feed_ended` for the feed of this name. `validators_connected` is not the database's to know: 0.
+    /// The sums, with `feed_ended` for the feed of this name. `validators_connected` and a live feed's
+    /// own state are not the database's to know.
     ///
     /// # Errors
     /// When the database fails.
@@ -41,6 +42,7 @@ impl Store {
             incidents: number("incidents")?,
             validators_connected: 0,
             invariant_set_version: number("version")?,
+            feed: None,
         })
     }
 }

@@ -69,8 +69,14 @@ fn each_bad_input_is_one_line_that_names_it() {
     says(run(&["--feed", &feed, "--speed", "3"]), &["--speed"]);
     says(run(&[]), &["feed"]);
     says(
-        run(&["--feed", "http://localhost"]),
-        &["http://localhost", "replay:PATH"],
+        run(&["--feed", "ftp://localhost"]),
+        &["ftp://localhost", "replay:PATH", "ws://"],
+    );
+    says(run(&["--feed", "ws://"]), &["without a host"]);
+    says(run(&["--feed", &feed, "--feed", "ws://localhost"]), &["only feed"]);
+    says(
+        run(&["--feed", "ws://localhost", "--poll-interval", "1ms"]),
+        &["live.poll_interval"],
     );
     says(run(&["--feed", "replay:nowhere.json"]), &["nowhere.json"]);
     says(run(&["--feed", &feed, "--pace", "fast"]), &["pace", "fast", "realtime"]);

@@ -8,7 +8,7 @@ use platform::assignment::Hotkey;
 use platform::feed::pace::Pace;
 use platform::feed::pump::{Distribution, pump};
 use platform::feed::replay::ReplayFeed;
-use platform::log::{Batch, Log, LogError, LogFuture, Page};
+use platform::log::{Batch, Log, LogError, LogFuture, Page, Waiting};
 use platform::store::Store;
 use platform::validators::Validators;
 use proptest::prelude::*;
@@ -52,6 +52,9 @@ impl Log for Mortal {
     }
     fn position<'a>(&'a self, feed: &'a str) -> LogFuture<'a, Option<(String, bool)>> {
         self.store.position(feed)
+    }
+    fn waiting(&self, limit: usize) -> LogFuture<'_, Vec<Waiting>> {
+        self.store.waiting(limit)
     }
     fn grown(&self) -> watch::Receiver<u64> {
         self.store.grown()

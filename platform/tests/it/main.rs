@@ -9,6 +9,7 @@
 
 mod cli;
 mod crash;
+mod live;
 mod replay;
 mod reports;
 mod store;

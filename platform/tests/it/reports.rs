@@ -46,6 +46,7 @@ fn report(cursor: u64, n: u64, execution: Option<v1::Execution>) -> v1::Transact
         answered: 4,
         agreed: 3,
         arbitrated: true,
+        skipped: String::new(),
     }
 }
 

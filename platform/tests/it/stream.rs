@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chain::ledger::Answer;
-use chain::{AxonInfo, Hyperparameters, Keypair, Ledger, LedgerError, Metagraph, Neuron, Registration, WeightsCall};
+use chain::{
+    AxonInfo, Hyperparameters, Keypair, Ledger, LedgerError, Metagraph, Neuron, Registration, TimelockedCommit,
+    WeightsCall, WeightsCommit, WeightsReveal,
+};
 use engine::B256;
 use platform::log::{Batch, Event, Log};
 use proptest::prelude::*;
@@ -246,6 +249,15 @@ impl Ledger for PaperLedger {
         Self::unable()
     }
     fn set_weights<'a>(&'a self, _: &'a Keypair, _: WeightsCall) -> Answer<'a, u64> {
+        Self::unable()
+    }
+    fn commit_weights<'a>(&'a self, _: &'a Keypair, _: WeightsCommit) -> Answer<'a, u64> {
+        Self::unable()
+    }
+    fn reveal_weights<'a>(&'a self, _: &'a Keypair, _: WeightsReveal) -> Answer<'a, u64> {
+        Self::unable()
+    }
+    fn commit_timelocked<'a>(&'a self, _: &'a Keypair, _: TimelockedCommit) -> Answer<'a, u64> {
         Self::unable()
     }
 }

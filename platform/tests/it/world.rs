@@ -66,6 +66,7 @@ pub(crate) fn head(number: u64, included: &[u64]) -> Event {
         parent_hash: wire::hash_bytes(B256::ZERO),
         next: None,
         included: included.iter().map(|n| wire::hash_bytes(tx_hash(*n))).collect(),
+        orphaned: Vec::new(),
     })
 }
 

@@ -1,37 +1,43 @@
 //! What a run came to: the JSON that `--report` writes, and the sums that it is made of.
 //!
 //! Every field is described, with its unit, in `docs/report.md`; a field is added, but never renamed or given another meaning, while
-//! [`FORMAT`] stays the same.
+//! [`FORMAT`] stays the same. [`incidents`] and [`members`] hold the parts about attacks and about miners and validators, [`live`] what
+//! only a living chain has.
+
+pub mod incidents;
+pub mod live;
+pub mod members;
 
 use std::collections::BTreeMap;
 
-use alloy::primitives::{Address, B256, U256};
-use hdrhistogram::Histogram;
-use protos::v1::{self, MinerScore, ValidatorStatusResponse};
-use protos::{DecodeError, fixed, required};
+use protos::DecodeError;
+use protos::v1::{self, ValidatorStatusResponse};
 use serde::{Deserialize, Serialize};
 
+pub use incidents::Incident;
+pub use live::Live;
+pub use members::{Miner, Standing, Validator};
+
+use self::incidents::incident;
+use self::members::{View, miner, validator};
 use super::gas::{GasComparison, GasMismatch};
-use super::plan::{MinerPlan, NetworkPlan, Role, ValidatorPlan};
+use super::plan::{Member, NetworkPlan, Role};
 
 /// The version of the report's form.
 pub const FORMAT: &str = "portcullis-localnet/1";
-
-/// Longest latency that the merged histogram tells apart, in microseconds: a minute. Longer ones count as this.
-const LATENCY_MAX_US: u64 = 60_000_000;
 
 /// The whole report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// [`FORMAT`].
     pub format: String,
-    /// What was replayed.
+    /// What was replayed, or which chain was followed.
     pub data: String,
-    /// How fast: `realtime`, `max` or `N/s`.
+    /// How fast: `realtime`, `max` or `N/s`; of a living chain its block time.
     pub pace: String,
     /// The seed of the run.
     pub seed: u64,
-    /// The recording was read to its end, and every assigned item was reported.
+    /// The recording was read to its end, or the living chain's story told to its end, and every assigned item was reported.
     pub complete: bool,
     /// Distinct transactions that the platform logged.
     pub transactions: u64,
@@ -79,6 +85,9 @@ pub struct Report {
     pub ledger_block: u64,
     /// Epochs that the ledger ran.
     pub ledger_epochs: u64,
+    /// What was sent to a living chain and what became of it; `null` of a recording.
+    #[serde(default)]
+    pub live: Option<Live>,
 }
 
 /// Verdicts by kind.
@@ -92,77 +101,6 @@ pub struct Verdicts {
     pub undecided: u64,
 }
 
-/// A confirmed violation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Incident {
-    /// Name of the invariant.
-    pub invariant: String,
-    /// Its id in the registry.
-    pub invariant_id: u64,
-    /// The contract that it speaks of.
-    pub contract: Address,
-    /// Hash of the transaction.
-    pub tx: B256,
-    /// Who sent it.
-    pub sender: Address,
-    /// The invariant's value before the transaction (two's complement for signed types).
-    pub pre: U256,
-    /// And after it.
-    pub post: U256,
-    /// The hash of the whole witness, the same on every machine.
-    pub witness_digest: B256,
-    /// Validators that confirmed it.
-    pub confirmations: u32,
-    /// Milliseconds from a validator's reading it to its own engine's confirmation: the first reporter's.
-    pub seen_to_confirmed_ms: f64,
-    /// Reported before its block, or not included by the end of the recording.
-    pub confirmed_before_inclusion: bool,
-    /// Milliseconds from the report to the inclusion, negative when it was late; `null` when not included.
-    pub ms_before_inclusion: Option<i64>,
-}
-
-/// A miner, as all validators together saw it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Miner {
-    /// Its uid.
-    pub uid: u32,
-    /// How it was told to behave. Nobody in the network knows this.
-    pub role: Role,
-    /// Challenges that it was sent.
-    pub asked: u64,
-    /// Answers that came in time and were well-formed.
-    pub answered: u64,
-    /// Share of its answers that were the truth, 0 to 1; 0 without answers.
-    pub accuracy: f64,
-    /// Median time from sending to a checked answer, in milliseconds; 0 without a sample.
-    pub p50_ms: f64,
-    /// 99th percentile of the same.
-    pub p99_ms: f64,
-    /// Its score, 0 to 1: the mean over validators, weighted by their stake.
-    pub score: f64,
-    /// Its share of the weights last set, 0 to 1: the mean over validators, weighted by their stake.
-    pub weight: f64,
-    /// Its share of the last epoch's incentive, 0 to 1, from the ledger.
-    pub incentive: f64,
-}
-
-/// A validator.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Validator {
-    /// Its uid.
-    pub uid: u32,
-    /// Its stake at the end, in RAO.
-    pub stake: u64,
-    /// Items that it judged.
-    pub judged: u64,
-    /// How many of those went to its own engine.
-    pub arbitrated: u64,
-    /// Items that came again after a restart and were not counted again.
-    pub repeated: u64,
-    /// Epochs in which the ledger took its weights.
-    pub weights_set: u64,
-}
-
 /// A process that `--kill` killed and started again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KillRecord {
@@ -174,19 +112,10 @@ pub struct KillRecord {
     pub down_ms: u64,
 }
 
-/// What the ledger says of one neuron at the end.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Standing {
-    /// In RAO.
-    pub stake: u64,
-    /// Share of the last epoch's incentive, 0 to 1.
-    pub incentive: f64,
-}
-
 /// Everything that was seen by the end of a run.
 #[derive(Debug, Clone)]
 pub struct Observed {
-    /// What was replayed.
+    /// What was replayed, or which chain was followed.
     pub data: String,
     /// How fast.
     pub pace: String,
@@ -212,6 +141,10 @@ pub struct Observed {
     pub ledger_block: u64,
     /// Epochs that the ledger ran.
     pub ledger_epochs: u64,
+    /// Everything that was assigned came back, by the end that was waited for.
+    pub complete: bool,
+    /// Of a living chain.
+    pub live: Option<Live>,
 }
 
 impl Report {
@@ -238,7 +171,7 @@ impl Report {
             data: seen.data,
             pace: seen.pace,
             seed: seen.seed,
-            complete: is_complete(&status),
+            complete: seen.complete,
             transactions: status.transactions,
             judged: status.judged,
             undecided: status.undecided,
@@ -287,12 +220,40 @@ impl Report {
             kills: seen.kills,
             ledger_block: seen.ledger_block,
             ledger_epochs: seen.ledger_epochs,
+            live: seen.live,
         })
     }
 
-    /// Whether the run is a success: everything judged, and every gas as recorded.
+    /// Why the run is no success; `None` when it is one: everything judged, every gas as recorded, and of a living chain nothing
+    /// lost and the attack confirmed before its block.
+    pub fn failure(&self) -> Option<String> {
+        if !self.complete {
+            let Self { reported, assigned, .. } = self;
+            return Some(format!("{reported} of {assigned} assigned judgements were reported"));
+        }
+        if self.gas_mismatches > 0 {
+            return Some(format!(
+                "{} transactions used other gas than recorded",
+                self.gas_mismatches
+            ));
+        }
+        if self.judged != self.transactions {
+            return Some(format!(
+                "{} of {} transactions were judged",
+                self.judged, self.transactions
+            ));
+        }
+        // While the platform was down it saw nothing, and says so; that is what it was killed for.
+        let deaf = self
+            .kills
+            .iter()
+            .any(|kill| kill.process == Member::Platform.to_string());
+        self.live.as_ref().filter(|_| !deaf).and_then(Live::failure)
+    }
+
+    /// Whether the run is a success.
     pub fn passed(&self) -> bool {
-        self.complete && self.judged == self.transactions && self.gas_mismatches == 0
+        self.failure().is_none()
     }
 
     /// The least incentive of an honest miner, with its uid.
@@ -317,97 +278,16 @@ impl Report {
 
 /// Whether the recording was read to its end and every item that was handed out came back.
 pub fn is_complete(status: &v1::StatusResponse) -> bool {
-    status.feed_ended && status.reported >= status.assigned && status.judged >= status.transactions
+    status.feed_ended && is_reported(status)
 }
 
-/// What one validator thinks, and how much that counts.
-struct View<'a> {
-    stake: f64,
-    scores: &'a [MinerScore],
+/// Whether every item that was handed out came back.
+pub fn is_reported(status: &v1::StatusResponse) -> bool {
+    status.reported >= status.assigned && status.judged >= status.transactions
 }
 
-fn miner(planned: &MinerPlan, views: &[View<'_>], standing: Standing) -> Miner {
-    let seen_by = |view: &View<'_>| view.scores.iter().find(|score| score.uid == planned.uid).cloned();
-    let scores: Vec<MinerScore> = views.iter().filter_map(seen_by).collect();
-    let sum = |field: fn(&MinerScore) -> u64| scores.iter().map(field).sum::<u64>();
-    let latency = merged(&scores);
-    let quantile = |q: f64| {
-        latency
-            .as_ref()
-            .map_or(0.0, |latency| latency.value_at_quantile(q) as f64 / 1_000.0)
-    };
-    let stake: f64 = views.iter().map(|view| view.stake).sum();
-    let mean = |of: &dyn Fn(&View<'_>) -> f64| {
-        if stake > 0.0 {
-            views.iter().map(|view| view.stake * of(view)).sum::<f64>() / stake
-        } else {
-            0.0
-        }
-    };
-    Miner {
-        uid: planned.uid,
-        role: planned.role,
-        asked: sum(|score| score.asked),
-        answered: sum(|score| score.answered),
-        accuracy: share(sum(|score| score.correct), sum(|score| score.answered)),
-        p50_ms: quantile(0.50),
-        p99_ms: quantile(0.99),
-        score: mean(&|view| seen_by(view).map_or(0.0, |score| score.score)),
-        weight: mean(&|view| {
-            let all: u64 = view.scores.iter().map(|score| u64::from(score.weight)).sum();
-            seen_by(view).map_or(0.0, |score| share(u64::from(score.weight), all))
-        }),
-        incentive: standing.incentive,
-    }
-}
-
-fn validator(planned: &ValidatorPlan, status: Option<&ValidatorStatusResponse>, standing: Standing) -> Validator {
-    let of = |field: fn(&ValidatorStatusResponse) -> u64| status.map_or(0, field);
-    Validator {
-        uid: planned.uid,
-        stake: standing.stake,
-        judged: of(|status| status.judged),
-        arbitrated: of(|status| status.arbitrated),
-        repeated: of(|status| status.repeated),
-        weights_set: of(|status| status.weights_set),
-    }
-}
-
-fn incident(raw: &v1::Incident) -> Result<Incident, DecodeError> {
-    let witness = required("incident.witness", raw.witness.as_ref())?;
-    let included = (raw.included_at_ms > 0).then_some(raw.included_at_ms);
-    let ahead = included.map(|at| signed_difference(at, raw.reported_at_ms));
-    Ok(Incident {
-        invariant: raw.invariant_name.clone(),
-        invariant_id: raw.invariant_id,
-        contract: Address::new(fixed("incident.contract", &raw.contract)?),
-        tx: B256::new(fixed("incident.tx_hash", &raw.tx_hash)?),
-        sender: Address::new(fixed("incident.tx_sender", &raw.tx_sender)?),
-        pre: U256::from_be_bytes(fixed::<32>("incident.witness.pre", &witness.pre)?),
-        post: U256::from_be_bytes(fixed::<32>("incident.witness.post", &witness.post)?),
-        witness_digest: B256::new(fixed("incident.witness.digest", &witness.digest)?),
-        confirmations: raw.confirmations,
-        seen_to_confirmed_ms: raw.seen_to_confirmed_us as f64 / 1_000.0,
-        confirmed_before_inclusion: ahead.is_none_or(|ms| ms > 0),
-        ms_before_inclusion: ahead,
-    })
-}
-
-/// All validators' samples of one miner's latency, in microseconds; `None` without any.
-fn merged(scores: &[MinerScore]) -> Option<Histogram<u64>> {
-    let mut all = Histogram::new_with_bounds(1, LATENCY_MAX_US, 3).ok()?;
-    for bucket in scores.iter().flat_map(|score| &score.latency) {
-        all.saturating_record_n(bucket.micros.clamp(1, LATENCY_MAX_US), bucket.count);
-    }
-    (!all.is_empty()).then_some(all)
-}
-
-fn share(part: u64, whole: u64) -> f64 {
+pub(super) fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
-}
-
-fn signed_difference(later: u64, earlier: u64) -> i64 {
-    i64::try_from(i128::from(later) - i128::from(earlier)).unwrap_or(i64::MAX)
 }
 
 fn rounded(value: f64) -> f64 {
@@ -418,8 +298,7 @@ fn rounded(value: f64) -> f64 {
 pub(crate) mod tests {
     use std::time::Duration;
 
-    use proptest::prelude::*;
-    use protos::v1::{LatencyBucket, Witness};
+    use protos::v1::{MinerScore, Witness};
 
     use super::*;
     use crate::localnet::plan::Shape;
@@ -527,6 +406,8 @@ pub(crate) mod tests {
             judging: Duration::from_secs(4),
             ledger_block: 99,
             ledger_epochs: 4,
+            complete: true,
+            live: None,
         }
     }
 
@@ -543,49 +424,9 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_incident_says_how_long_before_its_block_it_was_confirmed() {
-        let found = incident(&attack()).unwrap();
-        assert_eq!(
-            (found.ms_before_inclusion, found.confirmed_before_inclusion),
-            (Some(640), true)
-        );
-        assert!((found.seen_to_confirmed_ms - 12.345).abs() < 1e-9);
-
-        let late = incident(&v1::Incident {
-            included_at_ms: 10_000,
-            ..attack()
-        })
-        .unwrap();
-        assert_eq!(
-            (late.ms_before_inclusion, late.confirmed_before_inclusion),
-            (Some(-20), false)
-        );
-        let open = incident(&v1::Incident {
-            included_at_ms: 0,
-            ..attack()
-        })
-        .unwrap();
-        assert_eq!(
-            (open.ms_before_inclusion, open.confirmed_before_inclusion),
-            (None, true)
-        );
-    }
-
-    #[test]
-    fn a_malformed_incident_is_named() {
-        let error = incident(&v1::Incident {
-            contract: vec![1].into(),
-            ..attack()
-        })
-        .unwrap_err()
-        .to_string();
-        assert!(error.contains("incident.contract"), "{error}");
-    }
-
-    #[test]
     fn an_open_item_or_another_gas_fails_the_run() {
         let mut seen = observed();
-        seen.status.reported = 99;
+        (seen.status.reported, seen.complete) = (99, false);
         let report = Report::new(&network(), seen).unwrap();
         assert!(!report.complete && !report.passed());
 
@@ -650,40 +491,5 @@ pub(crate) mod tests {
         }
         assert!(json["validators"][0]["stake"].is_number());
         assert_eq!(serde_json::from_value::<Report>(json).unwrap(), report);
-    }
-
-    fn with_latency(buckets: &[(u64, u64)]) -> MinerScore {
-        let latency = buckets
-            .iter()
-            .map(|(micros, count)| LatencyBucket {
-                micros: *micros,
-                count: *count,
-            })
-            .collect();
-        MinerScore {
-            latency,
-            ..score(4, 0, 0, 0, 0)
-        }
-    }
-
-    #[test]
-    fn percentiles_are_of_all_validators_samples_together() {
-        let all = merged(&[with_latency(&[(1_000, 98)]), with_latency(&[(900_000, 2)])]).unwrap();
-        assert!((990..=1_010).contains(&all.value_at_quantile(0.5)));
-        assert!((890_000..=910_000).contains(&all.value_at_quantile(0.99)));
-        assert!(merged(&[]).is_none());
-        assert_eq!(merged(&[with_latency(&[(u64::MAX, 1), (0, 1)])]).unwrap().len(), 2);
-    }
-
-    proptest! {
-        #[test]
-        fn merging_loses_no_sample_and_keeps_the_order_of_percentiles(
-            buckets in proptest::collection::vec((any::<u64>(), 1u64..1_000), 1..40),
-        ) {
-            let halves = buckets.split_at(buckets.len() / 2);
-            let all = merged(&[with_latency(halves.0), with_latency(halves.1)]).unwrap();
-            prop_assert_eq!(all.len(), buckets.iter().map(|(_, count)| count).sum::<u64>());
-            prop_assert!(all.value_at_quantile(0.5) <= all.value_at_quantile(0.99));
-        }
     }
 }

@@ -1,0 +1,143 @@
+//! What goes through the network: a recording, or a living chain.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use protos::v1;
+use tokio::time::Instant;
+
+use super::gas::ExpectedGas;
+use super::live::Living;
+use super::recording::{Recording, RecordingError, write_invariants};
+use super::report::{is_complete, is_reported};
+use crate::scenario::StatedInvariant;
+
+/// Once a living chain's story is told, and nothing has come in for this time, the rest is not waited for.
+const QUIET: Duration = Duration::from_secs(20);
+
+/// What goes through the network.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// Recorded cases.
+    Recorded(Box<Recording>),
+    /// A chain that goes on.
+    Living(Box<Living>),
+}
+
+/// Whether everything has come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// No: there is more to wait for.
+    NotYet,
+    /// Yes.
+    Complete,
+    /// No, and nothing more comes.
+    Incomplete,
+}
+
+/// When the platform's counts last changed.
+#[derive(Debug)]
+pub(crate) struct Stillness {
+    last: Option<[u64; 4]>,
+    since: Instant,
+}
+
+impl Stillness {
+    /// Nothing was counted yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            last: None,
+            since: Instant::now(),
+        }
+    }
+
+    /// Notes the counts; gives for how long they have been the same.
+    fn note(&mut self, status: &v1::StatusResponse) -> Duration {
+        let counts = [status.transactions, status.assigned, status.reported, status.judged];
+        if self.last.replace(counts) != Some(counts) {
+            self.since = Instant::now();
+        }
+        self.since.elapsed()
+    }
+}
+
+impl Input {
+    /// How many transactions there are; of a living chain about.
+    pub(crate) fn transactions(&self) -> u64 {
+        match self {
+            Self::Recorded(recording) => recording.gas.transactions(),
+            Self::Living(living) => living.expected(),
+        }
+    }
+
+    /// What watches it, in the wire form.
+    pub(crate) fn invariants(&self) -> &[StatedInvariant] {
+        match self {
+            Self::Recorded(recording) => &recording.invariants,
+            Self::Living(living) => &living.invariants,
+        }
+    }
+
+    /// Writes the invariants into `folder`, for `platform invariants add`.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub(crate) fn write_invariants(&self, folder: &Path) -> Result<PathBuf, RecordingError> {
+        write_invariants(self.invariants(), folder)
+    }
+
+    /// Invariants of the cases that cannot be stated.
+    pub(crate) fn inexpressible(&self) -> u64 {
+        match self {
+            Self::Recorded(recording) => recording.inexpressible,
+            Self::Living(_) => 0,
+        }
+    }
+
+    /// The gas that is known beforehand: of a living chain none.
+    pub(crate) fn gas(&self) -> ExpectedGas {
+        match self {
+            Self::Recorded(recording) => recording.gas.clone(),
+            Self::Living(_) => ExpectedGas::default(),
+        }
+    }
+
+    /// The network is in place, or not yet: a living chain's story begins once the platform follows it and all validators listen.
+    pub(crate) fn begin(&mut self, status: &v1::StatusResponse, validators: usize) {
+        if let Self::Living(living) = self {
+            let follows = status.feed.as_ref().is_some_and(|feed| feed.head_number > 0);
+            if follows && status.validators_connected as usize >= validators {
+                living.start();
+            }
+        }
+    }
+
+    /// Whether everything came back.
+    ///
+    /// # Errors
+    /// When a living chain's story ended otherwise than it should.
+    pub(crate) async fn done(
+        &mut self,
+        status: &v1::StatusResponse,
+        still: &mut Stillness,
+    ) -> Result<Done, super::live::LiveError> {
+        let quiet = still.note(status);
+        Ok(match self {
+            Self::Recorded(_) if is_complete(status) => Done::Complete,
+            Self::Recorded(_) => Done::NotYet,
+            Self::Living(living) => {
+                if !living.ended().await? {
+                    Done::NotYet
+                } else if is_reported(status) && status.transactions >= living.sums().taken {
+                    Done::Complete
+                } else if quiet < QUIET {
+                    Done::NotYet
+                } else if is_reported(status) {
+                    Done::Complete
+                } else {
+                    Done::Incomplete
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,180 @@
+//! Tells the story on a living chain: at each new head the next block is planned on what the head shows, and its transactions are
+//! sent one by one over the block's time.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha20Rng;
+use tokio::time::Instant;
+
+use super::blobs::network_forms;
+use super::error::LiveError;
+use super::journal::Journal;
+use super::rpc::{BlockInfo, NodeClient, Sent};
+use super::schedule::{Act, schedule};
+use crate::scenario::replace::{Reason, replacement};
+use crate::scenario::story::Story;
+use crate::scenario::world::Entry;
+
+/// How often the chain is asked for a new head.
+const LOOK_EVERY: Duration = Duration::from_millis(25);
+/// A chain that makes no block for so many block times stands still.
+const STILL_AFTER: u32 = 20;
+/// But it is given this time at least.
+const STILL_AFTER_LEAST: Duration = Duration::from_secs(60);
+/// Blocks after the story's last one in which what waits may still be included.
+const GRACE_BLOCKS: u64 = 5;
+
+/// The journal as the driver writes and others read it.
+pub(crate) type SharedJournal = Arc<Mutex<Journal>>;
+
+/// Reads or writes the journal.
+pub(crate) fn with<T>(journal: &SharedJournal, work: impl FnOnce(&mut Journal) -> T) -> T {
+    work(&mut journal.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// What drives a living chain.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    pub(crate) node: NodeClient,
+    pub(crate) story: Story,
+    pub(crate) journal: SharedJournal,
+    pub(crate) block_time: Duration,
+    pub(crate) rng: ChaCha20Rng,
+}
+
+impl Driver {
+    /// Ready to begin; every choice comes from the seed.
+    pub(crate) fn new(node: NodeClient, story: Story, journal: SharedJournal, block_time: Duration, seed: u64) -> Self {
+        Self {
+            node,
+            story,
+            journal,
+            block_time,
+            rng: ChaCha20Rng::seed_from_u64(seed),
+        }
+    }
+
+    /// Tells the story to its end, and waits until everything is in a block.
+    ///
+    /// # Errors
+    /// A node that does not answer, a chain that stands still, a transaction of the story itself that the node does not want.
+    pub(crate) async fn run(mut self) -> Result<(), LiveError> {
+        let mut head = self.node.head().await?;
+        let mut grace = GRACE_BLOCKS;
+        loop {
+            head = self.next_head(&head).await?;
+            if self.story.next().is_some() {
+                self.tell_block(&head).await?;
+                continue;
+            }
+            let open = with(&self.journal, |journal| journal.sums().waiting);
+            if open == 0 || grace == 0 {
+                return Ok(());
+            }
+            grace -= 1;
+        }
+    }
+
+    /// Waits for a block after `last`, and notes what the new ones include.
+    async fn next_head(&self, last: &BlockInfo) -> Result<BlockInfo, LiveError> {
+        let patience = (self.block_time * STILL_AFTER).max(STILL_AFTER_LEAST);
+        let until = Instant::now() + patience;
+        let head = loop {
+            let head = self.node.head().await?;
+            if head.number > last.number {
+                break head;
+            }
+            if Instant::now() > until {
+                return Err(LiveError::Still {
+                    node: self.node.name().to_owned(),
+                    seconds: patience.as_secs(),
+                });
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        };
+        for number in last.number + 1..=head.number {
+            let receipts = self.node.receipts(number).await?;
+            with(&self.journal, |journal| journal.mined(number, &receipts));
+        }
+        Ok(head)
+    }
+
+    async fn tell_block(&mut self, head: &BlockInfo) -> Result<(), LiveError> {
+        let start = Instant::now();
+        let next_time = head.timestamp + self.block_time.as_secs().max(1);
+        let view = self.node.view(head, self.story.reads()?, next_time).await?;
+        let busy = with(&self.journal, |journal| journal.busy());
+        let entries = self.story.block(&view, &busy)?;
+        let of_user = |place: usize| {
+            entries
+                .get(place)
+                .is_some_and(|entry| self.story.user(entry.from).is_some())
+        };
+        let acts = schedule(entries.len(), self.block_time, of_user, &mut self.rng);
+        for (due, act) in acts {
+            tokio::time::sleep_until(start + due).await;
+            match act {
+                Act::Send(place) => {
+                    if let Some(entry) = entries.get(place) {
+                        self.send(entry, head.number).await?;
+                    }
+                }
+                Act::Replace(place, reason) => {
+                    if let Some(entry) = entries.get(place) {
+                        self.replace(entry, reason, head.number).await?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends an ordinary transaction, or one of the story itself, without which it could not go on.
+    async fn send(&mut self, entry: &Entry, head: u64) -> Result<(), LiveError> {
+        match self.submit(entry).await? {
+            Sent::Taken => with(&self.journal, |journal| journal.taken(entry, head)),
+            Sent::Refused(reason) => {
+                if !self.story.take_back(entry) {
+                    return Err(LiveError::Refused {
+                        node: self.node.name().to_owned(),
+                        what: entry.what,
+                        reason,
+                    });
+                }
+                tracing::warn!(what = entry.what, %reason, "the node refused a transaction");
+                with(&self.journal, Journal::refused);
+            }
+        }
+        Ok(())
+    }
+
+    async fn replace(&self, entry: &Entry, reason: Reason, head: u64) -> Result<(), LiveError> {
+        let taken = with(&self.journal, |journal| journal.knows(*entry.tx.tx_hash()));
+        let Some(signer) = self.story.user(entry.from).filter(|_| taken) else {
+            return Ok(());
+        };
+        let Some(new) = replacement(entry, signer, reason)? else {
+            return Ok(());
+        };
+        match self.submit(&new).await? {
+            Sent::Taken => with(&self.journal, |journal| journal.taken(&new, head)),
+            // Its block was faster.
+            Sent::Refused(_) => with(&self.journal, Journal::late_replacement),
+        }
+        Ok(())
+    }
+
+    /// In the first form that the node takes.
+    async fn submit(&self, entry: &Entry) -> Result<Sent, LiveError> {
+        let mut said = Sent::Refused("nothing to send".to_owned());
+        for raw in network_forms(&entry.tx) {
+            said = self.node.send(&raw).await?;
+            if said == Sent::Taken {
+                break;
+            }
+        }
+        Ok(said)
+    }
+}

@@ -1,0 +1,127 @@
+//! The network on a living chain: a real anvil with interval mining, real processes, and the attack among real traffic.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::common::{Place, signal};
+
+/// A small network on a short story.
+const SMALL: [&str; 16] = [
+    "--live",
+    "--validators",
+    "2",
+    "--miners",
+    "4",
+    "--lazy",
+    "0",
+    "--liar",
+    "1",
+    "--slow",
+    "0",
+    "--attack-after",
+    "3",
+    "--per-block",
+    "8",
+    "--block-time=3s",
+];
+
+fn anvil() -> Option<PathBuf> {
+    let path = testkit::anvil_path();
+    if path.is_none() {
+        eprintln!("SKIPPED: the network on a living chain, because anvil is not installed (make tools, or ANVIL=PATH)");
+    }
+    path
+}
+
+#[test]
+fn what_waits_in_the_pool_is_judged_and_the_attack_is_confirmed_before_its_block() {
+    let Some(anvil) = anvil() else { return };
+    let place = Place::new();
+    let mut args = SMALL.to_vec();
+    args.extend(["--anvil", anvil.to_str().unwrap(), "--settle-epochs", "0"]);
+    let report = place.report(&args);
+    let live = report.live.as_ref().unwrap();
+
+    // Counts agree from the sender over the platform to the validators, and nothing is lost.
+    assert!(report.complete && report.failure().is_none(), "{report:?}");
+    assert_eq!((live.lost, live.refused, live.waiting), (0, 0, 0), "{live:?}");
+    assert_eq!(
+        (live.judged, report.transactions, report.judged),
+        (live.sent, live.sent, live.sent)
+    );
+    assert_eq!(live.included + live.replaced, live.sent);
+    assert_eq!((live.feed.included, live.feed.replaced), (live.included, live.replaced));
+    assert_eq!(report.reported, report.assigned);
+    let in_the_scores: u64 = report.validators.iter().map(|validator| validator.judged).sum();
+    assert_eq!(in_the_scores, report.assigned);
+    assert_eq!((report.disputed, live.feed.without_prestate), (0, 0));
+    assert_eq!(
+        live.sent_by_type.keys().copied().collect::<Vec<_>>(),
+        [0, 1, 2, 3, 4],
+        "all types: {live:?}"
+    );
+    assert!(live.replaced > 0, "{live:?}");
+
+    let [incident] = report.incidents.as_slice() else {
+        panic!("one incident: {:?}", report.incidents)
+    };
+    let attack = live.attack.as_ref().unwrap();
+    assert_eq!(
+        (incident.invariant.as_str(), incident.tx),
+        ("vault-assets-cover-seed", attack.tx)
+    );
+    assert!(incident.pre > incident.post, "the vault was drained");
+    assert!(
+        attack.succeeded && attack.included_in > Some(attack.sent_on),
+        "{attack:?}"
+    );
+    assert!(attack.ms_before_inclusion.is_some_and(|ms| ms > 0), "{attack:?}");
+    place.assert_clean();
+}
+
+#[test]
+fn even_a_killed_localnet_leaves_no_node_behind() {
+    let Some(anvil) = anvil() else { return };
+    for name in ["INT", "KILL"] {
+        let place = Place::new();
+        let mut args = SMALL.to_vec();
+        args.extend(["--anvil", anvil.to_str().unwrap()]);
+        let running = place.start_live(&args);
+        assert!(!place.processes("anvil.json").is_empty(), "the node runs");
+        signal(name, running.pid());
+        assert_eq!(running.end().code, (name == "INT").then_some(130));
+        place.await_no_process();
+    }
+}
+
+#[test]
+fn a_node_that_cannot_be_used_is_named_and_nothing_begun() {
+    let place = Place::new();
+    let ended = place.run(&["--live", "--anvil", "/nowhere/anvil"]);
+    assert_eq!(ended.code, Some(2), "{}", ended.errors);
+    assert!(ended.error().contains("/nowhere/anvil"), "{}", ended.error());
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let ended = place.run(&["--live", "--node", &format!("ws://{nobody}")]);
+    assert_eq!(ended.code, Some(3), "{}", ended.errors);
+    assert!(ended.error().contains(&nobody.to_string()), "{}", ended.error());
+    place.assert_clean();
+}
+
+#[test]
+fn a_node_that_runs_already_serves_as_well_and_is_left_running() {
+    let Some(anvil) = testkit::anvil(testkit::Mining::Interval(2), &[]) else {
+        return;
+    };
+    let place = Place::new();
+    let url = anvil.http();
+    let mut args = SMALL[..15].to_vec();
+    args.extend(["--block-time", "2s", "--node", &url, "--settle-epochs", "0"]);
+    let report = place.report(&args);
+    assert!(report.failure().is_none() && report.incidents.len() == 1, "{report:?}");
+    let address = url.trim_start_matches("http://").parse().unwrap();
+    std::net::TcpStream::connect_timeout(&address, Duration::from_secs(5)).unwrap();
+    place.assert_clean();
+}

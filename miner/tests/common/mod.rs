@@ -1,0 +1,128 @@
+//! A miner on a loopback port, challenged as validators do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chain::auth;
+use chain::replay::{ReplayGuard, ReplayLimits};
+use chain::{AccountId, Keypair, Metagraph, Neuron};
+use engine::{B256, Bytes};
+use miner::behaviour::Behaviour;
+use miner::config::{Check, Config, StateSource};
+use miner::own_node::OwnNode;
+use miner::service::{ANSWER_PATH, CHALLENGE_PATH, ChallengeService};
+use prost::Message;
+use protos::v1::{self, miner_client::MinerClient, miner_server::MinerServer};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+use wire::{Answer, AnswerOutcome, Challenge, FindingVerdict, Wire};
+
+pub(crate) struct World {
+    pub(crate) client: MinerClient<Channel>,
+    pub(crate) miner: AccountId,
+    pub(crate) validator: Keypair,
+    shutdown: CancellationToken,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+/// What a miner is configured to.
+pub(crate) fn config(behaviour: Behaviour, threads: usize, queue: usize) -> Config {
+    Config {
+        hotkey: "unused".into(),
+        ledger: "unused".into(),
+        state: StateSource::Challenge,
+        nodes: vec![],
+        check_prestate: Check::Off,
+        check_one_in: 1,
+        axon: None,
+        threads,
+        queue,
+        code_cache_bytes: 1 << 20,
+        metagraph_period: Duration::from_secs(60),
+        behaviour,
+        node: Default::default(),
+    }
+}
+
+/// A miner that serves, and a validator that may ask it.
+pub(crate) async fn world(config: Config, own: Option<OwnNode>) -> World {
+    let hotkey = Arc::new(Keypair::from_seed([1; 32]));
+    let validator = Keypair::from_seed([2; 32]);
+    let permitted = Neuron {
+        validator_permit: true,
+        ..Neuron::new(0, validator.account())
+    };
+    let metagraph = Metagraph::new(1, 10, vec![permitted, Neuron::new(1, hotkey.account())]);
+    let (_, followed) = watch::channel(Arc::new(metagraph));
+    let shutdown = CancellationToken::new();
+    let service = ChallengeService::start(&config, hotkey.clone(), followed, own, shutdown.clone()).unwrap();
+    let listener = node::server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let routes = tonic::service::Routes::new(MinerServer::new(service));
+    let server = node::server::serve(
+        listener,
+        routes,
+        &["portcullis.v1.Miner"],
+        protos::FILE_DESCRIPTOR_SET,
+        shutdown.clone(),
+    );
+    tokio::spawn(async move { server.await.unwrap() });
+    let client = MinerClient::connect(format!("http://{address}")).await.unwrap();
+    World {
+        client,
+        miner: hotkey.account(),
+        validator,
+        shutdown,
+    }
+}
+
+impl World {
+    pub(crate) fn seal(&self, sender: &Keypair, challenge: &Challenge) -> v1::Signed {
+        auth::seal(
+            sender,
+            Some(&self.miner),
+            CHALLENGE_PATH,
+            challenge.to_wire().encode_to_vec(),
+            auth::now_ns(),
+        )
+    }
+
+    pub(crate) async fn ask(
+        &mut self,
+        challenge: &Challenge,
+        codes: &[(B256, Bytes)],
+    ) -> Result<AnswerOutcome, tonic::Status> {
+        let signed = self.seal(&self.validator, challenge);
+        let codes = codes
+            .iter()
+            .map(|(hash, code)| wire::code_to_wire(*hash, code))
+            .collect();
+        let request = v1::ChallengeRequest {
+            challenge: Some(signed),
+            codes,
+        };
+        let answer = self.client.challenge(request).await?.into_inner();
+        let guard = ReplayGuard::new(ReplayLimits::default());
+        let sender = auth::open(&answer, &self.validator.account(), ANSWER_PATH, auth::now_ns(), &guard).unwrap();
+        assert_eq!(
+            sender.hotkey, self.miner,
+            "the answer is signed by the miner, for the validator"
+        );
+        let answer = Answer::from_wire(&v1::Answer::decode(answer.payload).unwrap()).unwrap();
+        assert_eq!(answer.challenge_id, challenge.id);
+        Ok(answer.outcome)
+    }
+}
+
+pub(crate) fn verdict(outcome: &AnswerOutcome) -> &FindingVerdict {
+    match outcome {
+        AnswerOutcome::Verdicts(verdicts) => &verdicts.findings[0].verdict,
+        AnswerOutcome::MissingCodes(hashes) => panic!("lacks {hashes:?}"),
+    }
+}

@@ -1,0 +1,642 @@
+//! The live feed itself: what the nodes show goes through the pool's rule, is recorded at the head, and becomes items in order.
+//!
+//! One task owns the pool and the chain; nodes are listened to by tasks of their own. What always holds:
+//! - an item of a transaction is logged before the item that says what became of it;
+//! - a transaction is logged with the state that it reads, or, when that cannot be read in time, without it, and then again with
+//!   it at a later head;
+//! - what is heard and not logged yet is bounded: while it is at its bound, nothing more is taken from the nodes.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::{B256, BlockEnv, Invariant, Transaction};
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use protos::v1;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use wire::{ShippedPrestate, Wire};
+
+use super::body::{FullBlock, ticket};
+use super::check::{self, Checked};
+use super::endpoint::{Heard, Seen, View};
+use super::heads::{Heads, Link, Placement};
+use super::lead::{Candidate, lead};
+use super::pool::{DropReason, Pool, PoolEvent};
+use super::record::{Recorded, StateSource, StaysGood, Unreadable};
+use super::rpc::Client;
+use super::status::{Count, LiveStatus};
+use super::{LiveOptions, Position};
+use crate::feed::{FeedError, FeedItem};
+use crate::log::{Event, Waiting};
+
+/// Heard, but not logged: no more is taken from the nodes then.
+const UNLOGGED: usize = 1024;
+/// Transactions that are asked for at once whether the nodes still know them.
+const CHECKED: usize = 500;
+/// Bytecodes that are remembered as given; when it is full it is emptied, and some are given again.
+const GIVEN_CODES: usize = 1 << 16;
+
+/// Why following ends without an error: nobody takes items any more.
+pub(super) struct Closed;
+
+type Done = (B256, B256, Result<Recorded, Unreadable>);
+
+/// What is kept with a transaction that waits.
+struct Held {
+    transaction: Arc<Transaction>,
+    /// Whether what it read is still what it was, at each head since it was recorded; `None`: it is not.
+    recorded: Option<StaysGood>,
+    /// The digest of the state that its newest item carries, where it carries one.
+    logged: Option<B256>,
+}
+
+/// The head that transactions are judged on.
+#[derive(Debug, Clone, Copy)]
+struct Newest {
+    hash: B256,
+    number: u64,
+}
+
+/// What the task works with from outside.
+pub(super) struct Inputs {
+    pub(super) heard: mpsc::Receiver<(usize, Heard)>,
+    pub(super) bodies: mpsc::Receiver<(usize, Transaction)>,
+    pub(super) watched: watch::Receiver<Arc<Vec<Invariant>>>,
+}
+
+pub(super) struct Follower {
+    pub(super) options: LiveOptions,
+    pub(super) chain_id: Arc<std::sync::OnceLock<u64>>,
+    pub(super) status: LiveStatus,
+    pub(super) state: Arc<dyn StateSource>,
+    pub(super) view: watch::Sender<View>,
+    pub(super) seen: Arc<Seen>,
+    pub(super) items: mpsc::Sender<Result<FeedItem, FeedError>>,
+    pool: Pool<Held>,
+    heads: Heads,
+    newest: Option<Newest>,
+    position: String,
+    candidates: Vec<Candidate>,
+    clients: Vec<Option<Client>>,
+    /// Nobody was listened to since the last head: the heads between are missed ones.
+    resuming: bool,
+    unlogged: HashMap<B256, Arc<Transaction>>,
+    /// To be recorded: those that were never logged, and those whose item is not good any more.
+    first: VecDeque<B256>,
+    again: VecDeque<B256>,
+    under_way: HashSet<B256>,
+    given: HashSet<B256>,
+    watched: Arc<Vec<Invariant>>,
+    checked: usize,
+    origin: Instant,
+}
+
+/// What a follower is made of.
+pub(super) struct Parts {
+    pub(super) options: LiveOptions,
+    pub(super) chain_id: Arc<std::sync::OnceLock<u64>>,
+    pub(super) status: LiveStatus,
+    pub(super) state: Arc<dyn StateSource>,
+    pub(super) view: watch::Sender<View>,
+    pub(super) seen: Arc<Seen>,
+    pub(super) items: mpsc::Sender<Result<FeedItem, FeedError>>,
+}
+
+impl Follower {
+    /// Goes on behind `position`, with what waited then.
+    pub(super) fn new(parts: Parts, nodes: usize, position: Option<Position>, waiting: Vec<Waiting>) -> Self {
+        let Parts {
+            options,
+            chain_id,
+            status,
+            state,
+            view,
+            seen,
+            items,
+        } = parts;
+        let mut follower = Self {
+            pool: Pool::new(options.limits()),
+            options,
+            chain_id,
+            status,
+            state,
+            view,
+            seen,
+            items,
+            heads: Heads::default(),
+            newest: None,
+            position: String::new(),
+            candidates: vec![Candidate::default(); nodes],
+            clients: vec![None; nodes],
+            resuming: position.is_some(),
+            unlogged: HashMap::new(),
+            first: VecDeque::new(),
+            again: VecDeque::new(),
+            under_way: HashSet::new(),
+            given: HashSet::new(),
+            watched: Arc::default(),
+            checked: 0,
+            origin: Instant::now(),
+        };
+        if let Some(position) = position {
+            follower.heads = Heads::from_newest(position.link());
+            follower.position = position.to_text();
+            let heads = Arc::new(follower.heads.clone());
+            follower.view.send_modify(|view| view.heads = heads);
+        }
+        let now = follower.now();
+        for Waiting {
+            transaction,
+            state_digest,
+        } in waiting
+        {
+            // What was logged was proven before.
+            if let Ok(transaction) = Transaction::from_wire(&transaction) {
+                let held = Held {
+                    transaction: Arc::new(transaction),
+                    recorded: None,
+                    logged: state_digest,
+                };
+                follower.pool.restore(ticket(&held.transaction), held, now);
+            }
+        }
+        follower
+    }
+
+    fn now(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    /// Follows until nobody takes items any more.
+    pub(super) async fn run(mut self, mut inputs: Inputs) {
+        let _closed = self.follow(&mut inputs).await;
+    }
+
+    async fn follow(&mut self, inputs: &mut Inputs) -> Result<std::convert::Infallible, Closed> {
+        let Inputs { heard, bodies, watched } = inputs;
+        let mut recording: FuturesUnordered<BoxFuture<'static, Done>> = FuturesUnordered::new();
+        let mut checking: FuturesUnordered<BoxFuture<'static, Checked>> = FuturesUnordered::new();
+        let mut ticks = tokio::time::interval(self.options.check_interval);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let items = self.items.clone();
+        self.watched = watched.borrow_and_update().clone();
+        loop {
+            self.begin_recording(&mut recording);
+            self.status.pending(self.pool.len());
+            let takes_bodies = self.newest.is_some() && self.unlogged.len() < UNLOGGED;
+            tokio::select! {
+                biased;
+                () = items.closed() => return Err(Closed),
+                Some((node, heard)) = heard.recv() => self.hear(node, heard, &mut recording).await?,
+                Some(done) = recording.next(), if !recording.is_empty() => self.recorded(done).await?,
+                Some(checked) = checking.next(), if !checking.is_empty() => self.gone(checked).await?,
+                changed = watched.changed() => {
+                    if changed.is_err() {
+                        return Err(Closed);
+                    }
+                    // A slot that was not read cannot be written: what is recorded stays good.
+                    self.watched = watched.borrow_and_update().clone();
+                }
+                _ = ticks.tick() => {
+                    let events = self.pool.evict(self.now());
+                    self.tell(events).await?;
+                    if checking.is_empty() && let Some(check) = self.check() {
+                        checking.push(check);
+                    }
+                }
+                Some((_, transaction)) = bodies.recv(), if takes_bodies => self.body(transaction).await?,
+                else => return Err(Closed),
+            }
+        }
+    }
+
+    /// A transaction that a node shows for the first time.
+    async fn body(&mut self, transaction: Transaction) -> Result<(), Closed> {
+        let held = Held {
+            transaction: Arc::new(transaction),
+            recorded: None,
+            logged: None,
+        };
+        let events = self.pool.hear(ticket(&held.transaction), held, self.now());
+        self.tell(events).await
+    }
+
+    /// Puts what the pool's rule says into items, and queues what is to be recorded.
+    async fn tell(&mut self, events: Vec<PoolEvent>) -> Result<(), Closed> {
+        for event in events {
+            match event {
+                PoolEvent::Pending(hash) => {
+                    if let Some(held) = self.pool.get_mut(&hash) {
+                        held.recorded = None;
+                        self.unlogged.insert(hash, Arc::clone(&held.transaction));
+                        self.first.push_back(hash);
+                    }
+                }
+                PoolEvent::Replaced { old, new } => {
+                    self.flush(old).await?;
+                    self.status.count(Count::Replaced, 1);
+                    let replaced = v1::Replaced {
+                        old_hash: wire::hash_bytes(old),
+                        new_hash: wire::hash_bytes(new),
+                    };
+                    self.give(Event::Replaced(replaced), Vec::new()).await?;
+                }
+                PoolEvent::Dropped { hash, reason } => {
+                    self.flush(hash).await?;
+                    self.status.count(Count::Dropped, 1);
+                    if !matches!(reason, DropReason::NonceUsed { .. }) {
+                        self.seen.forget(&hash);
+                    }
+                    let dropped = v1::Dropped {
+                        hash: wire::hash_bytes(hash),
+                        reason: reason.to_string(),
+                    };
+                    self.give(Event::Dropped(dropped), Vec::new()).await?;
+                }
+                PoolEvent::Included { hash, .. } => {
+                    self.flush(hash).await?;
+                    self.status.count(Count::Included, 1);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Logs a transaction without its state, if it was not logged yet.
+    async fn flush(&mut self, hash: B256) -> Result<(), Closed> {
+        let (Some(transaction), Some(newest)) = (self.unlogged.remove(&hash), self.newest) else {
+            return Ok(());
+        };
+        self.status.count(Count::WithoutPrestate, 1);
+        self.give_pending(&transaction, newest.hash, None).await
+    }
+
+    fn begin_recording(&mut self, recording: &mut FuturesUnordered<BoxFuture<'static, Done>>) {
+        let Some(newest) = self.newest else { return };
+        while recording.len() < self.options.recordings {
+            let next = match self.first.pop_front() {
+                Some(hash) => self
+                    .unlogged
+                    .get(&hash)
+                    .map(|transaction| (hash, Arc::clone(transaction))),
+                None => match self.again.pop_front() {
+                    Some(hash) => self.pool.get(&hash).map(|held| (hash, Arc::clone(&held.transaction))),
+                    None => return,
+                },
+            };
+            let Some((hash, transaction)) = next else { continue };
+            if !self.under_way.insert(hash) {
+                continue;
+            }
+            let deadline = Instant::now() + self.options.record_deadline;
+            let recorded = self
+                .state
+                .record(newest.hash, transaction, Arc::clone(&self.watched), deadline.into_std());
+            let limit = self.options.record_deadline;
+            recording.push(Box::pin(async move {
+                let late = |_| {
+                    Err(Unreadable(format!(
+                        "not read within {}",
+                        humantime::format_duration(limit)
+                    )))
+                };
+                let recorded = tokio::time::timeout_at(deadline, recorded).await.unwrap_or_else(late);
+                (hash, newest.hash, recorded)
+            }));
+        }
+    }
+
+    /// The state that a transaction reads was read, or could not be.
+    async fn recorded(&mut self, (hash, head, result): Done) -> Result<(), Closed> {
+        self.under_way.remove(&hash);
+        let unlogged = self.unlogged.remove(&hash);
+        let is_newest = self.newest.is_some_and(|newest| newest.hash == head);
+        if let Some(transaction) = unlogged {
+            let prestate = match &result {
+                Ok(recorded) => Some(recorded.prestate.clone()),
+                Err(Unreadable(reason)) => {
+                    tracing::debug!(tx = %hash, reason, "logged without its state");
+                    self.status.count(Count::WithoutPrestate, 1);
+                    None
+                }
+            };
+            let logged = prestate.as_ref().map(engine::Prestate::digest);
+            self.give_pending(&transaction, head, prestate).await?;
+            self.pool.delivered(&hash);
+            self.keep(hash, result.ok().filter(|_| is_newest), logged);
+            if !is_newest {
+                self.again.push_back(hash);
+            }
+            return Ok(());
+        }
+        let Some(held) = self.pool.get(&hash) else {
+            return Ok(());
+        };
+        if !is_newest {
+            self.again.push_back(hash);
+            return Ok(());
+        }
+        let (transaction, before) = (Arc::clone(&held.transaction), held.logged);
+        match result {
+            Ok(recorded) => {
+                let digest = recorded.prestate.digest();
+                // Only where what was read before is not known any more: after a restart.
+                if before == Some(digest) && !recorded.reads_environment {
+                    self.status.count(Count::CarriedOver, 1);
+                } else {
+                    self.status.count(Count::Rejudged, 1);
+                    let prestate = recorded.prestate.clone();
+                    self.give_pending(&transaction, head, Some(prestate)).await?;
+                }
+                self.keep(hash, Some(recorded), Some(digest));
+            }
+            Err(Unreadable(reason)) => {
+                // Once: its last item is not good any more. With each head it is tried again.
+                if before.is_some() {
+                    tracing::debug!(tx = %hash, reason, "logged again without its state");
+                    self.status.count(Count::WithoutPrestate, 1);
+                    self.give_pending(&transaction, head, None).await?;
+                }
+                self.keep(hash, None, None);
+            }
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, hash: B256, recorded: Option<Recorded>, logged: Option<B256>) {
+        if let Some(held) = self.pool.get_mut(&hash) {
+            held.recorded = recorded.map(Recorded::rule);
+            held.logged = logged;
+        }
+    }
+
+    async fn hear(
+        &mut self,
+        node: usize,
+        heard: Heard,
+        recording: &mut FuturesUnordered<BoxFuture<'static, Done>>,
+    ) -> Result<(), Closed> {
+        match heard {
+            Heard::Up(client) => self.connected(node, Some(client)),
+            Heard::Down => self.connected(node, None),
+            Heard::Height(height) => {
+                if let Some(candidate) = self.candidates.get_mut(node) {
+                    candidate.height = height;
+                }
+                self.choose();
+            }
+            Heard::Chain(blocks) => self.chain(blocks, recording).await?,
+        }
+        Ok(())
+    }
+
+    fn connected(&mut self, node: usize, client: Option<Client>) {
+        if let Some(candidate) = self.candidates.get_mut(node) {
+            candidate.connected = client.is_some();
+            // A node that comes back may have been set back.
+            candidate.height = 0;
+        }
+        if let Some(place) = self.clients.get_mut(node) {
+            *place = client;
+        }
+        self.choose();
+        if !self.candidates.iter().any(|candidate| candidate.connected) {
+            self.resuming = true;
+        }
+    }
+
+    fn choose(&mut self) {
+        let before = self.view.borrow().followed;
+        let now = lead(before, &self.candidates);
+        if now != before {
+            self.status.followed(now);
+            tracing::info!(?before, ?now, "the heads of another node are followed");
+            self.view.send_modify(|view| view.followed = now);
+        }
+    }
+
+    /// The followed node's head, and those of its ancestors that were new to it.
+    async fn chain(
+        &mut self,
+        mut blocks: Vec<FullBlock>,
+        recording: &mut FuturesUnordered<BoxFuture<'static, Done>>,
+    ) -> Result<(), Closed> {
+        if self.newest.is_none()
+            && let Some(block) = blocks.first()
+            && self.heads.contains(&block.link.hash)
+        {
+            return self.go_on(&block.clone()).await;
+        }
+        let known = blocks.iter().position(|block| self.heads.contains(&block.link.hash));
+        blocks.truncate(known.unwrap_or(blocks.len()));
+        let links: Vec<_> = blocks.iter().map(|block| block.link).collect();
+        let (Placement::Adopt(adoption), Some(newest)) = (self.heads.place(&links), links.first().copied()) else {
+            return Ok(());
+        };
+        self.settle(&blocks, recording).await?;
+
+        let advanced = tokio::time::timeout(self.options.advance_deadline, self.state.advance(newest.hash)).await;
+        let (diff, reason) = match advanced {
+            Ok(Ok(diff)) => (diff, None),
+            Ok(Err(Unreadable(reason))) => (state::Diff::everything(), Some(reason)),
+            Err(_) => (state::Diff::everything(), Some("not in time".to_owned())),
+        };
+        if let Some(reason) = reason {
+            tracing::warn!(
+                head = newest.number,
+                reason,
+                "the state cannot be brought to the head; it is read anew"
+            );
+        }
+        let missed = adoption.missed + if self.resuming { links.len() as u64 - 1 } else { 0 };
+        if missed > 0 {
+            self.status.missed(missed, newest.number);
+        }
+        self.resuming = false;
+        self.status.count(Count::Orphaned, adoption.orphaned.len() as u64);
+
+        let chain_id = self.chain_id.get().copied().unwrap_or_default();
+        let block_time = self.options.block_time.as_secs();
+        let mut orphaned = adoption.orphaned.iter().copied().map(wire::hash_bytes).collect();
+        let mut next = None;
+        for block in blocks.iter().rev() {
+            let env = state::next_env(&block.header, chain_id, block_time);
+            let head = v1::Head {
+                chain_id,
+                number: block.link.number,
+                hash: wire::hash_bytes(block.link.hash),
+                parent_hash: wire::hash_bytes(block.link.parent),
+                next: Some(env.to_wire()),
+                included: block
+                    .block
+                    .included
+                    .iter()
+                    .map(|(hash, ..)| wire::hash_bytes(*hash))
+                    .collect(),
+                orphaned: std::mem::take(&mut orphaned),
+            };
+            self.position = Position::at(chain_id, block.link).to_text();
+            self.give(Event::Head(head), Vec::new()).await?;
+            next = Some(env);
+        }
+        self.heads.adopt(&adoption, links.iter().rev().copied());
+        self.stand(newest);
+
+        let adopted: Vec<_> = blocks.into_iter().rev().map(|block| block.block).collect();
+        let events = self.pool.advance(&adoption.orphaned, &adopted, self.now());
+        self.tell(events).await?;
+        if let Some(next) = next {
+            self.carry_over(&diff, &next);
+        }
+        Ok(())
+    }
+
+    /// After a restart: the head is one that is logged already. What waits was recorded by the process before.
+    async fn go_on(&mut self, block: &FullBlock) -> Result<(), Closed> {
+        let link = block.link;
+        let advanced = tokio::time::timeout(self.options.advance_deadline, self.state.advance(link.hash)).await;
+        if let Ok(Err(Unreadable(reason))) = advanced {
+            tracing::warn!(head = link.number, reason, "the state at the head cannot be read yet");
+        }
+        self.resuming = false;
+        self.stand(link);
+        let chain_id = self.chain_id.get().copied().unwrap_or_default();
+        let next = state::next_env(&block.header, chain_id, self.options.block_time.as_secs());
+        self.carry_over(&state::Diff::everything(), &next);
+        Ok(())
+    }
+
+    /// Judges on this head from now on, and tells the nodes' tasks.
+    fn stand(&mut self, link: Link) {
+        self.newest = Some(Newest {
+            hash: link.hash,
+            number: link.number,
+        });
+        self.status.head(link.number, link.hash);
+        let heads = Arc::new(self.heads.clone());
+        self.view.send_modify(|view| {
+            view.heads = heads;
+            view.stands = true;
+        });
+    }
+
+    /// Gives what the blocks include, and was heard just before them, a moment to be recorded on the head that it was heard on.
+    async fn settle(
+        &mut self,
+        blocks: &[FullBlock],
+        recording: &mut FuturesUnordered<BoxFuture<'static, Done>>,
+    ) -> Result<(), Closed> {
+        let included = blocks.iter().flat_map(|block| &block.block.included);
+        let mut late: HashSet<B256> = included
+            .map(|(hash, ..)| *hash)
+            .filter(|hash| self.unlogged.contains_key(hash))
+            .collect();
+        let until = Instant::now() + self.options.grace;
+        while !late.is_empty() {
+            self.begin_recording(recording);
+            match tokio::time::timeout_at(until, recording.next()).await {
+                Ok(Some(done)) => {
+                    late.remove(&done.0);
+                    self.recorded(done).await?;
+                }
+                Ok(None) | Err(_) => break,
+            }
+        }
+        for hash in late {
+            self.flush(hash).await?;
+        }
+        Ok(())
+    }
+
+    /// Finds out whose verdicts are still good at the new head; the others are recorded again.
+    fn carry_over(&mut self, diff: &state::Diff, next: &BlockEnv) {
+        let waiting: Vec<B256> = self.pool.waiting().map(|(hash, _)| hash).collect();
+        let mut carried = 0;
+        self.again.clear();
+        for hash in waiting {
+            if self.unlogged.contains_key(&hash) {
+                continue;
+            }
+            let Some(held) = self.pool.get_mut(&hash) else { continue };
+            if held.recorded.as_ref().is_some_and(|stays_good| stays_good(diff, next)) {
+                carried += 1;
+            } else {
+                held.recorded = None;
+                self.again.push_back(hash);
+            }
+        }
+        self.status.count(Count::CarriedOver, carried);
+    }
+
+    /// A look at the nodes for those that have waited for a while.
+    fn check(&mut self) -> Option<BoxFuture<'static, Checked>> {
+        let clients: Vec<Client> = self.clients.iter().flatten().cloned().collect();
+        let before = self.now().checked_sub(self.options.check_interval)?;
+        let mut hashes: Vec<B256> = self
+            .pool
+            .waiting_since(before)
+            .skip(self.checked)
+            .take(CHECKED)
+            .collect();
+        if hashes.is_empty() && self.checked > 0 {
+            self.checked = 0;
+            hashes = self.pool.waiting_since(before).take(CHECKED).collect();
+        }
+        if hashes.is_empty() || clients.is_empty() {
+            return None;
+        }
+        self.checked += hashes.len();
+        Some(Box::pin(check::check(clients, hashes)))
+    }
+
+    async fn gone(&mut self, checked: Checked) -> Result<(), Closed> {
+        let mut events = self.pool.give_up(&checked.forgotten, &DropReason::Forgotten);
+        let newest = self.newest.map_or(0, |newest| newest.number);
+        for (hash, block) in checked.included {
+            // What was included just now will be seen in its block.
+            if block + 2 <= newest {
+                events.extend(self.pool.give_up(&[hash], &DropReason::IncludedUnseen(block)));
+            }
+        }
+        self.checked = self.checked.saturating_sub(events.len());
+        self.tell(events).await
+    }
+
+    async fn give_pending(
+        &mut self,
+        transaction: &Transaction,
+        head: B256,
+        prestate: Option<engine::Prestate>,
+    ) -> Result<(), Closed> {
+        if self.given.len() >= GIVEN_CODES {
+            self.given.clear();
+        }
+        let codes = prestate.iter().flat_map(|prestate| &prestate.codes);
+        let fresh: Vec<v1::Code> = codes
+            .filter(|(hash, _)| self.given.insert(**hash))
+            .map(|(hash, code)| wire::code_to_wire(*hash, code))
+            .collect();
+        let pending = v1::PendingTransaction {
+            transaction: Some(transaction.to_wire()),
+            head_hash: wire::hash_bytes(head),
+            prestate: prestate.map(|prestate| ShippedPrestate::from(prestate).to_wire()),
+        };
+        let hash = transaction.hash();
+        self.give(Event::Pending(pending), fresh).await?;
+        self.pool.delivered(&hash);
+        Ok(())
+    }
+
+    async fn give(&self, event: Event, codes: Vec<v1::Code>) -> Result<(), Closed> {
+        let item = FeedItem {
+            event,
+            codes,
+            position: self.position.clone(),
+            due: Duration::ZERO,
+        };
+        self.items.send(Ok(item)).await.map_err(|_| Closed)
+    }
+}

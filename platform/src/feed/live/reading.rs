@@ -1,0 +1,150 @@
+//! The state layer over the feed's nodes: connected when it is first needed, and again when it could not be.
+//!
+//! Its nodes are those of the feed, asked over their own connections: a slow read holds up no subscription.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use engine::{B256, EnvReads, Invariant, Transaction, WatchSet, Watched};
+use futures::future::BoxFuture;
+use state::{Node, NodeConfig, Reader, ReaderConfig, Recording};
+use tokio::sync::Mutex;
+use url::Url;
+
+use super::LiveOptions;
+use super::record::{Recorded, StateSource, Unreadable};
+
+/// How long it is left alone after it could not be connected.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// State read from nodes.
+#[derive(Debug, Clone)]
+pub(super) struct NodeState {
+    node: NodeConfig,
+    reader: ReaderConfig,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    connection: Mutex<Connection>,
+    /// What is watched, as it was given last, and compiled.
+    watched: std::sync::Mutex<Option<(Arc<Vec<Invariant>>, Arc<WatchSet>)>>,
+}
+
+#[derive(Debug, Default)]
+struct Connection {
+    reader: Option<Reader>,
+    failed: Option<(Instant, Unreadable)>,
+}
+
+impl NodeState {
+    pub(super) fn new(urls: &[Url], options: &LiveOptions) -> Self {
+        let node = NodeConfig {
+            endpoints: urls.to_vec(),
+            chain_id: options.chain_id,
+            request_timeout: options.request_timeout,
+            max_response_bytes: options.max_message_bytes,
+            ..NodeConfig::default()
+        };
+        let reader = ReaderConfig {
+            block_time: options.block_time,
+            max_inflight: options.recordings,
+            code_dir: options.code_dir.clone(),
+            ..ReaderConfig::default()
+        };
+        Self {
+            node,
+            reader,
+            shared: Arc::default(),
+        }
+    }
+
+    async fn reader(&self) -> Result<Reader, Unreadable> {
+        let mut connection = self.shared.connection.lock().await;
+        if let Some(reader) = &connection.reader {
+            return Ok(reader.clone());
+        }
+        if let Some((at, reason)) = &connection.failed
+            && at.elapsed() < PAUSE
+        {
+            return Err(reason.clone());
+        }
+        let connected = async {
+            let node = Node::connect(self.node.clone()).await.map_err(unreadable)?;
+            Reader::new(node, self.reader.clone()).await.map_err(unreadable)
+        };
+        match connected.await {
+            Ok(reader) => {
+                connection.reader = Some(reader.clone());
+                connection.failed = None;
+                Ok(reader)
+            }
+            Err(reason) => {
+                connection.failed = Some((Instant::now(), reason.clone()));
+                Err(reason)
+            }
+        }
+    }
+
+    /// Compiled once for each set that is in force.
+    fn set(&self, watched: &Arc<Vec<Invariant>>) -> Result<Arc<WatchSet>, Unreadable> {
+        let mut last = self
+            .shared
+            .watched
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some((given, set)) = last.as_ref()
+            && Arc::ptr_eq(given, watched)
+        {
+            return Ok(Arc::clone(set));
+        }
+        let slots = watched.iter().cloned().map(Watched::from).collect();
+        let set = Arc::new(WatchSet::new(slots).map_err(unreadable)?);
+        *last = Some((Arc::clone(watched), Arc::clone(&set)));
+        Ok(set)
+    }
+}
+
+fn unreadable(error: impl std::fmt::Display) -> Unreadable {
+    Unreadable(error.to_string())
+}
+
+impl StateSource for NodeState {
+    fn advance(&self, head: B256) -> BoxFuture<'_, Result<state::Diff, Unreadable>> {
+        Box::pin(async move {
+            let changes = self.reader().await?.advance(head).await.map_err(unreadable)?;
+            let mut all = state::Diff::default();
+            for change in changes {
+                all.then(state::Diff::clone(&change.diff));
+            }
+            Ok(all)
+        })
+    }
+
+    fn record(
+        &self,
+        head: B256,
+        transaction: Arc<Transaction>,
+        watched: Arc<Vec<Invariant>>,
+        deadline: Instant,
+    ) -> BoxFuture<'static, Result<Recorded, Unreadable>> {
+        let this = self.clone();
+        Box::pin(async move {
+            let set = this.set(&watched)?;
+            let reader = this.reader().await?;
+            let mut recording = reader
+                .judge(head, &transaction, &set, deadline)
+                .await
+                .map_err(unreadable)?;
+            let prestate = recording.prestate.clone();
+            let reads_environment = recording.env_reads != EnvReads::NONE;
+            // Bytecode is the larger part, and carrying over does not look at it.
+            recording.prestate.codes.clear();
+            Ok(Recorded::new(prestate, reads_environment, move |diff, next| {
+                let recording: &Recording = &recording;
+                state::carries_over(recording, diff, next)
+            }))
+        })
+    }
+}

@@ -1,0 +1,6 @@
+//! The live feed against real nodes and against bad ones.
+
+mod chain;
+mod faults;
+mod restart;
+mod world;

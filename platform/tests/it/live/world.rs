@@ -1,0 +1,450 @@
+//! A live feed under test, and people who send transactions of all types to an anvil.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy::consensus::{
+    BlobTransactionSidecarEip7594, SignableTransaction, TxEip1559, TxEip2930, TxEip4844, TxEip4844WithSidecar,
+    TxEip7702, TxEnvelope, TxLegacy,
+};
+use alloy::eips::eip2718::Encodable2718;
+use alloy::eips::eip2930::{AccessList, AccessListItem};
+use alloy::eips::eip4844::{Blob, Bytes48};
+use alloy::eips::eip7594::BlobTransactionSidecarVariant;
+use alloy::eips::eip7702::Authorization;
+use alloy::primitives::TxKind;
+use alloy::providers::{DynProvider, Provider};
+use alloy::signers::SignerSync;
+use alloy::signers::local::PrivateKeySigner;
+use engine::{Address, B256, Bytes, Invariant, U256};
+use platform::feed::live::status::LiveStatus;
+use platform::feed::live::{LiveFeed, LiveOptions};
+use platform::feed::pump::{Distribution, pump};
+use platform::feed::{Feed, FeedError, FeedItem};
+use platform::log::{Event, Log};
+use platform::store::Store;
+use platform::validators::Validators;
+use protos::v1;
+use testkit::TestAnvil;
+use tokio::sync::{mpsc, watch};
+
+use crate::world::{hotkey, permitted, read_all};
+
+/// The chain of a development node.
+pub(crate) const CHAIN: u64 = 31_337;
+const GWEI: u128 = 1_000_000_000;
+/// How long a test waits for something that must happen.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Quick enough for a test.
+pub(crate) fn options() -> LiveOptions {
+    LiveOptions {
+        poll_interval: Duration::from_millis(50),
+        heartbeat: Duration::from_millis(200),
+        request_timeout: Duration::from_millis(1_500),
+        check_interval: Duration::from_millis(200),
+        block_time: Duration::from_secs(1),
+        ..LiveOptions::default()
+    }
+}
+
+/// A feed that runs, and what it has shown.
+pub(crate) struct Live {
+    items: mpsc::Receiver<Result<FeedItem, FeedError>>,
+    pub status: LiveStatus,
+    pub history: Vec<FeedItem>,
+    _watched: watch::Sender<Arc<Vec<Invariant>>>,
+}
+
+impl Live {
+    pub(crate) fn start(urls: &[String], options: LiveOptions, log: Arc<dyn Log>, position: Option<String>) -> Self {
+        let urls = urls.iter().map(|url| url.parse().unwrap()).collect();
+        let (watching, watched) = watch::channel(Arc::default());
+        let feed = LiveFeed::new(urls, options, log, watched);
+        let status = feed.status();
+        let (sender, items) = mpsc::channel(16);
+        Box::new(feed).start(position, sender);
+        Self {
+            items,
+            status,
+            history: Vec::new(),
+            _watched: watching,
+        }
+    }
+
+    /// The next event.
+    pub(crate) async fn next(&mut self) -> Event {
+        match tokio::time::timeout(PATIENCE, self.items.recv()).await {
+            Ok(Some(Ok(item))) => {
+                let event = item.event.clone();
+                self.history.push(item);
+                event
+            }
+            other => panic!(
+                "no item: {other:?}, after {:#?}, {:#?}",
+                self.outline(),
+                self.status.snapshot()
+            ),
+        }
+    }
+
+    /// Everything up to the first event that `is` it.
+    pub(crate) async fn until<T>(&mut self, mut is: impl FnMut(&Event) -> Option<T>) -> T {
+        loop {
+            let event = self.next().await;
+            if let Some(found) = is(&event) {
+                return found;
+            }
+        }
+    }
+
+    /// The next item of this transaction.
+    pub(crate) async fn pending(&mut self, hash: B256) -> v1::PendingTransaction {
+        self.until(|event| match event {
+            Event::Pending(pending) if hash_of(pending) == hash => Some(pending.clone()),
+            _ => None,
+        })
+        .await
+    }
+
+    /// The next head that `is` it.
+    pub(crate) async fn head(&mut self, is: impl Fn(&v1::Head) -> bool) -> v1::Head {
+        self.until(|event| match event {
+            Event::Head(head) if is(head) => Some(head.clone()),
+            _ => None,
+        })
+        .await
+    }
+
+    /// How often this transaction was shown.
+    pub(crate) fn shown(&self, hash: B256) -> usize {
+        let of = |item: &&FeedItem| matches!(&item.event, Event::Pending(pending) if hash_of(pending) == hash);
+        self.history.iter().filter(of).count()
+    }
+
+    /// Waits until the status says so, taking items meanwhile.
+    pub(crate) async fn settles(&mut self, says: impl Fn(&v1::FeedStatus) -> bool) -> v1::FeedStatus {
+        let begun = std::time::Instant::now();
+        loop {
+            let status = self.status.snapshot();
+            if says(&status) {
+                return status;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{status:#?}, after {:#?}", self.outline());
+            if let Ok(Some(item)) = tokio::time::timeout(Duration::from_millis(20), self.items.recv()).await {
+                self.history.push(item.unwrap());
+            }
+        }
+    }
+
+    fn outline(&self) -> Vec<String> {
+        self.history
+            .iter()
+            .map(|item| match &item.event {
+                Event::Head(head) => format!("head {} +{} -{}", head.number, head.included.len(), head.orphaned.len()),
+                Event::Pending(pending) => {
+                    let with = if pending.prestate.is_some() { "with" } else { "without" };
+                    format!("pending {} {with} state", hash_of(pending))
+                }
+                other => format!("{other:?}"),
+            })
+            .collect()
+    }
+}
+
+pub(crate) fn hash_of(pending: &v1::PendingTransaction) -> B256 {
+    wire::transaction_hash(pending.transaction.as_ref().unwrap()).unwrap()
+}
+
+pub(crate) fn includes(head: &v1::Head, hash: B256) -> bool {
+    head.included
+        .iter()
+        .any(|included| included.as_ref() == hash.as_slice())
+}
+
+/// Somebody with a key and a node.
+pub(crate) struct Person {
+    key: PrivateKeySigner,
+    provider: DynProvider,
+}
+
+impl Person {
+    /// The node's development account of this number.
+    pub(crate) fn new(anvil: &TestAnvil, number: usize) -> Self {
+        Self {
+            key: anvil.instance().keys()[number].clone().into(),
+            provider: anvil.provider(),
+        }
+    }
+
+    pub(crate) fn address(&self) -> Address {
+        self.key.address()
+    }
+
+    /// Hands a transaction in; gives its hash.
+    pub(crate) async fn send(&self, raw: &[u8]) -> B256 {
+        *self.provider.send_raw_transaction(raw).await.unwrap().tx_hash()
+    }
+
+    fn sign(
+        &self,
+        tx: impl SignableTransaction<alloy::signers::Signature> + Into<alloy::consensus::TypedTransaction>,
+    ) -> Vec<u8> {
+        let signature = self.key.sign_hash_sync(&tx.signature_hash()).unwrap();
+        let typed: alloy::consensus::TypedTransaction = tx.into();
+        TxEnvelope::from(typed.into_signed(signature)).encoded_2718()
+    }
+
+    /// A transfer of one wei, EIP-1559, at so many gwei.
+    pub(crate) fn transfer(&self, nonce: u64, gwei: u128) -> Vec<u8> {
+        self.sign(TxEip1559 {
+            chain_id: CHAIN,
+            nonce,
+            gas_limit: 21_000,
+            max_fee_per_gas: gwei * GWEI,
+            max_priority_fee_per_gas: gwei * GWEI / 10,
+            to: TxKind::Call(Address::repeat_byte(0xaa)),
+            value: U256::from(1),
+            ..Default::default()
+        })
+    }
+
+    pub(crate) fn legacy(&self, nonce: u64) -> Vec<u8> {
+        self.sign(TxLegacy {
+            chain_id: Some(CHAIN),
+            nonce,
+            gas_price: 5 * GWEI,
+            gas_limit: 21_000,
+            to: TxKind::Call(Address::repeat_byte(0xab)),
+            value: U256::from(1),
+            input: Bytes::new(),
+        })
+    }
+
+    pub(crate) fn with_access_list(&self, nonce: u64) -> Vec<u8> {
+        let item = AccessListItem {
+            address: Address::repeat_byte(0xac),
+            storage_keys: vec![B256::repeat_byte(1)],
+        };
+        self.sign(TxEip2930 {
+            chain_id: CHAIN,
+            nonce,
+            gas_price: 5 * GWEI,
+            gas_limit: 60_000,
+            to: TxKind::Call(Address::repeat_byte(0xac)),
+            access_list: AccessList(vec![item]),
+            ..Default::default()
+        })
+    }
+
+    /// A creation of a contract that keeps the value of each call in slot 0.
+    pub(crate) fn creation(&self, nonce: u64) -> Vec<u8> {
+        // PUSH3 code, PUSH0 MSTORE, RETURN of its 3 bytes; the code: CALLVALUE PUSH0 SSTORE.
+        const INPUT: &[u8] = &alloy::hex!("62345f555f526003601df3");
+        self.sign(TxEip1559 {
+            chain_id: CHAIN,
+            nonce,
+            gas_limit: 200_000,
+            max_fee_per_gas: 5 * GWEI,
+            max_priority_fee_per_gas: GWEI,
+            to: TxKind::Create,
+            input: Bytes::from_static(INPUT),
+            ..Default::default()
+        })
+    }
+
+    /// A call that makes that contract keep `value`.
+    pub(crate) fn keep(&self, nonce: u64, contract: Address, value: u64, gwei: u128) -> Vec<u8> {
+        self.sign(TxEip1559 {
+            chain_id: CHAIN,
+            nonce,
+            gas_limit: 100_000,
+            max_fee_per_gas: gwei * GWEI,
+            max_priority_fee_per_gas: gwei * GWEI / 10,
+            to: TxKind::Call(contract),
+            value: U256::from(value),
+            ..Default::default()
+        })
+    }
+
+    /// The sender's account is given the code of another one (EIP-7702).
+    pub(crate) fn delegation(&self, nonce: u64) -> Vec<u8> {
+        let authorization = Authorization {
+            chain_id: U256::from(CHAIN),
+            address: Address::repeat_byte(0xad),
+            nonce: nonce + 1,
+        };
+        let signature = self.key.sign_hash_sync(&authorization.signature_hash()).unwrap();
+        self.sign(TxEip7702 {
+            chain_id: CHAIN,
+            nonce,
+            gas_limit: 100_000,
+            max_fee_per_gas: 5 * GWEI,
+            max_priority_fee_per_gas: GWEI,
+            to: self.address(),
+            authorization_list: vec![authorization.into_signed(signature)],
+            ..Default::default()
+        })
+    }
+
+    /// A blob of zeros. Commitment and proofs of the zero polynomial are the point at infinity, so no ceremony's setup is needed.
+    pub(crate) fn blob(&self, nonce: u64) -> Vec<u8> {
+        use sha2::Digest;
+        let mut infinity = Bytes48::ZERO;
+        infinity[0] = 0xc0;
+        let mut versioned: [u8; 32] = sha2::Sha256::digest(infinity).into();
+        versioned[0] = 1;
+        let tx = TxEip4844 {
+            chain_id: CHAIN,
+            nonce,
+            gas_limit: 21_000,
+            max_fee_per_gas: 5 * GWEI,
+            max_priority_fee_per_gas: GWEI,
+            max_fee_per_blob_gas: 5 * GWEI,
+            to: Address::repeat_byte(0xae),
+            blob_versioned_hashes: vec![versioned.into()],
+            ..Default::default()
+        };
+        let sidecar = BlobTransactionSidecarVariant::Eip7594(BlobTransactionSidecarEip7594 {
+            blobs: vec![Blob::ZERO],
+            commitments: vec![infinity],
+            cell_proofs: vec![infinity; 128],
+        });
+        let signature = self.key.sign_hash_sync(&tx.signature_hash()).unwrap();
+        let tx = TxEip4844WithSidecar { tx, sidecar };
+        TxEnvelope::from(tx.into_signed(signature)).encoded_2718()
+    }
+}
+
+/// The address of the contract that a creation makes.
+pub(crate) fn created(by: Address, nonce: u64) -> Address {
+    by.create(nonce)
+}
+
+/// A port that leads to a node, and to another one after [`Relay::lead_to`]; connections break then.
+pub(crate) struct Relay {
+    address: std::net::SocketAddr,
+    target: watch::Sender<Option<String>>,
+}
+
+impl Relay {
+    pub(crate) async fn to(node: &TestAnvil) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let target = watch::Sender::new(Some(host(node)));
+        let targets = target.subscribe();
+        tokio::spawn(async move {
+            while let Ok((mut incoming, _)) = listener.accept().await {
+                let mut targets = targets.clone();
+                tokio::spawn(async move {
+                    let Some(target) = targets.borrow_and_update().clone() else {
+                        return;
+                    };
+                    let Ok(mut outgoing) = tokio::net::TcpStream::connect(target).await else {
+                        return;
+                    };
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut incoming, &mut outgoing) => {}
+                        _ = targets.changed() => {}
+                    }
+                });
+            }
+        });
+        Self { address, target }
+    }
+
+    pub(crate) fn ws(&self) -> String {
+        format!("ws://{}", self.address)
+    }
+
+    /// `None`: connections are taken and broken at once.
+    pub(crate) fn lead_to(&self, node: Option<&TestAnvil>) {
+        self.target.send_replace(node.map(host));
+    }
+}
+
+fn host(node: &TestAnvil) -> String {
+    node.http().trim_start_matches("http://").to_owned()
+}
+
+/// A feed that is pumped into a log, as `platform run` does it.
+pub(crate) struct Pumped {
+    pub store: Arc<Store>,
+    pub status: LiveStatus,
+    shutdown: tokio_util::sync::CancellationToken,
+    task: tokio::task::JoinHandle<Result<(), FeedError>>,
+    _watched: watch::Sender<Arc<Vec<Invariant>>>,
+}
+
+impl Pumped {
+    pub(crate) fn start(url: &str, store: Arc<Store>) -> Self {
+        let (watching, watched) = watch::channel(Arc::default());
+        let feed = LiveFeed::new(vec![url.parse().unwrap()], options(), store.clone(), watched);
+        let status = feed.status();
+        let validators = Validators::new([]);
+        validators.update(permitted([1]));
+        let distribution = Distribution {
+            replicas: 1,
+            min_validators: 0,
+        };
+        let shutdown = tokio_util::sync::CancellationToken::new();
+        let task = tokio::spawn(pump(
+            Box::new(feed),
+            store.clone(),
+            validators,
+            distribution,
+            shutdown.clone(),
+        ));
+        Self {
+            store,
+            status,
+            shutdown,
+            task,
+            _watched: watching,
+        }
+    }
+
+    /// Waits until the log's events say so.
+    pub(crate) async fn until(&self, says: impl Fn(&[Event]) -> bool) -> Vec<Event> {
+        let mut grown = self.store.grown();
+        let wait = async {
+            loop {
+                grown.borrow_and_update();
+                let events = self.events().await;
+                if says(&events) {
+                    return events;
+                }
+                grown.changed().await.unwrap();
+            }
+        };
+        match tokio::time::timeout(PATIENCE, wait).await {
+            Ok(events) => events,
+            Err(_) => panic!("{:#?}, {:#?}", self.events().await, self.status.snapshot()),
+        }
+    }
+
+    pub(crate) async fn events(&self) -> Vec<Event> {
+        let items = read_all(self.store.as_ref(), &hotkey(1)).await;
+        items.into_iter().filter_map(|item| item.event).collect()
+    }
+
+    pub(crate) async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+/// How often this transaction is shown among the events.
+pub(crate) fn shown(events: &[Event], hash: B256) -> usize {
+    let of = |event: &&Event| matches!(event, Event::Pending(pending) if hash_of(pending) == hash);
+    events.iter().filter(of).count()
+}
+
+/// The numbers of the heads among the events, in their order.
+pub(crate) fn heights(events: &[Event]) -> Vec<u64> {
+    let height = |event: &Event| match event {
+        Event::Head(head) => Some(head.number),
+        _ => None,
+    };
+    events.iter().filter_map(height).collect()
+}

@@ -1,0 +1,465 @@
+//! What a key does next: who is given which nonce, who takes whose, what is raised, withdrawn, published, filled.
+//!
+//! A pure function of what is in flight, what waits, and what the chain asks for. What always holds of a [`plan`]:
+//! - a request is given a nonce only while it has none, and a nonce carries one request at a time;
+//! - whoever takes a nonce that carried something offers at least 12.5 % more in both fees than all that was sent there;
+//! - requests are served lane by lane, in a lane in the order of their acceptance;
+//! - whatever stands ahead of a more urgent request is raised as if it were that urgent (priority inheritance), so that
+//!   a cheap transaction which cannot be taken never holds it up either.
+
+use std::collections::BTreeMap;
+
+use crate::fees::{self, FeePolicy, Fees, Market, Offer};
+use crate::lane::Lane;
+use crate::machine::Failure;
+use crate::nonce::{self, Account};
+
+/// Number of a request in the journal.
+pub type JobId = i64;
+
+/// What a nonce carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holder {
+    /// A request's transaction.
+    Job(JobId),
+    /// A transfer of nothing to ourselves, to use the nonce up.
+    Cancel,
+    /// Something that every endpoint refused: the nonce is free.
+    Vacant,
+}
+
+/// A nonce in flight.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// What it carries.
+    pub holder: Holder,
+    /// Urgency of what it carries.
+    pub lane: Lane,
+    /// The highest of each fee that was ever sent at this nonce.
+    pub top: Fees,
+    /// The request's own limit of `maxFeePerGas`.
+    pub cap: Option<u128>,
+    /// The transaction to get ahead of.
+    pub beat: Option<Fees>,
+    /// Not to be mined after this time of the chain, in seconds.
+    pub deadline: Option<u64>,
+    /// Whether its request was cancelled.
+    pub withdrawn: bool,
+    /// The block at which the nonce was first used.
+    pub since: u64,
+    /// The block at which the newest transaction was sent.
+    pub changed: u64,
+    /// A node asked for higher fees.
+    pub underpriced: bool,
+    /// The block at which a higher offer was refused for other reasons: none is made again before the next one.
+    pub refused: Option<u64>,
+    /// The block since when only the relay has it.
+    pub private_since: Option<u64>,
+    /// Whether a transaction with this nonce is in a block.
+    pub mined: bool,
+}
+
+/// A request without a nonce, ready to be signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Which.
+    pub job: JobId,
+    /// Its urgency.
+    pub lane: Lane,
+    /// Its own limit of `maxFeePerGas`.
+    pub cap: Option<u128>,
+    /// The transaction to get ahead of.
+    pub beat: Option<Fees>,
+    /// Not to be mined after this time of the chain, in seconds.
+    pub deadline: Option<u64>,
+}
+
+/// How a lane is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaneRule {
+    /// How it makes its offers.
+    pub fees: FeePolicy,
+    /// After so many blocks without inclusion an offer is raised, and a lower lane's nonce counts as stuck.
+    pub patience: u64,
+    /// What the builders get at this urgency now, in wei per gas.
+    pub priority_fee: u128,
+}
+
+/// The four lanes' rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaneRules {
+    /// Of [`Lane::Pause`].
+    pub pause: LaneRule,
+    /// Of [`Lane::Slash`].
+    pub slash: LaneRule,
+    /// Of [`Lane::Claim`].
+    pub claim: LaneRule,
+    /// Of [`Lane::Report`].
+    pub report: LaneRule,
+}
+
+impl LaneRules {
+    /// The rule of one lane.
+    #[must_use]
+    pub const fn of(&self, lane: Lane) -> &LaneRule {
+        match lane {
+            Lane::Pause => &self.pause,
+            Lane::Slash => &self.slash,
+            Lane::Claim => &self.claim,
+            Lane::Report => &self.report,
+        }
+    }
+}
+
+/// Everything that a plan is made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    /// Number of the newest block.
+    pub head: u64,
+    /// Its time, in seconds.
+    pub time: u64,
+    /// Base fee of the next block, in wei per gas.
+    pub base_fee: u128,
+    /// The account's nonces.
+    pub account: Account,
+    /// What is in flight, by nonce.
+    pub lines: BTreeMap<u64, Line>,
+    /// What waits, in the order of acceptance.
+    pub waiting: Vec<Waiting>,
+    /// The lanes' rules.
+    pub rules: LaneRules,
+    /// So many nonces may be in flight; a pause may exceed it.
+    pub max_in_flight: usize,
+    /// After so many blocks what only the relay has goes to everybody; `None`: never.
+    pub publish_after: Option<u64>,
+}
+
+/// A step to take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Sign a request at a nonce that carries nothing.
+    Assign {
+        /// Which request.
+        job: JobId,
+        /// At which nonce.
+        nonce: u64,
+        /// Offering what.
+        offer: Offer,
+    },
+    /// Sign a request at a nonce that carries something else.
+    TakeOver {
+        /// Which request.
+        job: JobId,
+        /// At which nonce.
+        nonce: u64,
+        /// Offering what.
+        offer: Offer,
+        /// The request that was there; `None`: a cancellation.
+        victim: Option<JobId>,
+    },
+    /// Sign the same again with higher fees.
+    Bump {
+        /// At which nonce.
+        nonce: u64,
+        /// Offering what.
+        fees: Fees,
+    },
+    /// It has waited long enough for a higher offer, but the cap forbids it: say so, and send the same bytes again.
+    Repeat {
+        /// At which nonce.
+        nonce: u64,
+    },
+    /// Use the nonce up with a transfer of nothing, so that its request cannot be mined any more.
+    Withdraw {
+        /// At which nonce.
+        nonce: u64,
+        /// Offering what.
+        fees: Fees,
+        /// Why; `None`: the request was cancelled before.
+        reason: Option<Failure>,
+    },
+    /// Use up a nonce that nothing waits for, since others stand behind it.
+    Fill {
+        /// At which nonce.
+        nonce: u64,
+        /// Offering what.
+        fees: Fees,
+        /// As urgent as the most urgent behind it.
+        lane: Lane,
+    },
+    /// A waiting request whose deadline has passed.
+    Expire {
+        /// Which.
+        job: JobId,
+    },
+    /// Give the public mempool what only the relay had.
+    Publish {
+        /// At which nonce.
+        nonce: u64,
+    },
+}
+
+/// The steps to take, in order.
+#[must_use]
+pub fn plan(view: &View) -> Vec<Action> {
+    let mut lines = view.lines.clone();
+    let mut actions = Vec::new();
+    withdraw(view, &mut lines, &mut actions);
+    serve(view, &mut lines, &mut actions);
+    fill(view, &mut lines, &mut actions);
+    raise(view, &mut lines, &mut actions);
+    publish(view, &mut actions);
+    actions
+}
+
+fn market(view: &View, lane: Lane) -> Market {
+    Market {
+        base_fee: view.base_fee,
+        priority_fee: view.rules.of(lane).priority_fee,
+    }
+}
+
+fn cap_of(view: &View, lane: Lane, own: Option<u128>) -> u128 {
+    let cap = view.rules.of(lane).fees.cap;
+    own.map_or(cap, |own| own.min(cap))
+}
+
+fn withdraw(view: &View, lines: &mut BTreeMap<u64, Line>, actions: &mut Vec<Action>) {
+    for (nonce, line) in lines
+        .iter_mut()
+        .filter(|(_, line)| !line.mined && matches!(line.holder, Holder::Job(_)))
+    {
+        let expired = line.deadline.is_some_and(|deadline| view.time > deadline);
+        if !(expired || line.withdrawn) || line.refused == Some(view.head) {
+            continue;
+        }
+        let offer = fees::offer(&view.rules.of(line.lane).fees, &market(view, line.lane), None, None);
+        // The request's own limit is for the request; getting rid of it may cost what the lane may.
+        if let Some(fees) = fees::replacement(&line.top, &offer.fees, view.rules.of(line.lane).fees.cap) {
+            let reason = (!line.withdrawn).then_some(Failure::Expired);
+            actions.push(Action::Withdraw {
+                nonce: *nonce,
+                fees,
+                reason,
+            });
+            *line = Line {
+                holder: Holder::Cancel,
+                top: fees,
+                changed: view.head,
+                deadline: None,
+                ..line.clone()
+            };
+        }
+    }
+}
+
+fn serve(view: &View, lines: &mut BTreeMap<u64, Line>, actions: &mut Vec<Action>) {
+    let mut waiting: Vec<&Waiting> = view.waiting.iter().collect();
+    // A stable sort: within a lane the order of acceptance stays.
+    waiting.sort_by_key(|request| std::cmp::Reverse(request.lane));
+    for request in waiting {
+        if request.deadline.is_some_and(|deadline| view.time > deadline) {
+            actions.push(Action::Expire { job: request.job });
+            continue;
+        }
+        let rule = view.rules.of(request.lane);
+        let offer = fees::offer(
+            &rule.fees,
+            &market(view, request.lane),
+            request.beat.as_ref(),
+            request.cap,
+        );
+        let line = |fees: Fees| Line {
+            holder: Holder::Job(request.job),
+            lane: request.lane,
+            top: fees,
+            cap: request.cap,
+            beat: request.beat,
+            deadline: request.deadline,
+            withdrawn: false,
+            since: view.head,
+            changed: view.head,
+            underpriced: false,
+            refused: None,
+            private_since: None,
+            mined: false,
+        };
+        if let Some((nonce, victim, fees)) = takes(view, lines, request, &offer) {
+            actions.push(Action::TakeOver {
+                job: request.job,
+                nonce,
+                offer: Offer { fees, ..offer },
+                victim,
+            });
+            lines.insert(nonce, line(fees));
+            continue;
+        }
+        let in_flight = lines
+            .values()
+            .filter(|line| !line.mined && line.holder != Holder::Vacant)
+            .count();
+        if in_flight >= view.max_in_flight && !request.lane.hurries() {
+            continue;
+        }
+        let nonce = nonce::next(&view.account, |nonce| {
+            lines.get(&nonce).is_some_and(|line| line.holder != Holder::Vacant)
+        });
+        let fees = match lines.get(&nonce) {
+            // Its refused predecessor is still somewhere, perhaps.
+            Some(vacant) if vacant.refused == Some(view.head) => continue,
+            Some(vacant) => fees::replacement(&vacant.top, &offer.fees, cap_of(view, request.lane, request.cap))
+                .unwrap_or(offer.fees),
+            None => offer.fees,
+        };
+        actions.push(Action::Assign {
+            job: request.job,
+            nonce,
+            offer: Offer { fees, ..offer },
+        });
+        lines.insert(nonce, line(fees));
+    }
+}
+
+/// The lowest nonce of a lower lane that `request` takes, what is there, and what it must offer.
+fn takes(
+    view: &View,
+    lines: &BTreeMap<u64, Line>,
+    request: &Waiting,
+    offer: &Offer,
+) -> Option<(u64, Option<JobId>, Fees)> {
+    let patience = view.rules.of(request.lane).patience;
+    let (nonce, line) = lines
+        .iter()
+        .find(|(_, line)| !line.mined && line.holder != Holder::Vacant && line.lane < request.lane)?;
+    let in_the_way = request.lane.hurries() && !line.top.cover(&offer.fees);
+    let stuck = view.head.saturating_sub(line.since) >= patience;
+    if !(in_the_way || stuck) || line.refused == Some(view.head) {
+        return None;
+    }
+    let fees = fees::replacement(&line.top, &offer.fees, cap_of(view, request.lane, request.cap))?;
+    let victim = match line.holder {
+        Holder::Job(job) => Some(job),
+        Holder::Cancel | Holder::Vacant => None,
+    };
+    Some((*nonce, victim, fees))
+}
+
+/// The most urgent lane in flight at `nonce` or behind it, and the highest cap there.
+fn inherited(view: &View, lines: &BTreeMap<u64, Line>, nonce: u64) -> Option<(Lane, u128)> {
+    let behind = || {
+        lines
+            .range(nonce..)
+            .map(|(_, line)| line)
+            .filter(|line| !line.mined && line.holder != Holder::Vacant)
+    };
+    let lane = behind().map(|line| line.lane).max()?;
+    let cap = behind()
+        .filter(|line| line.lane == lane)
+        .map(|line| cap_of(view, lane, line.cap))
+        .max()?;
+    Some((lane, cap))
+}
+
+fn fill(view: &View, lines: &mut BTreeMap<u64, Line>, actions: &mut Vec<Action>) {
+    let Some(last) = lines
+        .iter()
+        .rev()
+        .find(|(_, line)| !line.mined && line.holder != Holder::Vacant)
+        .map(|(nonce, _)| *nonce)
+    else {
+        return;
+    };
+    loop {
+        let nonce = nonce::next(&view.account, |nonce| {
+            lines.get(&nonce).is_some_and(|line| line.holder != Holder::Vacant)
+        });
+        let Some((lane, cap)) = inherited(view, lines, nonce).filter(|_| nonce < last) else {
+            return;
+        };
+        let vacant = lines.get(&nonce);
+        if vacant.is_some_and(|line| line.refused == Some(view.head)) {
+            return;
+        }
+        let offer = fees::offer(&view.rules.of(lane).fees, &market(view, lane), None, Some(cap)).fees;
+        let fees = vacant
+            .and_then(|line| fees::replacement(&line.top, &offer, cap))
+            .unwrap_or(offer);
+        actions.push(Action::Fill { nonce, fees, lane });
+        lines.insert(
+            nonce,
+            Line {
+                holder: Holder::Cancel,
+                lane,
+                top: fees,
+                cap: None,
+                beat: None,
+                deadline: None,
+                withdrawn: false,
+                since: view.head,
+                changed: view.head,
+                underpriced: false,
+                refused: None,
+                private_since: None,
+                mined: false,
+            },
+        );
+    }
+}
+
+fn raise(view: &View, lines: &mut BTreeMap<u64, Line>, actions: &mut Vec<Action>) {
+    let mut first = true;
+    let nonces: Vec<u64> = lines.keys().copied().collect();
+    for nonce in nonces {
+        let inherited = inherited(view, lines, nonce);
+        let Some(line) = lines
+            .get_mut(&nonce)
+            .filter(|line| !line.mined && line.holder != Holder::Vacant)
+        else {
+            continue;
+        };
+        let at_the_front = std::mem::replace(&mut first, false);
+        let Some((lane, inherited_cap)) = inherited else {
+            continue;
+        };
+        if line.refused == Some(view.head) {
+            continue;
+        }
+        let rule = view.rules.of(lane);
+        let waited = view.head.saturating_sub(line.changed);
+        // Behind the front a price is only to blame when no block could take it.
+        let too_low = at_the_front || line.top.max_fee < view.base_fee;
+        if !(line.underpriced || (waited >= rule.patience.max(1) && too_low)) {
+            continue;
+        }
+        let cap = if lane > line.lane {
+            inherited_cap
+        } else {
+            cap_of(view, line.lane, line.cap).max(inherited_cap)
+        };
+        let target = fees::offer(&rule.fees, &market(view, lane), line.beat.as_ref(), Some(cap));
+        match fees::replacement(&line.top, &target.fees, cap) {
+            Some(fees) => {
+                actions.push(Action::Bump { nonce, fees });
+                line.top = fees;
+            }
+            None if waited >= rule.patience.max(1) => actions.push(Action::Repeat { nonce }),
+            None => {}
+        }
+    }
+}
+
+fn publish(view: &View, actions: &mut Vec<Action>) {
+    let Some(after) = view.publish_after else { return };
+    for (nonce, line) in view.lines.iter().filter(|(_, line)| !line.mined) {
+        if line
+            .private_since
+            .is_some_and(|since| view.head.saturating_sub(since) >= after)
+        {
+            actions.push(Action::Publish { nonce: *nonce });
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

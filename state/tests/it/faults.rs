@@ -1,0 +1,127 @@
+//! Nodes that lie, hang, fail, talk nonsense or never stop: the reason is told, and another one takes over.
+
+use std::time::{Duration, Instant};
+
+use state::{BlockRef, Node, NodeConfig, NodeError, Reader, Unavailable};
+use testkit::{Fault, Proxy};
+
+use crate::world::{CHAIN, World, node_config, reader_config, soon};
+
+fn impatient(endpoints: &[&str]) -> NodeConfig {
+    NodeConfig {
+        request_timeout: Duration::from_millis(700),
+        hedge_after: Duration::from_millis(100),
+        max_response_bytes: 1 << 20,
+        recheck: Duration::ZERO,
+        ..node_config(endpoints)
+    }
+}
+
+fn faults() -> Vec<(Fault, &'static str)> {
+    vec![
+        (Fault::ChainId(5), "chain 5, not 31337"),
+        (Fault::Hang, "no answer within"),
+        (Fault::Unavailable, "HTTP 503"),
+        (Fault::Garbage, "no JSON-RPC"),
+        (Fault::Flood(4 << 20), "more than 1048576 bytes"),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_wrong_with_the_first_endpoint_the_second_takes_over() {
+    let Some(world) = World::new().await else { return };
+    let good = world.anvil.http();
+    for (number, (fault, reason)) in faults().into_iter().enumerate() {
+        let proxy = Proxy::before(&good, Duration::ZERO).await;
+        let node = Node::connect(impatient(&[proxy.url(), &good])).await.unwrap();
+        let reader = Reader::new(node.clone(), reader_config()).await.unwrap();
+        proxy.set_fault(Some(fault.clone()));
+        let swap = world.swap(1 + number).await;
+        let recording = reader.prestate(reader.head().hash(), &swap, soon()).await.unwrap();
+        assert!(recording.outcome.execution.is_some());
+        if fault != Fault::Hang {
+            let health = &node.health()[0];
+            assert!(!health.usable, "{fault:?}");
+            assert!(
+                health.reason.as_deref().unwrap().contains(reason),
+                "{fault:?}: {health:?}"
+            );
+        }
+        assert!(node.health()[1].usable);
+        reader.advance(world.mine().await).await.unwrap();
+        world.assert_true(&reader.head()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_nobody_else_the_reason_is_told_in_time_and_it_recovers() {
+    let Some(world) = World::new().await else { return };
+    for (fault, reason) in faults() {
+        let proxy = world.proxy(Duration::ZERO).await;
+        let node = Node::connect(impatient(&[proxy.url()])).await.unwrap();
+        let reader = Reader::new(node, reader_config()).await.unwrap();
+        proxy.set_fault(Some(fault.clone()));
+        let swap = world.swap(1).await;
+        let error = reader.prestate(reader.head().hash(), &swap, soon()).await.unwrap_err();
+        assert!(error.to_string().contains(reason), "{fault:?}: {error}");
+        proxy.set_fault(None);
+        let recovered = reader.prestate(reader.head().hash(), &swap, soon()).await;
+        assert!(recovered.is_ok(), "{fault:?}: {recovered:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_are_told_and_a_deadline_is_kept() {
+    let Some(world) = World::new().await else { return };
+    let proxy = world.proxy(Duration::ZERO).await;
+    let node = Node::connect(impatient(&[proxy.url()])).await.unwrap();
+    let reader = Reader::new(node.clone(), reader_config()).await.unwrap();
+    let swap = world.swap(1).await;
+    proxy.set_fault(Some(Fault::Error(-32000, "database is locked".into())));
+    let error = reader.prestate(reader.head().hash(), &swap, soon()).await.unwrap_err();
+    assert!(error.to_string().contains("database is locked"), "{error}");
+    proxy.set_fault(Some(Fault::Hang));
+    let now = Instant::now();
+    let error = reader.prestate(reader.head().hash(), &swap, now).await.unwrap_err();
+    assert!(matches!(error, Unavailable::Deadline | Unavailable::Node(_)), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_of_another_chain_is_never_used_and_none_at_all_is_an_error() {
+    let Some(world) = World::new().await else { return };
+    let good = world.anvil.http();
+    let liar = world.proxy(Duration::ZERO).await;
+    liar.set_fault(Some(Fault::ChainId(1)));
+    let config = NodeConfig {
+        chain_id: Some(CHAIN),
+        ..impatient(&[liar.url(), &good])
+    };
+    let node = Node::connect(config.clone()).await.unwrap();
+    assert_eq!(node.chain_id(), CHAIN);
+    assert!(!node.health()[0].usable);
+    assert!(node.block(BlockRef::Latest, false, soon()).await.unwrap().is_some());
+    let alone = NodeConfig {
+        endpoints: config.endpoints[..1].to_vec(),
+        ..config
+    };
+    let error = Node::connect(alone).await.unwrap_err();
+    assert!(error.to_string().contains("chain 1, not 31337"), "{error}");
+    assert_eq!(
+        Node::connect(NodeConfig::default()).await.unwrap_err(),
+        NodeError::NoEndpoints
+    );
+    let odd = impatient(&["ftp://127.0.0.1"]);
+    assert!(Node::connect(odd).await.unwrap_err().to_string().contains("ftp"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_does_the_same() {
+    let Some(world) = World::new().await else { return };
+    let node = Node::connect(impatient(&[&world.anvil.ws()])).await.unwrap();
+    let reader = Reader::new(node, reader_config()).await.unwrap();
+    let swap = world.swap(1).await;
+    let recording = reader.prestate(reader.head().hash(), &swap, soon()).await.unwrap();
+    assert_eq!(recording.round_trips, 1);
+    reader.advance(world.mine().await).await.unwrap();
+    world.assert_true(&reader.head()).await;
+}
