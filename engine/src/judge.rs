@@ -5,8 +5,7 @@ use crate::{
     ValueType, Verdict, ViewError, Witness,
     lang::{Evaluator, Moment, Program, Reader as _, Source, Wide},
     reading::Sources,
-    views::Word,
-    watch::{ProgramInvariant, ViewInvariant, Watched},
+    watch::{Plan, ProgramInvariant, ViewInvariant, Watched},
 };
 
 /// A slot's word before and after the transaction; `None` when the transaction left it as it was.
@@ -55,25 +54,32 @@ pub(crate) fn judge_checked(invariant: &Invariant, words: Words, tx_hash: B256) 
     )
 }
 
-/// Judges one invariant of a set.
-pub(crate) fn judge_watched(watched: &Watched, sources: &mut Sources<'_>, evaluator: &mut Evaluator) -> Judgement {
+/// Judges the invariant at this place of a set.
+pub(crate) fn judge_watched(
+    place: u32,
+    watched: &Watched,
+    sources: &mut Sources<'_>,
+    evaluator: &mut Evaluator,
+) -> Judgement {
     match watched {
         Watched::Slot(invariant) => match sources.states.words(invariant.contract, invariant.slot) {
             Ok((pre, post)) => judge_checked(invariant, (pre != post).then_some((pre, post)), sources.tx.hash()),
             Err(error) => Judgement::undecided(invariant.id, sources.reason(error)),
         },
-        Watched::View(invariant) => judge_view(invariant, sources),
+        Watched::View(invariant) => match sources.set.plan(place) {
+            Plan::View(view) => judge_view(invariant, view, sources),
+            Plan::General => {
+                Judgement::undecided(invariant.id, Reason::Unsupported("view is not of this set".to_owned()))
+            }
+        },
         Watched::Program(invariant) => judge_program(invariant, sources, evaluator),
     }
 }
 
-fn judge_view(invariant: &ViewInvariant, sources: &Sources<'_>) -> Judgement {
+fn judge_view(invariant: &ViewInvariant, place: u32, sources: &Sources<'_>) -> Judgement {
     let (view, id) = (&invariant.view, invariant.id);
-    let Some(place) = sources.set.place_of(view) else {
-        return Judgement::undecided(id, Reason::Unsupported("view is not of this set".to_owned()));
-    };
-    let decoded = |word: Word| {
-        let word = word?;
+    let decoded = |word: Result<U256, &Reason>| {
+        let word = word.map_err(Reason::clone)?;
         decode(view.value_type, word).ok_or(Reason::View {
             contract: view.contract,
             why: ViewError::Range {

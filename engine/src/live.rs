@@ -156,7 +156,7 @@ impl Engine {
             }
             outcome
                 .judgements
-                .push(judge::judge_watched(watched, &mut sources, evaluator));
+                .push(judge::judge_watched(*at, watched, &mut sources, evaluator));
             if let Some(error) = sources.broken.take() {
                 return Err(Fault::Broken(error));
             }
@@ -389,7 +389,7 @@ fn warn(
         after: &[],
         broken: None,
     };
-    for watched in places.iter().filter_map(|place| set.at(*place)) {
+    for (place, watched) in places.iter().filter_map(|place| Some((*place, set.at(*place)?))) {
         let known = warnings.iter().any(|warning| warning.invariant_id == watched.id());
         let calls_views = match watched {
             Watched::Slot(_) => false,
@@ -402,7 +402,7 @@ fn warn(
         if known || calls_views {
             continue;
         }
-        let judgement = judge::judge_watched(watched, &mut sources, evaluator);
+        let judgement = judge::judge_watched(place, watched, &mut sources, evaluator);
         if let Some(error) = sources.broken.take() {
             return Err(error);
         }

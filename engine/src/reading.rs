@@ -1,5 +1,7 @@
 //! What a program reads, from the live journal or from the states before and after several transactions.
 
+use std::sync::LazyLock;
+
 use alloy::primitives::{KECCAK256_EMPTY, Log};
 
 use crate::{
@@ -38,6 +40,9 @@ impl States for Live<'_> {
     }
 }
 
+/// Of a view that nobody called.
+static NOT_RUN: LazyLock<Word> = LazyLock::new(|| Err(Reason::Unsupported("view not run".to_owned())));
+
 /// Reads for one set around one transaction.
 pub(crate) struct Sources<'a> {
     pub(crate) states: &'a dyn States,
@@ -53,19 +58,17 @@ pub(crate) struct Sources<'a> {
 
 impl Sources<'_> {
     /// What a view says before and after.
-    pub(crate) fn view(&self, place: u32) -> (Word, Word) {
-        let unknown = || Err(Reason::Unsupported("view not run".to_owned()));
+    pub(crate) fn view(&self, place: u32) -> (Result<U256, &Reason>, Result<U256, &Reason>) {
         let before = self
             .learnt
             .and_then(|learnt| learnt.word(place))
-            .cloned()
-            .unwrap_or_else(unknown);
+            .unwrap_or_else(|| &NOT_RUN);
         let after = match self.after.binary_search_by_key(&place, |(place, _)| *place) {
-            Ok(index) => self.after.get(index).map_or_else(unknown, |(_, word)| word.clone()),
+            Ok(index) => self.after.get(index).map_or_else(|| &*NOT_RUN, |(_, word)| word),
             // Nothing that it reads was written.
-            Err(_) => before.clone(),
+            Err(_) => before,
         };
-        (before, after)
+        (before.as_ref().copied(), after.as_ref().copied())
     }
 
     fn known<T>(&mut self, read: Result<T, StateError>) -> Result<T, Reason> {
@@ -112,7 +115,7 @@ impl Reader for Sources<'_> {
                 .map_or(U256::ZERO, |account| U256::from(account.nonce)),
             Source::CodeHash(address) => self.account(moment, *address)?.map_or(U256::ZERO, code_hash),
             Source::View(view) => match self.set.place_of(view) {
-                Some(place) => at(moment, self.view(place))?,
+                Some(place) => at(moment, self.view(place)).map_err(Reason::clone)?,
                 None => return Err(Reason::Unsupported("view is not of this set".to_owned())),
             },
             Source::Logs(_) => return Err(Reason::Unsupported("logs are not one word".to_owned())),

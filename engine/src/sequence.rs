@@ -156,8 +156,8 @@ fn judge_whole(
         broken: None,
     };
     let mut whole = Vec::with_capacity(places.len());
-    for watched in places.iter().filter_map(|place| set.at(*place)) {
-        let judgement = judge::judge_watched(watched, &mut sources, evaluator);
+    for (place, watched) in places.iter().filter_map(|place| Some((*place, set.at(*place)?))) {
+        let judgement = judge::judge_watched(place, watched, &mut sources, evaluator);
         if let Some(error) = sources.broken.take() {
             return Err(error);
         }

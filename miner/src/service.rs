@@ -70,7 +70,7 @@ struct Checks {
 impl Checks {
     /// A turn for this prestate, when it is one that is compared.
     fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        if self.mode == Check::Off || self.came.fetch_add(1, Ordering::Relaxed) % self.one_in != 0 {
+        if self.mode == Check::Off || !self.came.fetch_add(1, Ordering::Relaxed).is_multiple_of(self.one_in) {
             return None;
         }
         let turn = Arc::clone(&self.turns).try_acquire_owned().ok();

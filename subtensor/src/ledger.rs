@@ -39,9 +39,9 @@ pub struct Subtensor {
 
 impl Subtensor {
     /// The chain at these nodes (`ws://` or `wss://`), of that genesis where it is known. Does not connect yet.
-    pub fn new(endpoints: Vec<String>, genesis: Option<[u8; 32]>, options: Options) -> Self {
+    pub fn new(endpoints: &[String], genesis: Option<[u8; 32]>, options: Options) -> Self {
         Self {
-            connection: Connection::new(&endpoints, genesis),
+            connection: Connection::new(endpoints, genesis),
             options,
             turn: tokio::sync::Mutex::new(()),
             newest: Mutex::new(None),

@@ -60,6 +60,6 @@ impl Default for Options {
 pub fn open(ledger: &str, options: Options) -> Result<Arc<dyn Ledger>, TargetError> {
     Ok(match ledger.parse()? {
         Target::Grpc(url) => Arc::new(RemoteLedger::new(&url, options.deadline)?),
-        Target::Chain { endpoints, genesis } => Arc::new(Subtensor::new(endpoints, genesis, options)),
+        Target::Chain { endpoints, genesis } => Arc::new(Subtensor::new(&endpoints, genesis, options)),
     })
 }

@@ -107,7 +107,7 @@ async fn a_neuron_lives_on_the_real_runtime() {
         finality: Duration::from_secs(120),
         coldkey: Some(coldkey.clone()),
     };
-    let chain = Subtensor::new(vec![url.clone()], None, options.clone());
+    let chain = Subtensor::new(std::slice::from_ref(&url), None, options.clone());
     let spec = chain.spec_version().await.unwrap();
     println!(
         "runtime of specification version {spec} at block {}",
@@ -285,7 +285,7 @@ async fn a_neuron_lives_on_the_real_runtime() {
         );
     }
     let elsewhere = Subtensor::new(
-        vec![url.clone()],
+        std::slice::from_ref(&url),
         None,
         Options {
             netuid: 4_242,
@@ -296,7 +296,7 @@ async fn a_neuron_lives_on_the_real_runtime() {
         *refused(&elsewhere.metagraph().await.unwrap_err()),
         Refusal::SubnetNotExists
     );
-    let foreign = Subtensor::new(vec![url], Some([7; 32]), options);
+    let foreign = Subtensor::new(&[url], Some([7; 32]), options);
     let reason = foreign.block().await.unwrap_err().to_string();
     assert!(
         reason.contains("foreign network") && reason.contains(&hex::encode([7; 32])),

@@ -13,7 +13,7 @@ pub struct MemoryError {
     reason: String,
 }
 
-fn fail(path: &Path, reason: impl ToString) -> MemoryError {
+fn fail(path: &Path, reason: impl std::fmt::Display) -> MemoryError {
     MemoryError {
         path: path.to_owned(),
         reason: reason.to_string(),

@@ -7,13 +7,16 @@ use protos::v1;
 use tokio::time::Instant;
 
 use super::gas::ExpectedGas;
-use super::live::Living;
+use super::live::{LiveError, Living};
 use super::recording::{Recording, RecordingError, write_invariants};
 use super::report::{is_complete, is_reported};
 use crate::scenario::StatedInvariant;
 
 /// Once a living chain's story is told, and nothing has come in for this time, the rest is not waited for.
 const QUIET: Duration = Duration::from_secs(20);
+
+/// How long the platform may take to follow a living chain.
+const FOLLOWS_WITHIN: Duration = Duration::from_secs(60);
 
 /// What goes through the network.
 #[derive(Debug)]
@@ -40,14 +43,17 @@ pub(crate) enum Done {
 pub(crate) struct Stillness {
     last: Option<[u64; 4]>,
     since: Instant,
+    begun: Instant,
 }
 
 impl Stillness {
     /// Nothing was counted yet.
     pub(crate) fn new() -> Self {
+        let now = Instant::now();
         Self {
             last: None,
-            since: Instant::now(),
+            since: now,
+            begun: now,
         }
     }
 
@@ -59,6 +65,28 @@ impl Stillness {
         }
         self.since.elapsed()
     }
+}
+
+/// What the platform says of itself while it does not follow a chain.
+fn not_followed(status: &v1::StatusResponse, validators: usize) -> String {
+    let listening = format!("{} of {validators} validators listen", status.validators_connected);
+    let Some(feed) = &status.feed else {
+        return format!("it says nothing of its feed; {listening}");
+    };
+    let endpoint = |endpoint: &v1::EndpointStatus| {
+        let said = match (endpoint.connected, endpoint.error.as_str()) {
+            (true, "") => "connected",
+            (false, "") => "not connected",
+            (_, error) => error,
+        };
+        format!("{}: {said}", endpoint.url)
+    };
+    let endpoints: Vec<String> = feed.endpoints.iter().map(endpoint).collect();
+    format!(
+        "its head is {}, {}; {listening}",
+        feed.head_number,
+        endpoints.join(", ")
+    )
 }
 
 impl Input {
@@ -103,24 +131,36 @@ impl Input {
     }
 
     /// The network is in place, or not yet: a living chain's story begins once the platform follows it and all validators listen.
-    pub(crate) fn begin(&mut self, status: &v1::StatusResponse, validators: usize) {
-        if let Self::Living(living) = self {
-            let follows = status.feed.as_ref().is_some_and(|feed| feed.head_number > 0);
-            if follows && status.validators_connected as usize >= validators {
-                living.start();
-            }
+    ///
+    /// # Errors
+    /// When the platform does not follow the chain in time.
+    pub(crate) fn begin(
+        &mut self,
+        status: &v1::StatusResponse,
+        validators: usize,
+        still: &Stillness,
+    ) -> Result<(), LiveError> {
+        let Self::Living(living) = self else {
+            return Ok(());
+        };
+        let follows = status.feed.as_ref().is_some_and(|feed| feed.head_number > 0);
+        if follows && status.validators_connected as usize >= validators {
+            living.start();
         }
+        if living.has_begun() || still.begun.elapsed() < FOLLOWS_WITHIN {
+            return Ok(());
+        }
+        Err(LiveError::NotFollowed {
+            seconds: FOLLOWS_WITHIN.as_secs(),
+            reason: not_followed(status, validators),
+        })
     }
 
     /// Whether everything came back.
     ///
     /// # Errors
     /// When a living chain's story ended otherwise than it should.
-    pub(crate) async fn done(
-        &mut self,
-        status: &v1::StatusResponse,
-        still: &mut Stillness,
-    ) -> Result<Done, super::live::LiveError> {
+    pub(crate) async fn done(&mut self, status: &v1::StatusResponse, still: &mut Stillness) -> Result<Done, LiveError> {
         let quiet = still.note(status);
         Ok(match self {
             Self::Recorded(_) if is_complete(status) => Done::Complete,
@@ -139,5 +179,46 @@ impl Input {
                 }
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_platform_that_does_not_follow_says_which_node_is_at_fault() {
+        let endpoint = v1::EndpointStatus {
+            url: "http://127.0.0.1:1".to_owned(),
+            error: "refused".to_owned(),
+            ..Default::default()
+        };
+        let feed = v1::FeedStatus {
+            endpoints: vec![endpoint],
+            ..Default::default()
+        };
+        let status = v1::StatusResponse {
+            feed: Some(feed),
+            validators_connected: 2,
+            ..Default::default()
+        };
+        assert_eq!(
+            not_followed(&status, 3),
+            "its head is 0, http://127.0.0.1:1: refused; 2 of 3 validators listen"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn quiet_is_counted_from_the_last_change() {
+        let mut still = Stillness::new();
+        let mut status = v1::StatusResponse {
+            judged: 1,
+            ..Default::default()
+        };
+        assert_eq!(still.note(&status), Duration::ZERO);
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!(still.note(&status), Duration::from_secs(5));
+        status.judged = 2;
+        assert_eq!(still.note(&status), Duration::ZERO);
     }
 }

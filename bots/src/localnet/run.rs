@@ -366,7 +366,7 @@ impl<'a> Network<'a> {
             if status.incidents > shown {
                 shown = self.tell_incidents(platform, shown).await?;
             }
-            self.input.begin(&status, self.plan.validators.len());
+            self.input.begin(&status, self.plan.validators.len(), &still)?;
             let done = self.input.done(&status, &mut still).await?;
             if done != Done::NotYet {
                 for missed in &self.strikes {

@@ -26,7 +26,7 @@ use rand_chacha::ChaCha20Rng;
 
 use super::setup::{People, Town, ether};
 use super::traffic::{Sight, Traffic, Turns, VaultMood};
-use super::view::{Asked, View};
+use super::view::{Asked, Reads, View};
 use super::wallet::{Draft, Form, Wallet};
 use super::world::{Entry, Mined, World};
 use super::{Ending, ScenarioError};
@@ -189,14 +189,14 @@ impl Story {
         (self.next <= self.script.calendar.blocks).then_some(self.next)
     }
 
-    /// What planning a block reads of the chain: accounts whose balance, and slots whose word.
+    /// What planning a block reads of the chain.
     ///
     /// # Errors
     /// When a contract of the town has not the storage that its artifact says.
-    pub fn reads(&self) -> Result<(BTreeSet<Address>, BTreeSet<(Address, U256)>), ScenarioError> {
+    pub fn reads(&self) -> Result<Reads, ScenarioError> {
         let asked = Asked::default();
         Sight::of(&asked, &self.town, &self.people.users)?;
-        Ok(asked.into_inner())
+        Ok(asked.into_reads())
     }
 
     /// The transactions of the next block, in their order, planned on the head that `view` shows. Users that `busy` names wait.

@@ -43,6 +43,15 @@ pub trait View {
     }
 }
 
+/// What was asked of a view.
+#[derive(Debug, Default)]
+pub struct Reads {
+    /// Accounts whose wei.
+    pub balances: BTreeSet<Address>,
+    /// Slots whose words.
+    pub words: BTreeSet<(Address, U256)>,
+}
+
 /// Knows nothing (all of it is zero) and notes what it was asked.
 #[derive(Debug, Default)]
 pub struct Asked {
@@ -51,10 +60,13 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// Accounts whose wei, and slots whose words were asked for.
+    /// What it was asked.
     #[must_use]
-    pub fn into_inner(self) -> (BTreeSet<Address>, BTreeSet<(Address, U256)>) {
-        (self.balances.into_inner(), self.words.into_inner())
+    pub fn into_reads(self) -> Reads {
+        Reads {
+            balances: self.balances.into_inner(),
+            words: self.words.into_inner(),
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! The network on a living chain: a real anvil with interval mining, real processes, and the attack among real traffic.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::common::{Place, signal};
 
@@ -116,12 +115,11 @@ fn a_node_that_runs_already_serves_as_well_and_is_left_running() {
         return;
     };
     let place = Place::new();
-    let url = anvil.http();
+    let url = anvil.ws();
     let mut args = SMALL[..15].to_vec();
     args.extend(["--block-time", "2s", "--node", &url, "--settle-epochs", "0"]);
     let report = place.report(&args);
     assert!(report.failure().is_none() && report.incidents.len() == 1, "{report:?}");
-    let address = url.trim_start_matches("http://").parse().unwrap();
-    std::net::TcpStream::connect_timeout(&address, Duration::from_secs(5)).unwrap();
+    std::net::TcpStream::connect(url.trim_start_matches("ws://")).unwrap();
     place.assert_clean();
 }

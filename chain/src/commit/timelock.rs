@@ -224,9 +224,8 @@ fn point<P: CanonicalDeserialize>(mut bytes: &[u8]) -> Option<P> {
 
 fn compressed<const N: usize>(point: &impl CanonicalSerialize) -> [u8; N] {
     let mut bytes = [0u8; N];
-    let mut rest = bytes.as_mut_slice();
     // Writing a point of N bytes into N bytes does not fail; where it did, the result would verify nothing.
-    let _written = point.serialize_compressed(&mut rest);
+    let _written = point.serialize_compressed(bytes.as_mut_slice());
     bytes
 }
 

@@ -110,6 +110,17 @@ pub struct WatchSet {
     views: Vec<View>,
     readers: Vec<Vec<u32>>,
     places: HashMap<View, u32>,
+    /// How each is judged, in the order of `watched`.
+    plans: Vec<Plan>,
+}
+
+/// How an invariant is judged: what can be found once, so that it is not looked for at every transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plan {
+    /// By what it is.
+    General,
+    /// It compares what this view says.
+    View(u32),
 }
 
 static SETS: AtomicU64 = AtomicU64::new(0);
@@ -138,6 +149,7 @@ impl WatchSet {
             views,
             mut readers,
             places,
+            plans,
         } = building;
         always.dedup();
         readers.iter_mut().for_each(Vec::dedup);
@@ -149,6 +161,7 @@ impl WatchSet {
             views,
             readers,
             places,
+            plans,
         })
     }
 
@@ -190,6 +203,12 @@ impl WatchSet {
         self.watched.get(place as usize)
     }
 
+    /// How the invariant at this place is judged.
+    #[inline]
+    pub(crate) fn plan(&self, place: u32) -> Plan {
+        self.plans.get(place as usize).copied().unwrap_or(Plan::General)
+    }
+
     /// Who reads a view.
     pub(crate) fn readers(&self, view: u32) -> &[u32] {
         self.readers.get(view as usize).map_or(&[], Vec::as_slice)
@@ -216,18 +235,24 @@ struct Building {
     views: Vec<View>,
     readers: Vec<Vec<u32>>,
     places: HashMap<View, u32>,
+    plans: Vec<Plan>,
 }
 
 impl Building {
     fn add(&mut self, place: u32, watched: &Watched) -> Result<(), WatchError> {
-        match watched {
+        let plan = match watched {
             Watched::Slot(invariant) => {
                 invariant.check()?;
                 self.keys.push((Key::Slot(invariant.contract, invariant.slot), place));
+                Plan::General
             }
-            Watched::View(invariant) => self.view(place, &invariant.view),
-            Watched::Program(invariant) => self.program(place, &invariant.program),
-        }
+            Watched::View(invariant) => Plan::View(self.view(place, &invariant.view)),
+            Watched::Program(invariant) => {
+                self.program(place, &invariant.program);
+                Plan::General
+            }
+        };
+        self.plans.push(plan);
         Ok(())
     }
 
@@ -238,7 +263,9 @@ impl Building {
                 Source::Balance(address) => self.keys.push((Key::Balance(*address), place)),
                 Source::Nonce(address) => self.keys.push((Key::Nonce(*address), place)),
                 Source::CodeHash(address) => self.keys.push((Key::Code(*address), place)),
-                Source::View(view) => self.view(place, view),
+                Source::View(view) => {
+                    self.view(place, view);
+                }
                 Source::Logs(query) => self.keys.push((Key::Topic(query.topic0), place)),
                 Source::BlockNumber | Source::BlockTimestamp | Source::BaseFee => self.always.push(place),
                 Source::TxSender | Source::TxTo | Source::TxValue => {}
@@ -254,7 +281,8 @@ impl Building {
         }
     }
 
-    fn view(&mut self, place: u32, view: &View) {
+    /// Notes that the view is read there, and gives its number.
+    fn view(&mut self, place: u32, view: &View) -> u32 {
         let known = self.places.get(view).copied().unwrap_or_else(|| {
             // There are fewer views than reads, and each invariant has at most 1024.
             let next = u32::try_from(self.views.len()).unwrap_or(u32::MAX);
@@ -266,5 +294,6 @@ impl Building {
         if let Some(readers) = self.readers.get_mut(known as usize) {
             readers.push(place);
         }
+        known
     }
 }

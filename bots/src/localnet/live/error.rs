@@ -86,6 +86,14 @@ pub enum LiveError {
         /// How long it was waited for.
         seconds: u64,
     },
+    /// The platform never got to the chain's head.
+    #[error("the platform does not follow the chain after {seconds} s: {reason}")]
+    NotFollowed {
+        /// How long it was waited for.
+        seconds: u64,
+        /// What it says of its nodes.
+        reason: String,
+    },
     /// A fault of the story.
     #[error(transparent)]
     Story(#[from] ScenarioError),
@@ -103,7 +111,11 @@ impl LiveError {
             | Self::OtherChain { .. }
             | Self::NoMoney { .. }
             | Self::Story(_) => Code::Configuration,
-            Self::Silent { .. } | Self::Still { .. } | Self::Refused { .. } | Self::Setup { .. } => Code::Indeterminate,
+            Self::NotFollowed { .. }
+            | Self::Silent { .. }
+            | Self::Still { .. }
+            | Self::Refused { .. }
+            | Self::Setup { .. } => Code::Indeterminate,
             Self::Died(_) => Code::Restart,
         }
     }

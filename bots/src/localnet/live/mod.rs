@@ -157,6 +157,11 @@ impl Living {
         }
     }
 
+    /// Whether the story is under way, or told.
+    pub(crate) const fn has_begun(&self) -> bool {
+        self.story.is_none()
+    }
+
     /// About how many transactions the story has.
     pub(crate) const fn expected(&self) -> u64 {
         (self.plan.per_block * self.calendar.blocks) as u64

@@ -3,7 +3,7 @@
 //! Every call has a deadline, and what is asked together travels together (one batch). What is read of a head is read of that
 //! block's hash (EIP-1898), so that a block in between changes nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use alloy::eips::BlockId;
@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::error::LiveError;
 use crate::scenario::CHAIN_ID;
-use crate::scenario::view::Known;
+use crate::scenario::view::{Known, Reads};
 
 /// No call takes longer.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -204,7 +204,7 @@ impl NodeClient {
     pub(crate) async fn view(
         &self,
         at: &BlockInfo,
-        (balances, words): (BTreeSet<Address>, BTreeSet<(Address, U256)>),
+        Reads { balances, words }: Reads,
         next_timestamp: u64,
     ) -> Result<Known, LiveError> {
         let block = BlockId::hash(at.hash);

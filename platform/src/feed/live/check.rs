@@ -61,7 +61,7 @@ async fn ask(client: &Client, hashes: &[B256]) -> Result<Vec<Known>, RpcError> {
     results
         .into_iter()
         .map(|result| {
-            let place: Option<Place> = rpc::parse(METHOD, &*result?)?;
+            let place: Option<Place> = rpc::parse(METHOD, &result?)?;
             Ok(place.map_or(Known::No, |place| {
                 place.block_number.map_or(Known::Waits, Known::Included)
             }))

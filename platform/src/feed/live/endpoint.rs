@@ -137,7 +137,7 @@ impl Endpoint {
         let mut pause = pauses.build();
         loop {
             let mut was_up = false;
-            let Err(ended) = self.session(&mut was_up).await;
+            let Err(ended) = Box::pin(self.session(&mut was_up)).await;
             if matches!(ended, Ended::Unwanted) {
                 return;
             }

@@ -183,6 +183,7 @@ impl Follower {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let items = self.items.clone();
         self.watched = watched.borrow_and_update().clone();
+        let mut watches = true;
         loop {
             self.begin_recording(&mut recording);
             self.status.pending(self.pool.len());
@@ -193,12 +194,10 @@ impl Follower {
                 Some((node, heard)) = heard.recv() => self.hear(node, heard, &mut recording).await?,
                 Some(done) = recording.next(), if !recording.is_empty() => self.recorded(done).await?,
                 Some(checked) = checking.next(), if !checking.is_empty() => self.gone(checked).await?,
-                changed = watched.changed() => {
-                    if changed.is_err() {
-                        return Err(Closed);
-                    }
+                changed = watched.changed(), if watches => {
                     // A slot that was not read cannot be written: what is recorded stays good.
                     self.watched = watched.borrow_and_update().clone();
+                    watches = changed.is_ok();
                 }
                 _ = ticks.tick() => {
                     let events = self.pool.evict(self.now());

@@ -300,10 +300,15 @@ impl LiveFeed {
             bodies: takes,
             watched: self.watched,
         };
-        Follower::new(parts, self.urls.len(), position, waiting)
-            .run(inputs)
-            .await;
-        Ok(())
+        let follower = Follower::new(parts, self.urls.len(), position, waiting);
+        tokio::select! {
+            () = follower.run(inputs) => Ok(()),
+            // They end only with the follower, unless one is broken.
+            Some(Err(error)) = listeners.join_next() => {
+                tracing::error!(%error, "a task that listens to a node is broken");
+                Err(FeedError::Died)
+            }
+        }
     }
 }
 

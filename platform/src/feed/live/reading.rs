@@ -25,11 +25,14 @@ pub(super) struct NodeState {
     shared: Arc<Shared>,
 }
 
+/// Invariants, and what they are compiled to.
+type Compiled = (Arc<Vec<Invariant>>, Arc<WatchSet>);
+
 #[derive(Debug, Default)]
 struct Shared {
     connection: Mutex<Connection>,
     /// What is watched, as it was given last, and compiled.
-    watched: std::sync::Mutex<Option<(Arc<Vec<Invariant>>, Arc<WatchSet>)>>,
+    watched: std::sync::Mutex<Option<Compiled>>,
 }
 
 #[derive(Debug, Default)]

@@ -1,5 +1,6 @@
 //! The live feed against real nodes and against bad ones.
 
+mod binary;
 mod chain;
 mod faults;
 mod restart;

@@ -108,8 +108,10 @@ impl Client {
     /// # Errors
     /// [`RpcError::Transport`] or [`RpcError::Timeout`]. HTTP is connected by the first request.
     pub async fn connect(url: &Url, limits: RpcLimits) -> Result<(Self, Option<mpsc::Receiver<Note>>), RpcError> {
+        // The libraries below leave the choice of cryptography to the program; whoever chose before has chosen well.
+        let _chosen = rustls::crypto::ring::default_provider().install_default();
         let (transport, notes) = if matches!(url.scheme(), "ws" | "wss") {
-            let (ws, notes) = within("connect", limits.timeout, ws::Ws::connect(url, limits)).await?;
+            let (ws, notes) = within("connect", limits.timeout, Box::pin(ws::Ws::connect(url, limits))).await?;
             (Transport::Ws(ws), Some(notes))
         } else {
             (Transport::Http(http::Http::new(url, limits)?), None)

@@ -108,7 +108,7 @@ impl Socket {
                     Err(_) => break RpcError::Transport("not needed any more".to_owned()),
                 },
                 frame = self.socket.next(), if reads_on => match frame {
-                    Some(Ok(frame)) => if let Err(error) = self.take(frame) { break error },
+                    Some(Ok(frame)) => if let Err(error) = self.take(&frame) { break error },
                     Some(Err(error)) => break failure(&error, self.limit),
                     None => break RpcError::Transport("the node closed the connection".to_owned()),
                 },
@@ -129,8 +129,8 @@ impl Socket {
             .map_err(|error| failure(&error, self.limit))
     }
 
-    fn take(&mut self, frame: Frame) -> Result<(), RpcError> {
-        let text = match &frame {
+    fn take(&mut self, frame: &Frame) -> Result<(), RpcError> {
+        let text = match frame {
             Frame::Text(text) => text.as_str(),
             Frame::Binary(bytes) => std::str::from_utf8(bytes).map_err(|error| malformed("message", error))?,
             Frame::Close(_) => return Err(RpcError::Transport("the node closed the connection".to_owned())),
