@@ -63,7 +63,8 @@ pub struct MonitorArgs {
     pub node: node::cli::NodeArgs,
 }
 
-fn endpoints(rpc: Option<&str>) -> Result<Vec<Url>, Failure> {
+/// The endpoints of `RPC_URL`.
+pub(crate) fn endpoints(rpc: Option<&str>) -> Result<Vec<Url>, Failure> {
     let given = rpc.filter(|text| !text.trim().is_empty());
     let given = given.ok_or_else(|| Failure::configuration(eyre!("RPC_URL (--rpc) should be set")))?;
     let parse = |text: &str| {
@@ -87,19 +88,27 @@ impl SourceArgs {
     ///
     /// Exit code 2, naming the variable.
     pub fn source(&self) -> Result<Source, Failure> {
+        Ok(Source {
+            contract: self.contract()?,
+            endpoints: endpoints(self.rpc.as_deref())?,
+            timeout: self.rpc_timeout.into(),
+            max_head_age: self.max_head_age.into(),
+        })
+    }
+
+    /// The service's contract.
+    ///
+    /// # Errors
+    ///
+    /// Exit code 2, naming the variable.
+    pub fn contract(&self) -> Result<Address, Failure> {
         let contract = self.contract.as_deref().map(str::trim).filter(|text| !text.is_empty());
         let contract =
             contract.ok_or_else(|| Failure::configuration(eyre!("CONTRACT_ADDRESS (--contract) should be set")))?;
-        let contract: Address = contract.parse().map_err(|error| {
+        contract.parse().map_err(|error| {
             Failure::configuration(eyre!(
                 "CONTRACT_ADDRESS (--contract): `{contract}` is not an address: {error}"
             ))
-        })?;
-        Ok(Source {
-            endpoints: endpoints(self.rpc.as_deref())?,
-            contract,
-            timeout: self.rpc_timeout.into(),
-            max_head_age: self.max_head_age.into(),
         })
     }
 }
@@ -121,7 +130,10 @@ impl MonitorArgs {
         };
         let memory = match &self.memory {
             Some(path) => path.clone(),
-            None => default_memory(source.contract)?,
+            None => {
+                let file = format!("billing-{:#x}.json", source.contract);
+                state_folder("MONITOR_MEMORY (--memory)")?.join(file)
+            }
         };
         let seconds = |duration: humantime::Duration| Duration::from(duration).as_secs();
         Ok(Monitor {
@@ -138,12 +150,11 @@ impl MonitorArgs {
     }
 }
 
-/// `$XDG_STATE_HOME/portcullis/billing-ADDRESS.json`, or the same below `~/.local/state`.
-fn default_memory(contract: Address) -> Result<PathBuf, Failure> {
+/// `$XDG_STATE_HOME/portcullis`, or the same below `~/.local/state`; `flag` is what to set where there is neither.
+pub(crate) fn state_folder(flag: &str) -> Result<PathBuf, Failure> {
     let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
     let folder = state.or_else(home);
-    let folder = folder
-        .ok_or_else(|| Failure::configuration(eyre!("MONITOR_MEMORY (--memory) should be set: there is no HOME")))?;
-    Ok(folder.join("portcullis").join(format!("billing-{contract:#x}.json")))
+    let folder = folder.ok_or_else(|| Failure::configuration(eyre!("{flag} should be set: there is no HOME")))?;
+    Ok(folder.join("portcullis"))
 }

@@ -94,7 +94,7 @@ impl Status {
 }
 
 /// Unix seconds as people read them; the number itself where no date has so many digits.
-fn date(seconds: u64) -> String {
+pub fn date(seconds: u64) -> String {
     let time = std::time::UNIX_EPOCH.checked_add(std::time::Duration::from_secs(seconds));
     match time {
         Some(time) if seconds < 253_402_300_800 => humantime::format_rfc3339_seconds(time).to_string(),

@@ -41,6 +41,16 @@ pub enum KeyfileError {
     /// There is a file already; a key is never overwritten.
     #[error("key file {0} exists already; a key is never overwritten, choose another path")]
     Exists(PathBuf),
+    /// The public part beside a key file is another key's.
+    #[error("public part {path}: says {stated}, but the key file beside it is that of {derived}; remove the wrong one")]
+    PublicPart {
+        /// The public part's file.
+        path: PathBuf,
+        /// The key that it states.
+        stated: AccountId,
+        /// The key of the secret.
+        derived: AccountId,
+    },
     /// The content is none of the known forms, or states something impossible. Never quotes the content.
     #[error("key file {path}: {reason}")]
     Content {
@@ -55,7 +65,7 @@ pub enum KeyfileError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ContentError {
     /// The file needs a password.
-    #[error("is encrypted ({0}) and there is no password for it; give --password-file, or btcli's variable BT_PW_...")]
+    #[error("is encrypted ({0}) and there is no password for it; say where it is by --wallet.password, or set btcli's variable BT_PW_...")]
     Encrypted(&'static str),
     /// The password does not open the file, or somebody altered it.
     #[error("the password is wrong, or the file was altered")]
@@ -163,6 +173,58 @@ pub fn read_public(path: &Path) -> Result<AccountId, KeyfileError> {
         path: path.to_owned(),
         reason,
     })
+}
+
+/// Whether a file is encrypted, in any of the forms that there were.
+///
+/// # Errors
+/// [`KeyfileError::Io`] when it cannot be read.
+pub fn is_encrypted(path: &Path) -> Result<bool, KeyfileError> {
+    Ok(Scheme::of(&load(path)?).is_some())
+}
+
+/// The address of a key file's key: that of its secret where it can be opened, and of an encrypted one without a password that of
+/// the public part beside it. Both must agree where both can be read.
+///
+/// # Errors
+/// [`KeyfileError`] names the file and what is wrong with it.
+pub fn address(path: &Path, password: Option<&Password>) -> Result<AccountId, KeyfileError> {
+    let beside = public_part(path);
+    let derived = match read_with(path, password) {
+        Err(KeyfileError::Content {
+            reason: ContentError::Encrypted(_),
+            ..
+        }) if beside.exists() => return read_public(&beside),
+        read => read?.account(),
+    };
+    if beside.exists() {
+        let stated = read_public(&beside)?;
+        if stated != derived {
+            return Err(KeyfileError::PublicPart {
+                path: beside,
+                stated,
+                derived,
+            });
+        }
+    }
+    Ok(derived)
+}
+
+/// Where the public part of a key file is.
+fn public_part(path: &Path) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push("pub.txt");
+    PathBuf::from(beside)
+}
+
+/// A file's text, which may hold a secret.
+fn text(path: &Path) -> Result<Zeroizing<String>, KeyfileError> {
+    let content = load(path)?;
+    let text = text_of(&content).map_err(|reason| KeyfileError::Content {
+        path: path.to_owned(),
+        reason,
+    })?;
+    Ok(Zeroizing::new(text.to_owned()))
 }
 
 fn load(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyfileError> {
@@ -326,7 +388,8 @@ pub fn write(path: &Path, pair: &Keypair) -> Result<(), KeyfileError> {
 /// As [`write`], with the words that the key is made of, and under a password where there is one.
 ///
 /// # Errors
-/// [`KeyfileError::Exists`] when there is a file at `path`: a key is never overwritten. Words of another key are refused.
+/// [`KeyfileError::Exists`] when there is a file at `path`: a key is never overwritten. Words of another key are refused, and so is
+/// a place beside another key's public part.
 pub fn write_with(
     path: &Path,
     pair: &Keypair,
@@ -346,6 +409,17 @@ pub fn write_with(
     };
     if path.exists() {
         return Err(KeyfileError::Exists(path.to_owned()));
+    }
+    let beside = public_part(path);
+    if beside.exists() {
+        let (stated, derived) = (read_public(&beside)?, pair.account());
+        if stated != derived {
+            return Err(KeyfileError::PublicPart {
+                path: beside,
+                stated,
+                derived,
+            });
+        }
     }
     if let Some(words) = words {
         let derived = Keypair::from_seed(*mnemonic::seed(words).map_err(|error| wrong(error.into()))?).account();
@@ -383,17 +457,28 @@ pub fn write_with(
         Some(password) => create(path, &sealed::seal(&plain, password).map_err(wrong)?).map_err(fail)?,
         None => create(path, &plain).map_err(fail)?,
     }
-    let mut beside = path.as_os_str().to_owned();
-    beside.push("pub.txt");
-    let beside = PathBuf::from(beside);
     match create(&beside, &json(&public()).map_err(fail)?) {
-        // A public part that is there already belongs to a key that was there before; the key file is what counts.
+        // The same public part may have been there before its key.
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(KeyfileError::Io {
             path: beside,
             reason: error,
         }),
         _ => Ok(()),
     }
+}
+
+/// Writes the words of a key into a new file of mode 0600, for whoever keeps them elsewhere.
+///
+/// # Errors
+/// [`KeyfileError::Exists`] when there is a file at `path`.
+pub fn write_words(path: &Path, words: &str) -> Result<(), KeyfileError> {
+    create(path, words.as_bytes()).map_err(|reason| match reason.kind() {
+        io::ErrorKind::AlreadyExists => KeyfileError::Exists(path.to_owned()),
+        _ => KeyfileError::Io {
+            path: path.to_owned(),
+            reason,
+        },
+    })
 }
 
 fn hex_text(bytes: &[u8]) -> String {
@@ -528,6 +613,19 @@ mod tests {
         fs::write(&path, &content[..40]).unwrap();
         let cut = reason(read_with(&path, Some(&password)).unwrap_err()).to_string();
         assert!(cut.contains("cut off"), "{cut}");
+    }
+
+    #[test]
+    fn a_key_is_not_written_beside_anothers_public_part() {
+        let home = tempfile::tempdir().unwrap();
+        let (cold, path) = (Keypair::generate(), home.path().join("coldkey"));
+        write(&path, &cold).unwrap();
+        fs::remove_file(&path).unwrap();
+        let refused = write(&path, &Keypair::generate()).unwrap_err();
+        assert!(matches!(refused, KeyfileError::PublicPart { .. }), "{refused}");
+        assert!(!path.exists());
+        write(&path, &cold).unwrap();
+        assert_eq!(address(&path, None).unwrap(), cold.account());
     }
 
     #[test]

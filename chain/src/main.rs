@@ -1,6 +1,7 @@
-//! The binary `ledger`: runs an embedded ledger, looks at one, makes hotkeys.
+//! The binary `ledger`: runs an embedded ledger, looks at one, keeps wallets.
 
 mod show;
+mod wallet_cli;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,6 +12,7 @@ use chain::local::params::{Overrides, Tao, resolve};
 use chain::local::service::LedgerService;
 use chain::local::{LocalLedger, OpenError, Opening, StoreError, clock};
 use chain::remote::RemoteLedger;
+use chain::wallets::WalletArgs;
 use chain::{AccountId, Keypair, Ledger, LedgerError, keyfile, wire};
 use clap::{Parser, Subcommand};
 use eyre::WrapErr;
@@ -18,6 +20,7 @@ use node::cli::{NodeArgs, NodeConfig};
 use node::exit::{Code, Failure, OrConfiguration};
 use serde::{Deserialize, Serialize};
 use show::Look;
+use wallet_cli::WalletCommand;
 
 /// A Bittensor-style ledger in one process: registration, stake, axons, weights, epochs
 #[derive(Debug, Parser)]
@@ -65,7 +68,7 @@ enum Command {
         #[arg(long, value_name = "TAO")]
         amount: Tao,
     },
-    /// Make or show a hotkey file
+    /// Make, take over, list or show keys, where btcli keeps them
     #[command(subcommand)]
     Wallet(WalletCommand),
 }
@@ -76,9 +79,11 @@ struct Signer {
     /// The ledger's address, as in http://127.0.0.1:9944
     #[arg(long, value_name = "URL")]
     ledger: String,
-    /// Hotkey file that signs
+    /// Hotkey file that signs; or name a wallet by --wallet.name and --wallet.hotkey
     #[arg(long, value_name = "FILE")]
-    hotkey: PathBuf,
+    hotkey: Option<PathBuf>,
+    #[command(flatten)]
+    wallet: WalletArgs,
     /// How long to wait for an answer
     #[arg(long, value_name = "TIME", default_value = "5s")]
     deadline: humantime::Duration,
@@ -86,26 +91,12 @@ struct Signer {
 
 impl Signer {
     fn open(&self) -> Result<(RemoteLedger, Keypair), Failure> {
-        let hotkey = keyfile::read(&self.hotkey).or_configuration()?;
+        let hotkey = self.wallet.read_hotkey(self.hotkey.as_deref()).or_configuration()?;
         Ok((
             RemoteLedger::new(&self.ledger, self.deadline.into()).or_configuration()?,
             hotkey,
         ))
     }
-}
-
-#[derive(Debug, Subcommand)]
-enum WalletCommand {
-    /// Make a new hotkey file (never overwrites one) and print its address
-    New {
-        /// Where to write it
-        path: PathBuf,
-    },
-    /// Print the address of a hotkey file
-    Show {
-        /// The file
-        path: PathBuf,
-    },
 }
 
 /// `PORTCULLIS_LEDGER_<KEY>` in the environment and the keys of the `--config` file say the same as these flags
@@ -211,8 +202,7 @@ fn main() -> ExitCode {
             Command::Hyperparameters { look } => show::hyperparameters(&look).await,
             Command::Register { signer } => register(&signer).await,
             Command::Stake { signer, amount } => stake(&signer, amount).await,
-            Command::Wallet(WalletCommand::New { path }) => new_wallet(&path),
-            Command::Wallet(WalletCommand::Show { path }) => show_wallet(&path),
+            Command::Wallet(command) => wallet_cli::run(&command),
         }
     })
 }
@@ -291,18 +281,6 @@ fn new_owner(database: &Path) -> Result<AccountId, Failure> {
     keyfile::write(&path, &pair).or_configuration()?;
     tracing::info!(owner = %pair.account(), file = %path.display(), "made a hotkey for the subnet's owner");
     Ok(pair.account())
-}
-
-fn new_wallet(path: &Path) -> Result<(), Failure> {
-    let pair = Keypair::generate();
-    keyfile::write(path, &pair).or_configuration()?;
-    println!("{}", pair.account());
-    Ok(())
-}
-
-fn show_wallet(path: &Path) -> Result<(), Failure> {
-    println!("{}", keyfile::read(path).or_configuration()?.account());
-    Ok(())
 }
 
 async fn register(signer: &Signer) -> Result<(), Failure> {

@@ -12,6 +12,9 @@ use crate::ledger::{Hyperparameters, Metagraph, Neuron, WeightsForm};
 /// Blocks after which a call is made again that failed for a reason that waiting may cure.
 const RETRY_BLOCKS: u64 = 5;
 
+/// Blocks after which a call counts as lost of which nobody saw the answer and the metagraph shows nothing.
+const LOST_AFTER_BLOCKS: u64 = 8;
+
 /// What a validator knows when it decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Situation {
@@ -115,11 +118,15 @@ pub enum Why {
     RevealLater,
     /// The last attempt failed.
     Retry,
+    /// A call was sent and its answer never came.
+    Unanswered,
+    /// The ledger does not say what has to be known before.
+    Unreachable,
 }
 
 impl Why {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::NothingNew,
         Self::NotRegistered,
         Self::NoPermit,
@@ -128,6 +135,8 @@ impl Why {
         Self::RateLimit,
         Self::RevealLater,
         Self::Retry,
+        Self::Unanswered,
+        Self::Unreachable,
     ];
 
     /// Its label in metrics and its name in the status.
@@ -141,6 +150,25 @@ impl Why {
             Self::RateLimit => "rate_limit",
             Self::RevealLater => "reveal_later",
             Self::Retry => "retry",
+            Self::Unanswered => "unanswered",
+            Self::Unreachable => "unreachable",
+        }
+    }
+
+    /// Which of them `error` amounts to.
+    pub const fn of(error: &LedgerError) -> Self {
+        match error {
+            LedgerError::Refused(refusal) => match refusal {
+                Refusal::SettingWeightsTooFast { .. } | Refusal::CommittingWeightsTooFast { .. } => Self::RateLimit,
+                Refusal::NeuronNoValidatorPermit => Self::NoPermit,
+                Refusal::NotEnoughStakeToSetWeights => Self::NotEnoughStake,
+                Refusal::IncorrectWeightVersionKey | Refusal::IncorrectCommitRevealVersion => Self::OldVersion,
+                Refusal::HotKeyNotRegisteredInSubNet => Self::NotRegistered,
+                Refusal::RevealTooEarly | Refusal::TooManyUnrevealedCommits => Self::RevealLater,
+                _ => Self::Retry,
+            },
+            error if may_have_taken_effect(error) => Self::Unanswered,
+            _ => Self::Retry,
         }
     }
 
@@ -155,6 +183,8 @@ impl Why {
             Self::RateLimit => "weights were set less than the rate limit ago",
             Self::RevealLater => "weights are committed and wait for the epoch in which they are revealed",
             Self::Retry => "the last attempt failed and is made again",
+            Self::Unanswered => "the ledger did not answer a call: the next blocks show whether it took effect",
+            Self::Unreachable => "the ledger does not answer questions: check its address and that it runs",
         }
     }
 }
@@ -228,6 +258,14 @@ pub fn retry_after(error: &LedgerError, block: u64, next_epoch_block: u64) -> u6
     .max(block.saturating_add(1))
 }
 
+/// Whether a mutation that ended in `error` may have taken effect all the same.
+pub const fn may_have_taken_effect(error: &LedgerError) -> bool {
+    matches!(
+        error,
+        LedgerError::Unavailable { .. } | LedgerError::Deadline { .. } | LedgerError::Protocol { .. }
+    )
+}
+
 /// Whether revealing a commit again is of no use after `error`.
 pub const fn is_lost(error: &LedgerError) -> bool {
     matches!(
@@ -243,12 +281,48 @@ pub const fn is_lost(error: &LedgerError) -> bool {
 
 /// The epoch to which an operation belongs that took effect in `block`, as seen from `metagraph`.
 ///
-/// A block's epoch runs before its operations.
+/// A block's epoch runs before its operations. Epochs before the last one are counted back by the tempo of now.
 pub fn epoch_of(metagraph: &Metagraph, block: u64) -> u64 {
-    let later = block
-        .saturating_sub(metagraph.last_epoch_block)
-        .checked_div(metagraph.tempo);
-    metagraph.epoch_index.saturating_add(later.unwrap_or(0))
+    let (last, tempo) = (metagraph.last_epoch_block, metagraph.tempo.max(1));
+    match block.checked_sub(last) {
+        Some(since) => metagraph.epoch_index.saturating_add(since / tempo),
+        None => metagraph
+            .epoch_index
+            .saturating_sub(last.saturating_sub(block).div_ceil(tempo)),
+    }
+}
+
+/// A call of which nobody saw the answer: a plain setting or a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unanswered {
+    /// The newest block when it was sent.
+    pub block: u64,
+    /// The neuron's last update when it was sent.
+    pub before_update: u64,
+}
+
+/// What became of an [`Unanswered`] call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// It took effect in this block.
+    Taken(u64),
+    /// It did not, and will not any more.
+    Lost,
+    /// The metagraph does not show it yet, and may later.
+    Open,
+}
+
+/// What became of `call`, as far as `metagraph` shows it of the neuron `me`.
+///
+/// Whatever is taken moves the neuron's last update, and nothing else does but a new registration.
+pub fn settle(call: Unanswered, metagraph: &Metagraph, me: Option<&Neuron>) -> Settled {
+    match me {
+        Some(me) if me.last_update > call.before_update && me.last_update > me.registered_at => {
+            Settled::Taken(me.last_update)
+        }
+        _ if metagraph.block >= call.block.saturating_add(LOST_AFTER_BLOCKS) => Settled::Lost,
+        _ => Settled::Open,
+    }
 }
 
 impl Situation {
@@ -409,6 +483,38 @@ mod tests {
             [119, 120, 139, 140].map(|block| epoch_of(&metagraph, block)),
             [5, 6, 6, 7]
         );
+        assert_eq!(
+            [100, 99, 80, 79, 0].map(|block| epoch_of(&metagraph, block)),
+            [5, 4, 4, 3, 0],
+            "and before the last one to an older"
+        );
+    }
+
+    #[test]
+    fn a_call_without_an_answer_is_settled_by_the_metagraph() {
+        let call = Unanswered {
+            block: 118,
+            before_update: 60,
+        };
+        let seen = |block, last_update, registered_at| {
+            let me = Neuron {
+                last_update,
+                registered_at,
+                ..Neuron::new(0, crate::AccountId::new([1; 32]))
+            };
+            let metagraph = Metagraph {
+                block,
+                ..Metagraph::new(1, 20, vec![])
+            };
+            settle(call, &metagraph, Some(&me))
+        };
+        assert_eq!(seen(118, 60, 3), Settled::Open);
+        assert_eq!(seen(119, 119, 3), Settled::Taken(119));
+        assert_eq!(seen(900, 119, 3), Settled::Taken(119), "whenever it is looked at");
+        assert_eq!(seen(125, 60, 3), Settled::Open);
+        assert_eq!(seen(126, 60, 3), Settled::Lost);
+        assert_eq!(seen(126, 119, 119), Settled::Lost, "a new registration is no answer");
+        assert_eq!(settle(call, &Metagraph::new(1, 20, vec![]), None), Settled::Open);
     }
 
     proptest! {

@@ -3,11 +3,13 @@
 //! A wallet is a folder, `~/.bittensor/wallets/NAME`, with a `coldkey` (usually encrypted), its public part `coldkeypub.txt`, and
 //! `hotkeys/HOTKEY` (plain).
 
+pub mod list;
+
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::keyfile::password::Password;
+use crate::keyfile::password::{Password, SecretError, SecretSource};
 use crate::keyfile::{self, KeyfileError};
 use crate::wallet::Keypair;
 
@@ -36,6 +38,9 @@ pub enum WalletError {
     /// The file itself.
     #[error(transparent)]
     File(#[from] KeyfileError),
+    /// The password that was named.
+    #[error("--wallet.password: {0}")]
+    Password(#[from] SecretError),
 }
 
 /// A wallet, by btcli's flags.
@@ -69,10 +74,15 @@ pub struct WalletArgs {
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
-    /// File whose first line is the password of an encrypted key; without it, btcli's variable BT_PW_... is looked at
-    #[arg(id = "wallet_password_file", long = "password-file", value_name = "FILE")]
+    /// Where the password of an encrypted key is: env:NAME or file:PATH; without it, btcli's variable BT_PW_... is looked at
+    #[arg(
+        id = "wallet_password",
+        long = "wallet.password",
+        visible_alias = "wallet-password",
+        value_name = "PLACE"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub password_file: Option<PathBuf>,
+    pub password: Option<SecretSource>,
 }
 
 impl WalletArgs {
@@ -81,25 +91,32 @@ impl WalletArgs {
         self.name.is_some() || self.hotkey.is_some()
     }
 
+    /// The folder of all wallets.
+    ///
+    /// # Errors
+    /// [`WalletError::NoHome`] where it would be in the home folder and there is none.
+    pub fn wallets(&self) -> Result<PathBuf, WalletError> {
+        let home = || {
+            std::env::var_os("HOME")
+                .filter(|home| !home.is_empty())
+                .map(PathBuf::from)
+        };
+        Ok(match &self.path {
+            Some(path) => match path.strip_prefix("~") {
+                Ok(rest) => home().ok_or(WalletError::NoHome)?.join(rest),
+                Err(_) => path.clone(),
+            },
+            None => home().ok_or(WalletError::NoHome)?.join(DEFAULT_FOLDER),
+        })
+    }
+
     /// The wallet's folder.
     ///
     /// # Errors
     /// [`WalletError`] for a name that is none, or without a home folder.
     pub fn folder(&self) -> Result<PathBuf, WalletError> {
         let name = named("--wallet.name", self.name.as_deref())?;
-        let home = || {
-            std::env::var_os("HOME")
-                .filter(|home| !home.is_empty())
-                .map(PathBuf::from)
-        };
-        let folder = match &self.path {
-            Some(path) => match path.strip_prefix("~") {
-                Ok(rest) => home().ok_or(WalletError::NoHome)?.join(rest),
-                Err(_) => path.clone(),
-            },
-            None => home().ok_or(WalletError::NoHome)?.join(DEFAULT_FOLDER),
-        };
-        Ok(folder.join(name))
+        Ok(self.wallets()?.join(name))
     }
 
     /// The hotkey's file.
@@ -122,9 +139,9 @@ impl WalletArgs {
     /// The password that the flags name.
     ///
     /// # Errors
-    /// [`WalletError::File`] when it cannot be read.
+    /// [`WalletError::Password`] when it cannot be read.
     pub fn password(&self) -> Result<Option<Password>, WalletError> {
-        Ok(self.password_file.as_deref().map(Password::from_file).transpose()?)
+        Ok(self.password.as_ref().map(SecretSource::password).transpose()?)
     }
 
     /// Which file the hotkey is in: `file` where there is one, or else the named wallet's.
@@ -169,7 +186,7 @@ mod tests {
             name: Some(name.to_owned()),
             hotkey: hotkey.map(str::to_owned),
             path: Some(PathBuf::from("/wallets")),
-            password_file: None,
+            password: None,
         }
     }
 

@@ -214,7 +214,7 @@ fn the_cost_of_a_registration_rises_with_each_and_falls_with_time() {
     world.act(1, Operation::Register).unwrap();
     assert_eq!(world.0.purse(&key(1)).drawn, TAO);
     let raised = world.0.hyperparameters().burn;
-    assert_eq!(raised, 1_259_999_999);
+    assert_eq!(raised, 1_260_000_000);
     world.act(2, Operation::Register).unwrap();
     assert_eq!(world.0.purse(&key(2)).drawn, raised);
     for n in 3..8 {

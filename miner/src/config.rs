@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use chain::RemoteLedger;
+use chain::wallets::WalletArgs;
+use chain::{Keypair, Ledger};
 use node::cli::{NodeArgs, NodeConfig};
 use node::exit::{Failure, OrConfiguration};
 use serde::{Deserialize, Serialize};
@@ -40,14 +42,22 @@ const LEDGER_DEADLINE: Duration = Duration::from_secs(10);
 /// Flags of `miner run`.
 #[derive(Debug, Clone, Default, clap::Args, Serialize)]
 pub struct Flags {
-    /// Hotkey file (Bittensor's JSON key file)
+    /// Hotkey file (Bittensor's JSON key file); or name a wallet by --wallet.name and --wallet.hotkey
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hotkey: Option<PathBuf>,
-    /// The subnet's ledger
-    #[arg(long, value_name = "URL")]
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub wallet: WalletArgs,
+    /// The subnet's ledger: http://HOST:PORT, an embedded one; or the real chain: finney, test, local, ws://.. or wss://.. (several
+    /// nodes with commas between)
+    #[arg(long, value_name = "LEDGER")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ledger: Option<String>,
+    /// The subnet; needed on the real chain
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub netuid: Option<u16>,
     /// Where the state to execute on comes from
     #[arg(long, value_name = "SOURCE")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -89,10 +99,17 @@ pub struct Flags {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Hotkey file.
-    pub hotkey: PathBuf,
-    /// URL of the ledger.
+    /// Hotkey file; without it, the wallet's.
+    #[serde(default)]
+    pub hotkey: Option<PathBuf>,
+    /// The wallet, by btcli's names.
+    #[serde(default)]
+    pub wallet: WalletArgs,
+    /// The ledger, as `--ledger` says it.
     pub ledger: String,
+    /// The subnet.
+    #[serde(default)]
+    pub netuid: Option<u16>,
     /// Where the state comes from.
     pub state: StateSource,
     /// Nodes of its own, the preferred one first. A URL may hold a key: it is never logged.
@@ -163,6 +180,7 @@ impl Config {
             )));
         }
         config.connect_ledger()?;
+        config.hotkey_file()?;
         Ok(config)
     }
 
@@ -181,7 +199,21 @@ impl Config {
         Ok(())
     }
 
-    pub(crate) fn connect_ledger(&self) -> Result<RemoteLedger, Failure> {
-        RemoteLedger::new(&self.ledger, LEDGER_DEADLINE).or_configuration()
+    pub(crate) fn connect_ledger(&self) -> Result<Arc<dyn Ledger>, Failure> {
+        let options = subtensor::Options {
+            deadline: LEDGER_DEADLINE,
+            ..subtensor::Options::default()
+        };
+        subtensor::open(&self.ledger, self.netuid, options).or_configuration()
+    }
+
+    /// Where the hotkey is.
+    pub(crate) fn hotkey_file(&self) -> Result<PathBuf, Failure> {
+        self.wallet.which(self.hotkey.as_deref()).or_configuration()
+    }
+
+    /// The hotkey.
+    pub(crate) fn read_hotkey(&self) -> Result<Keypair, Failure> {
+        self.wallet.read_hotkey(self.hotkey.as_deref()).or_configuration()
     }
 }

@@ -14,7 +14,6 @@ pub mod service;
 
 use std::sync::Arc;
 
-use chain::Ledger;
 use node::exit::{Failure, OrConfiguration};
 use protos::v1::miner_server::MinerServer;
 use tokio_util::sync::CancellationToken;
@@ -43,8 +42,8 @@ async fn connect(config: &Config) -> Result<OwnNode, Failure> {
 /// # Errors
 /// A hotkey that is not registered, a port in use, a ledger that cannot be reached.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure> {
-    let hotkey = Arc::new(chain::keyfile::read(&config.hotkey).or_configuration()?);
-    let ledger: Arc<dyn Ledger> = Arc::new(config.connect_ledger()?);
+    let hotkey = Arc::new(config.read_hotkey()?);
+    let ledger = config.connect_ledger()?;
     let metagraph = chain::follow(Arc::clone(&ledger), config.metagraph_period, shutdown.clone())
         .await
         .map_err(|error| Failure::new(node::exit::Code::Indeterminate, error))?;
@@ -54,7 +53,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Fail
         None => {
             return Err(Failure::configuration(eyre::eyre!(
                 "hotkey {account} ({}) is not registered on subnet {}: run `ledger register` with it first",
-                config.hotkey.display(),
+                config.hotkey_file()?.display(),
                 metagraph.borrow().netuid
             )));
         }

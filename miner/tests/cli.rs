@@ -108,3 +108,36 @@ fn what_needs_a_node_of_its_own_says_so() {
     assert_eq!(miner(&[&base[..], &node].concat()).status.code(), Some(0));
     assert_one_line(&miner(&[&base[..], &["node", "--node", "no url"]].concat()), &["nodes"]);
 }
+
+#[test]
+fn the_real_chain_and_a_wallet_are_named_as_bittensors_users_name_them() {
+    let with = |more: &[&str]| {
+        let mut args = vec!["run", "--state", "challenge", "--check"];
+        args.extend_from_slice(more);
+        miner(&args)
+    };
+    for ledger in ["finney", "test", "local", "ws://127.0.0.1:9944", "wss://a:443,wss://b:443"] {
+        let wallet = ["--wallet.name", "mine", "--wallet.hotkey", "first", "--wallet.path", "/wallets"];
+        let output = with(&[&["--ledger", ledger, "--netuid", "7"][..], &wallet].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert_one_line(&with(&["--ledger", "finney", "--hotkey", "k"]), &["finney", "--netuid"]);
+    assert_one_line(
+        &with(&["--ledger", "ws://a,http://b", "--netuid", "1", "--hotkey", "k"]),
+        &["http://b"],
+    );
+    let embedded = ["--ledger", "http://127.0.0.1:1"];
+    assert_one_line(&with(&embedded), &["--hotkey FILE", "--wallet.name"]);
+    assert_one_line(
+        &with(&[&embedded[..], &["--wallet.name", "../mine"]].concat()),
+        &["--wallet.name", "../mine"],
+    );
+    let mut missing = vec!["run", "--state", "challenge", "--wallet.name", "mine"];
+    missing.extend(["--wallet.path", "/no/such/wallets"]);
+    missing.extend(embedded);
+    assert_one_line(&miner(&missing), &["/no/such/wallets/mine/hotkeys/default"]);
+    missing.extend(["--wallet.password", "correct horse"]);
+    let output = miner(&missing);
+    assert_one_line(&output, &["env:NAME or file:PATH"]);
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("horse"));
+}

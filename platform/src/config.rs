@@ -28,10 +28,15 @@ pub struct RunArgs {
     #[arg(long, value_name = "PATH")]
     #[serde(skip_serializing_if = "Option::is_none")]
     database: Option<PathBuf>,
-    /// The subnet's ledger, as in http://127.0.0.1:9944
-    #[arg(long, value_name = "URL")]
+    /// The subnet's ledger: http://HOST:PORT, an embedded one; or the real chain: finney, test, local, ws://.. or wss://.. (several
+    /// nodes with commas between)
+    #[arg(long, value_name = "LEDGER")]
     #[serde(skip_serializing_if = "Option::is_none")]
     ledger: Option<String>,
+    /// The subnet; needed on the real chain
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    netuid: Option<u16>,
     /// How many validators judge each transaction [default: 2]
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,8 +107,11 @@ pub struct Config {
     /// The SQLite database.
     #[serde(default = "database")]
     pub database: PathBuf,
-    /// The ledger's URL.
+    /// The ledger, as `--ledger` says it.
     pub ledger: String,
+    /// The subnet.
+    #[serde(default)]
+    pub netuid: Option<u16>,
     /// How many validators judge each transaction.
     #[serde(default = "two")]
     pub replicas: usize,

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chain::Ledger;
-use chain::remote::RemoteLedger;
 use engine::Invariant;
 use node::exit::{Failure, OrConfiguration};
 use node::server::MESSAGE_LIMIT;
@@ -31,11 +30,15 @@ const LEDGER_DEADLINE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// Exit code 2, with what is wrong.
-pub fn check(config: &Config) -> Result<(Opened, RemoteLedger), Failure> {
+pub fn check(config: &Config) -> Result<(Opened, Arc<dyn Ledger>), Failure> {
     config
         .check()
         .map_err(|line| Failure::configuration(eyre::eyre!(line)))?;
-    let ledger = RemoteLedger::new(&config.ledger, LEDGER_DEADLINE).or_configuration()?;
+    let options = subtensor::Options {
+        deadline: LEDGER_DEADLINE,
+        ..subtensor::Options::default()
+    };
+    let ledger = subtensor::open(&config.ledger, config.netuid, options).or_configuration()?;
     let opened = match feed::source(&config.feed).or_configuration()? {
         Source::Replay(path) => Opened::Replay(ReplayFeed::open(path, config.pace).or_configuration()?),
         Source::Live(urls) => Opened::Live(urls),
@@ -111,7 +114,6 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     });
     parts.spawn({
         let (store, validators, shutdown) = (store.clone(), validators.clone(), shutdown.clone());
-        let ledger: Box<dyn Ledger> = Box::new(ledger);
         async move {
             Ok(validators
                 .follow(ledger.as_ref(), &store, config.metagraph_interval, shutdown)

@@ -98,7 +98,9 @@ impl Keys {
         self.0.iter().map(|(name, signer)| (name.as_str(), signer.address()))
     }
 
-    pub(crate) fn get(&self, name: &str) -> Option<&PrivateKeySigner> {
+    /// The private key of a name, to sign what is no transaction (a permit, say).
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&PrivateKeySigner> {
         self.0.get(name)
     }
 }

@@ -340,6 +340,13 @@ impl Sender {
         answered.await.map_err(|_| SubmitError::Stopped)
     }
 
+    /// The names of what is unfinished, what was found at the start included.
+    #[must_use]
+    pub fn unfinished(&self) -> Vec<IdempotencyKey> {
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        registry.keys().cloned().collect()
+    }
+
     /// What is unfinished, the most urgent first, in the order of acceptance; for display.
     #[must_use]
     pub fn queue(&self) -> Vec<Status> {

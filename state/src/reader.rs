@@ -213,6 +213,20 @@ impl Reader {
         recorded
     }
 
+    /// Fetches what of these pieces the snapshot does not know, in one round trip, and waits for what others are fetching; at most 256,
+    /// the rest is left out. For those who execute on a [`Snapshot`] themselves.
+    ///
+    /// # Errors
+    /// When no node gives them in time.
+    pub async fn fetch_pieces(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        wanted: Vec<Missing>,
+        deadline: Instant,
+    ) -> Result<(), Unavailable> {
+        self.fetch(snapshot, wanted, deadline).await
+    }
+
     async fn rounds(&self, snapshot: &Arc<Snapshot>, task: &Arc<Task>) -> Result<Recording, Unavailable> {
         let shared = &*self.shared;
         let mut way = shared.config.prefetch;

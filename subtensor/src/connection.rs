@@ -97,6 +97,8 @@ impl Connection {
 
     async fn connect(&self, endpoint: &Arc<str>) -> Result<Live, Fault> {
         let lost = |error: String| Fault::Lost(error);
+        // For wss://; where the process has chosen already, its choice stands.
+        let _chosen = rustls::crypto::ring::default_provider().install_default();
         // Whether ws:// is wanted, the endpoint says.
         let rpc = RpcClient::from_insecure_url(endpoint.as_ref())
             .await

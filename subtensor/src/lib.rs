@@ -30,7 +30,7 @@ pub use target::{Target, TargetError};
 /// How a ledger is reached.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The subnet. A gRPC ledger has one subnet only and says itself which.
+    /// The subnet. [`open`] takes it beside the options.
     pub netuid: u16,
     /// How long a read may take.
     pub deadline: Duration,
@@ -52,14 +52,28 @@ impl Default for Options {
     }
 }
 
-/// Opens a ledger by what `--ledger` says: `http://HOST:PORT` (or `HOST:PORT`) is an embedded ledger over gRPC; `ws://`, `wss://`
-/// (several with commas between), `finney`, `test` and `local` are the real chain. Does not connect yet. Needs a tokio runtime.
+/// Opens a ledger by what `--ledger` and `--netuid` say: `http://HOST:PORT` (or `HOST:PORT`) is an embedded ledger over gRPC; `ws://`,
+/// `wss://` (several with commas between), `finney`, `test` and `local` are the real chain, which has many subnets and needs
+/// `netuid`; an embedded ledger has one, and is refused where it is another. Does not connect yet. Needs a tokio runtime.
 ///
 /// # Errors
-/// [`TargetError`] when the text is none of these.
-pub fn open(ledger: &str, options: Options) -> Result<Arc<dyn Ledger>, TargetError> {
+/// [`TargetError`] when the text is none of these, or the real chain's subnet is not named.
+pub fn open(ledger: &str, netuid: Option<u16>, options: Options) -> Result<Arc<dyn Ledger>, TargetError> {
     Ok(match ledger.parse()? {
-        Target::Grpc(url) => Arc::new(RemoteLedger::new(&url, options.deadline)?),
-        Target::Chain { endpoints, genesis } => Arc::new(Subtensor::new(&endpoints, genesis, options)),
+        Target::Grpc(url) => {
+            let remote = RemoteLedger::new(&url, options.deadline)?;
+            match netuid {
+                Some(netuid) => Arc::new(remote.on_subnet(netuid)),
+                None => Arc::new(remote),
+            }
+        }
+        Target::Chain { endpoints, genesis } => {
+            let Some(netuid) = netuid else {
+                return Err(TargetError::NoSubnet {
+                    text: ledger.to_owned(),
+                });
+            };
+            Arc::new(Subtensor::new(&endpoints, genesis, Options { netuid, ..options }))
+        }
     })
 }

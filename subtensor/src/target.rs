@@ -41,6 +41,12 @@ pub enum TargetError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The real chain, and nothing about which of its subnets.
+    #[error("ledger `{text}` is the real chain, which has many subnets: say which by --netuid N")]
+    NoSubnet {
+        /// As given.
+        text: String,
+    },
     /// Not an address of an embedded ledger.
     #[error(transparent)]
     Grpc(#[from] AddressError),

@@ -23,7 +23,6 @@ pub mod withdrawn;
 
 use std::sync::{Arc, Mutex};
 
-use chain::Ledger;
 use node::exit::{Code, Failure, OrConfiguration};
 use protos::v1::validator_server::ValidatorServer;
 use rand::SeedableRng;
@@ -50,17 +49,17 @@ const QUEUE: usize = 256;
 /// # Errors
 /// A hotkey that is not registered, a port in use, a ledger that cannot be reached, a database that fails.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure> {
-    let hotkey = Arc::new(chain::keyfile::read(&config.hotkey).or_configuration()?);
+    let hotkey = Arc::new(config.read_hotkey()?);
     let account = hotkey.account();
     let store = Store::open(&config.database).await.or_configuration()?;
-    let ledger: Arc<dyn Ledger> = Arc::new(config.connect_ledger()?);
+    let ledger = config.connect_ledger()?;
     let metagraph = chain::follow(Arc::clone(&ledger), config.metagraph_period, shutdown.clone())
         .await
         .map_err(|error| Failure::new(Code::Indeterminate, error))?;
     let Some(uid) = metagraph.borrow().by_hotkey(&account).map(|neuron| neuron.uid) else {
         return Err(Failure::configuration(eyre::eyre!(
             "hotkey {account} ({}) is not registered on subnet {}: run `ledger register` with it first",
-            config.hotkey.display(),
+            config.hotkey_file()?.display(),
             metagraph.borrow().netuid
         )));
     };

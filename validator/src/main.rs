@@ -18,11 +18,16 @@ struct Cli {
 enum Command {
     /// Validate until interrupted
     Run(Box<RunArgs<Flags>>),
+    /// Show what was sent to the ledger as weights, what became of it, and why nothing is being sent
+    Weights(validator::weights::show::Args),
 }
 
 fn main() -> ExitCode {
-    let Cli {
-        command: Command::Run(args),
-    } = node::cli::parse();
-    node::exit::run(async move { args.serve(Config::load, |config| &config.node, validator::run).await })
+    let Cli { command } = node::cli::parse();
+    node::exit::run(async move {
+        match command {
+            Command::Run(args) => args.serve(Config::load, |config| &config.node, validator::run).await,
+            Command::Weights(args) => validator::weights::show::run(args).await,
+        }
+    })
 }

@@ -1,8 +1,9 @@
-//! What a miner's work is worth: `n^a * accuracy^b * (T / L99)^g`, over a window, smoothed over epochs.
+//! What a miner's work is worth: `confidence * n^a * accuracy^b * (T / L99)^g`, over a window, smoothed over epochs.
 //!
 //! The original's shape with its loopholes closed: n is relative to what the miner was asked, so that being drawn more often earns
-//! nothing; a missed or late answer counts as a wrong one; and the latency term is bounded, so that the last microseconds do
-//! not outweigh being right.
+//! nothing; a missed or late answer counts as a wrong one; and the latency term is bounded on both sides, so that the last
+//! microseconds do not outweigh being right. Accuracy is a product: right where nothing is broken, times right where something
+//! is. Violations are rare; of a plain share of right answers, hiding all of them would cost next to nothing.
 
 use std::time::Duration;
 
@@ -24,6 +25,10 @@ pub struct ScoreParameters {
     pub latency_floor: Duration,
     /// The share of the newest epoch in the moving average.
     pub smoothing: f64,
+    /// A newly arrived miner earns in full once it was asked this often.
+    pub probation_challenges: u64,
+    /// A newly arrived miner earns in full once it was asked this often where something was violated.
+    pub probation_violations: u64,
 }
 
 impl Default for ScoreParameters {
@@ -35,6 +40,8 @@ impl Default for ScoreParameters {
             target_latency: Duration::from_secs(5),
             latency_floor: Duration::from_millis(100),
             smoothing: 0.1,
+            probation_challenges: 50,
+            probation_violations: 3,
         }
     }
 }
@@ -73,6 +80,47 @@ pub struct Window {
     pub correct: u64,
     /// 99th percentile of the latency of its answers; `None` when there are none.
     pub l99: Option<Duration>,
+    /// Of those asked, where the truth was that something is violated.
+    pub violating: u64,
+    /// Of those, the answers that were the truth.
+    pub found: u64,
+    /// What is known of it beyond this window.
+    pub known: Known,
+}
+
+/// What is known of a miner from all that it was ever asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Challenges sent to it since it arrived, this window's among them.
+    pub asked: u64,
+    /// Of those in the windows that are kept, where something was violated.
+    pub violating: u64,
+    /// Of those, the answers that were the truth.
+    pub found: u64,
+}
+
+/// The share of `part` in `whole`; 1 where there is nothing to be wrong about.
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 1.0 } else { part as f64 / whole as f64 }
+}
+
+/// How right it was: the share of right answers where nothing was violated (in this window), times the share of right answers where
+/// something was. The latter are few, so they are taken from all windows that are kept.
+pub fn accuracy(window: &Window) -> f64 {
+    let safe = window.asked.saturating_sub(window.violating);
+    let held = window.correct.saturating_sub(window.found);
+    share(held, safe) * share(window.known.found, window.known.violating)
+}
+
+/// How much of its score a miner earns that arrived a short time ago: 0 to 1. What it shows is luck until it was asked often enough, and
+/// until it was asked where something was violated.
+pub fn confidence(known: &Known, parameters: &ScoreParameters) -> f64 {
+    let part = |seen: u64, needed: u64| if seen >= needed { 1.0 } else { share(seen, needed) };
+    part(known.asked, parameters.probation_challenges)
+        * part(
+            known.violating.saturating_add(1),
+            parameters.probation_violations.saturating_add(1),
+        )
 }
 
 /// The score of a window; `None` when the miner was not asked, and so showed nothing.
@@ -84,14 +132,15 @@ pub fn score(window: &Window, parameters: &ScoreParameters) -> Option<f64> {
     }
     let asked = window.asked as f64;
     let throughput = window.answered as f64 / asked;
-    let accuracy = window.correct as f64 / asked;
+    let accuracy = accuracy(window);
     let l99 = window
         .l99
         .unwrap_or(parameters.target_latency)
         .max(parameters.latency_floor);
     let latency = parameters.target_latency.as_secs_f64() / l99.as_secs_f64();
     Some(
-        throughput.powf(parameters.throughput_exponent)
+        confidence(&window.known, parameters)
+            * throughput.powf(parameters.throughput_exponent)
             * accuracy.powf(parameters.accuracy_exponent)
             * latency.powf(parameters.latency_exponent),
     )
@@ -120,12 +169,22 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// A miner that was asked often enough, and found every violation.
+    const SETTLED: Known = Known {
+        asked: 1_000,
+        violating: 20,
+        found: 20,
+    };
+
     fn window(asked: u64, answered: u64, correct: u64, l99_ms: u64) -> Window {
         Window {
             asked,
             answered,
             correct,
             l99: Some(Duration::from_millis(l99_ms)),
+            violating: 0,
+            found: 0,
+            known: SETTLED,
         }
     }
     fn worth(window: Window) -> f64 {
@@ -168,6 +227,63 @@ mod tests {
         assert_eq!(score(&Window::default(), &parameters), None);
         assert_eq!(smooth(0.7, None, &parameters), 0.7);
         assert!((smooth(0.5, Some(1.0), &parameters) - 0.55).abs() < 1e-12);
+    }
+
+    #[test]
+    fn hiding_violations_costs_everything_however_rare_they_are() {
+        let hider = Window {
+            violating: 10,
+            found: 0,
+            known: Known { found: 0, ..SETTLED },
+            ..window(1_000, 1_000, 990, 200)
+        };
+        assert_eq!(worth(hider), 0.0);
+        let half = Window {
+            violating: 10,
+            found: 5,
+            known: Known { found: 10, ..SETTLED },
+            ..window(1_000, 1_000, 995, 200)
+        };
+        assert_eq!(worth(half), 0.5 * worth(window(1_000, 1_000, 1_000, 200)));
+    }
+
+    #[test]
+    fn a_window_without_a_violation_goes_by_those_before_it() {
+        let hider = Window {
+            known: Known { found: 0, ..SETTLED },
+            ..window(10, 10, 10, 200)
+        };
+        assert_eq!(worth(hider), 0.0);
+    }
+
+    #[test]
+    fn crying_wolf_costs_everything_too() {
+        let alarmist = Window {
+            violating: 10,
+            found: 10,
+            ..window(1_000, 1_000, 10, 200)
+        };
+        assert_eq!(worth(alarmist), 0.0);
+    }
+
+    #[test]
+    fn the_newly_arrived_earn_in_full_once_they_were_asked_often_enough() {
+        let parameters = ScoreParameters::default();
+        let known = |asked, violating| Known {
+            asked,
+            violating,
+            found: violating,
+        };
+        assert_eq!(confidence(&known(25, 3), &parameters), 0.5);
+        assert_eq!(confidence(&known(50, 0), &parameters), 0.25);
+        assert_eq!(confidence(&known(50, 3), &parameters), 1.0);
+        assert_eq!(confidence(&known(5_000, 300), &parameters), 1.0);
+        let none = ScoreParameters {
+            probation_challenges: 0,
+            probation_violations: 0,
+            ..parameters
+        };
+        assert_eq!(confidence(&known(0, 0), &none), 1.0);
     }
 
     #[test]

@@ -26,6 +26,7 @@ impl Validator for StatusService {
     ) -> Result<Response<v1::ValidatorStatusResponse>, Status> {
         let broken = |error: crate::store::StoreError| Status::internal(error.to_string());
         let standing = self.store.standing().await.map_err(broken)?;
+        let canaries = self.store.canaries().await.map_err(broken)?;
         let totals = self.store.totals().await.map_err(broken)?;
         let scores = normalise(&totals.values().map(|total| total.average).collect::<Vec<_>>());
         let metagraph = self.metagraph.borrow().clone();
@@ -50,6 +51,9 @@ impl Validator for StatusService {
                         .collect(),
                     score,
                     weight: u32::from(total.weight),
+                    violating: total.violating,
+                    found: total.found,
+                    proven: total.proven,
                 })
             })
             .collect();
@@ -61,6 +65,24 @@ impl Validator for StatusService {
             repeated: standing.repeated,
             weights_set: standing.weights_set,
             miners,
+            canaries: canaries.sent,
+            violating_canaries: canaries.violating,
         }))
+    }
+
+    async fn disputes(
+        &self,
+        request: Request<v1::DisputesRequest>,
+    ) -> Result<Response<v1::DisputesResponse>, Status> {
+        let request = request.into_inner();
+        let tx_hash = match request.tx_hash.len() {
+            0 => None,
+            _ => Some(
+                wire::hash("tx_hash", &request.tx_hash).map_err(|error| Status::invalid_argument(error.to_string()))?,
+            ),
+        };
+        let disputes = self.store.disputes(request.before, tx_hash, request.limit).await;
+        let disputes = disputes.map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Response::new(v1::DisputesResponse { disputes }))
     }
 }

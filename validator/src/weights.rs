@@ -1,15 +1,22 @@
 //! Once per tempo: windows become scores, scores become weights, weights go to the ledger.
+//!
+//! Scoring never waits for the ledger: what is scored stands in the database, from where [`report`] takes it. So a window rolls in
+//! time however long a call takes, and a restart neither forgets weights nor sends them twice.
+
+pub mod report;
+pub mod show;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chain::wallet::Keypair;
-use chain::{Followed, Ledger, Metagraph, WeightsCall};
+use chain::{AccountId, Followed, Ledger, Metagraph};
 use tokio_util::sync::CancellationToken;
 
+use self::report::Reporter;
 use crate::miners::{Miners, serving};
 use crate::score::{ScoreParameters, normalise, score, smooth};
-use crate::store::{Hotkey, Store, StoreError};
+use crate::store::{Hotkey, Store, StoreError, Weight};
 
 /// What turns samples into weights.
 #[derive(Debug)]
@@ -31,22 +38,29 @@ pub struct Weigher {
 }
 
 impl Weigher {
-    /// Runs until `shutdown`, woken by every new metagraph.
+    /// Scores and reports until `shutdown`, woken by every new metagraph.
     ///
     /// # Errors
-    /// The validator's database fails. A ledger that refuses is asked again with the next metagraph.
-    pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), StoreError> {
-        let mut due = false;
+    /// The validator's database fails. A ledger that refuses or is silent is asked again, at the block that its answer names.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), StoreError> {
+        let reporter = Reporter::new(
+            self.store.clone(),
+            self.metagraph.clone(),
+            Arc::clone(&self.ledger),
+            Arc::clone(&self.hotkey),
+            self.version_key,
+        );
+        tokio::try_join!(self.weigh(shutdown.clone()), reporter.run(shutdown))?;
+        Ok(())
+    }
+
+    async fn weigh(mut self, shutdown: CancellationToken) -> Result<(), StoreError> {
         loop {
             let metagraph = Arc::clone(&self.metagraph.borrow_and_update());
             self.miners.retain(&serving(&metagraph));
             self.store.roll_window(metagraph.epoch_index).await?;
             while let Some(window) = self.store.unscored_window().await? {
                 self.score(window).await?;
-                due = true;
-            }
-            if due {
-                due = !self.report(&metagraph).await?;
             }
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
@@ -64,51 +78,27 @@ impl Weigher {
         }
         self.store.save_averages(window, &averages).await
     }
-
-    /// Reports the averages as weights; true when there is nothing more to do in this epoch.
-    async fn report(&self, metagraph: &Metagraph) -> Result<bool, StoreError> {
-        let averages = self.store.averages().await?;
-        let scores = on_metagraph(&averages, metagraph);
-        let (uids, values) = chain::weights::normalize(&scores);
-        if uids.is_empty() {
-            return Ok(true);
-        }
-        let taken: BTreeMap<Hotkey, u16> = uids
-            .iter()
-            .zip(&values)
-            .filter_map(|(uid, value)| Some((*metagraph.by_uid(*uid)?.hotkey.as_bytes(), *value)))
-            .collect();
-        let call = WeightsCall {
-            uids,
-            values,
-            version_key: self.version_key,
-        };
-        match self.ledger.set_weights(&self.hotkey, call).await {
-            Ok(block) => {
-                tracing::info!(
-                    block,
-                    epoch = metagraph.epoch_index,
-                    miners = taken.len(),
-                    "weights set"
-                );
-                self.store.weights_taken(&taken).await?;
-                Ok(true)
-            }
-            Err(error) => {
-                tracing::warn!(%error, epoch = metagraph.epoch_index, "the ledger took no weights; trying again");
-                Ok(false)
-            }
-        }
-    }
 }
 
-/// The normalised scores of those who are still on the metagraph, by uid.
-fn on_metagraph(averages: &BTreeMap<Hotkey, f64>, metagraph: &Metagraph) -> Vec<(u16, f64)> {
+/// The weights that the averages come to among those who are on the metagraph; none when nobody has earned one.
+fn weigh(averages: &BTreeMap<Hotkey, f64>, metagraph: &Metagraph) -> Vec<Weight> {
     let known: Vec<(u16, f64)> = metagraph
         .neurons
         .iter()
         .filter_map(|neuron| Some((neuron.uid, *averages.get(neuron.hotkey.as_bytes())?)))
         .collect();
     let scores = normalise(&known.iter().map(|(_, average)| *average).collect::<Vec<_>>());
-    known.into_iter().map(|(uid, _)| uid).zip(scores).collect()
+    let scores: Vec<(u16, f64)> = known.into_iter().map(|(uid, _)| uid).zip(scores).collect();
+    let (uids, values) = chain::weights::normalize(&scores);
+    let hotkey = |uid: u16| -> Option<AccountId> { Some(metagraph.by_uid(uid)?.hotkey) };
+    uids.into_iter()
+        .zip(values)
+        .filter_map(|(uid, value)| {
+            Some(Weight {
+                uid,
+                value,
+                hotkey: hotkey(uid)?,
+            })
+        })
+        .collect()
 }

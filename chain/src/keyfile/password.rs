@@ -1,13 +1,17 @@
-//! Where the password of a key file comes from, without anybody to ask: a file, or the variable that btcli uses too.
+//! Where the password of a key file comes from, without anybody to ask: `env:NAME` or `file:PATH` ([`SecretSource`]), or the
+//! variable that btcli uses too.
 //!
 //! `BT_PW_` and the file's path, in capitals, with `_` for `/` and `.`, names the variable. It holds base64 of the password
 //! xored with the variable's own name: a veil against a glance, not protection.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::path::Path;
+use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{ContentError, KeyfileError};
@@ -76,6 +80,91 @@ impl Password {
     }
 }
 
+/// A secret that is not where it is said to be.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// Something else than a reference, maybe the secret itself; so it is not quoted.
+    #[error("a secret is never given itself: say where it is, env:NAME or file:PATH")]
+    NotNamed,
+    /// A variable that is not set, is empty, or is no text.
+    #[error("the variable {0} is not set, or holds no password; export it")]
+    Variable(String),
+    /// A file that cannot be read, or holds none.
+    #[error(transparent)]
+    File(#[from] KeyfileError),
+}
+
+/// Where a password or another secret is: `env:NAME`, a variable that holds it, or `file:PATH`, a file that does (a password is its
+/// first line).
+///
+/// Any text is taken, and complained of when the secret is read: an error of the command line would quote it, and it may be the
+/// secret itself.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub struct SecretSource(Zeroizing<String>);
+
+impl From<String> for SecretSource {
+    fn from(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+}
+
+impl From<SecretSource> for String {
+    fn from(source: SecretSource) -> Self {
+        source.0.to_string()
+    }
+}
+
+impl FromStr for SecretSource {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(Zeroizing::new(text.to_owned())))
+    }
+}
+
+impl fmt::Debug for SecretSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0.split_once(':') {
+            Some(("env" | "file", _)) => &self.0,
+            _ => "SecretSource(..)",
+        })
+    }
+}
+
+impl SecretSource {
+    /// The password that is there.
+    ///
+    /// # Errors
+    /// [`SecretError`] names the place, and never what is in it.
+    pub fn password(&self) -> Result<Password, SecretError> {
+        match self.0.split_once(':') {
+            Some(("env", name)) => Ok(Password::new(&variable_named(name)?)),
+            Some(("file", path)) => Ok(Password::from_file(Path::new(path))?),
+            _ => Err(SecretError::NotNamed),
+        }
+    }
+
+    /// The whole text that is there: words, a seed, a key file.
+    ///
+    /// # Errors
+    /// [`SecretError`] names the place, and never what is in it.
+    pub fn text(&self) -> Result<Zeroizing<String>, SecretError> {
+        match self.0.split_once(':') {
+            Some(("env", name)) => variable_named(name),
+            Some(("file", path)) => Ok(super::text(Path::new(path))?),
+            _ => Err(SecretError::NotNamed),
+        }
+    }
+}
+
+fn variable_named(name: &str) -> Result<Zeroizing<String>, SecretError> {
+    match std::env::var(name).map(Zeroizing::new) {
+        Ok(value) if (1..=LONGEST).contains(&value.len()) => Ok(value),
+        _ => Err(SecretError::Variable(name.to_owned())),
+    }
+}
+
 /// The variable in which btcli looks for the password of a key file.
 pub fn variable(keyfile: &Path) -> String {
     let path = std::path::absolute(keyfile).unwrap_or_else(|_| keyfile.to_owned());
@@ -133,6 +222,25 @@ mod tests {
         assert!(reason.contains("its first line is not a password"), "{reason}");
         assert!(Password::from_file(&home.path().join("none")).is_err());
         assert_eq!(format!("{:?}", Password::new("hidden")), "Password(..)");
+    }
+
+    #[test]
+    fn a_password_is_named_and_never_given() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("password");
+        std::fs::write(&path, "two words\n").unwrap();
+        let source = |text: &str| text.parse::<SecretSource>().unwrap();
+        let named = format!("file:{}", path.display());
+        assert_eq!(source(&named).password().unwrap().bytes(), b"two words");
+        assert_eq!(format!("{:?}", source(&named)), named);
+        let missing = source("env:PORTCULLIS_NO_SUCH_PASSWORD").password().unwrap_err().to_string();
+        assert!(missing.contains("PORTCULLIS_NO_SUCH_PASSWORD"), "{missing}");
+        let nowhere = source("file:/no/such/file").password().unwrap_err().to_string();
+        assert!(nowhere.contains("/no/such/file"), "{nowhere}");
+        let given = source("correct horse");
+        let reason = given.password().unwrap_err().to_string();
+        assert!(reason.contains("env:NAME or file:PATH"), "{reason}");
+        assert!(!format!("{reason} {given:?}").contains("correct horse"));
     }
 
     proptest! {

@@ -9,11 +9,12 @@ use substrate_fixed::types::U64F64;
 const ONE: u64 = 1 << 32;
 
 /// The price after one more registration: times `increase` thousandths (never less than 1), within the bounds.
+///
+/// The chain keeps the factor as `U64F64::from_num(1.26)`: the nearest double, which is a little more than 1.26. Dividing in fixed
+/// point would cut it to a little less, and the price would be one RAO short.
 pub fn raise(burn: u64, increase: u64, min: u64, max: u64) -> u64 {
-    let factor = U64F64::saturating_from_num(increase)
-        .checked_div(U64F64::from_num(1_000))
-        .unwrap_or_default()
-        .max(U64F64::from_num(1));
+    #[allow(clippy::cast_precision_loss, reason = "a factor of more than 2^53 thousandths is past every maximum")]
+    let factor = U64F64::saturating_from_num(increase as f64 / 1_000.0).max(U64F64::from_num(1));
     let raised: u64 = U64F64::saturating_from_num(burn)
         .saturating_mul(factor)
         .saturating_to_num();
@@ -76,8 +77,13 @@ mod tests {
     fn a_registration_raises_the_price_by_26_percent() {
         assert_eq!(
             raise(TAO, 1_260, 500_000, 100 * TAO),
-            1_259_999_999,
-            "1.26 is truncated at 64 bits"
+            1_260_000_000,
+            "the double next to 1.26 is above it"
+        );
+        assert_eq!(
+            raise(TAO / 2_000, 1_260, 500_000, 100 * TAO),
+            630_000,
+            "the lowest price"
         );
         assert_eq!(raise(90 * TAO, 1_260, 500_000, 100 * TAO), 100 * TAO);
         assert_eq!(raise(0, 1_260, 500_000, 100 * TAO), 500_000);

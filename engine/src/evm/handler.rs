@@ -244,9 +244,11 @@ fn run_traced(
         };
         if let InterpreterAction::Return(result) = &action
             && !result.result.is_ok()
+            && evm.ctx.error.is_ok()
         {
-            trace.reverting(&evm.ctx.journaled_state.inner);
+            trace.reverting(evm);
         }
+        let frame = evm.frame_stack.get();
         let result = match frame.process_next_action::<_, ContextError<ReadError>>(&mut evm.ctx, action)? {
             ItemOrResult::Item(init) => {
                 let entered = trace.describe(&init, &evm.ctx);

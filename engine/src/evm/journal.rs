@@ -27,6 +27,8 @@ use crate::{Address, B256, U256};
 pub(super) struct Boxed<'a> {
     pub(super) database: StateDatabase<'a>,
     pub(super) inner: Box<Undo>,
+    /// In a traced run: for each log how many entries the journal had when it was emitted.
+    pub(super) marks: Option<Vec<usize>>,
 }
 
 type LoadError = JournalLoadError<ReadError>;
@@ -43,6 +45,7 @@ impl<'a> JournalTr for Boxed<'a> {
         Self {
             database,
             inner: Box::new(Undo::new()),
+            marks: None,
         }
     }
 
@@ -91,6 +94,11 @@ impl<'a> JournalTr for Boxed<'a> {
 
     #[inline]
     fn log(&mut self, log: Log) {
+        if let Some(marks) = &mut self.marks {
+            // Logs of undone frames are gone, and revm may have added some of its own.
+            marks.resize(self.inner.logs.len(), self.inner.journal.len());
+            marks.push(self.inner.journal.len());
+        }
         self.inner.log(log);
     }
 

@@ -8,7 +8,6 @@ use alloy::primitives::Log;
 use revm::{
     context::{
         CfgEnv, Context, Evm, LocalContext, TxEnv,
-        journal::JournalEntry,
         result::{EVMError, ExecutionResult},
     },
     context_interface::{FrameStack, JournalTr, LocalContextTr},
@@ -29,7 +28,9 @@ use super::{
     environment::Environment,
     handler::{ExecutionError, ExecutionEvm, Instructions, JudgingHandler, Looks},
     journal::Boxed,
-    trace::{self, Trace, Undo, Watcher},
+    moment::Moment,
+    rewind::Rewind,
+    trace::{Trace, Undo, Watcher},
     view,
 };
 use crate::{
@@ -61,6 +62,8 @@ struct Parts {
     local: LocalContext,
     frames: FrameStack<EthFrame<EthInterpreter>>,
     precompiles: EthPrecompiles,
+    /// See [`Boxed::marks`].
+    marks: Option<Vec<usize>>,
 }
 
 /// Executes transactions of one chain.
@@ -126,29 +129,23 @@ impl Machine {
         self.run(env, tx, state, expired, digest, None)
     }
 
-    /// Executes it again, showing each frame that ends badly before its changes are undone, and asks for the calls that lead
-    /// to writes. Slow; for evidence only. Resets.
+    /// Executes it again, showing each frame that ends badly before its changes are undone, and at the end hands out the way back
+    /// through it. Slow; for evidence only. The way back may leave the journal anywhere: reset it.
     pub(crate) fn explain(
         &mut self,
         env: &BlockEnv,
         tx: &Transaction,
         state: &dyn State,
         expired: Expired<'_>,
-        on_revert: &mut dyn FnMut(&Moment<'_>, &Call),
-        paths: &mut dyn FnMut(&Explained<'_>),
+        on_revert: &mut dyn FnMut(&mut Moment<'_, '_>, &Call),
+        back: &mut dyn FnMut(Rewind<'_, '_>),
     ) -> Result<(), Fault> {
-        let mut on_revert = |journal: &Undo, from: usize, call: &Call| on_revert(&Moment { journal, from }, call);
-        let mut trace = Trace::new(&mut on_revert);
+        let mut trace = Trace::new(on_revert);
         let result = self.run(env, tx, state, expired, false, Some(&mut trace));
-        if result.is_ok()
-            && let Some(parts) = &self.parts
-        {
-            paths(&Explained {
-                journal: &parts.journal,
-                trace: &trace,
-            });
+        if result.is_ok() {
+            let marks = self.parts.as_mut().and_then(|parts| parts.marks.take());
+            back(Rewind::new(self, &trace, marks.unwrap_or_default()));
         }
-        self.reset();
         result.map(drop)
     }
 
@@ -182,7 +179,8 @@ impl Machine {
         self.cfg.disable_balance_check = relaxed;
         self.cfg.disable_base_fee = relaxed;
 
-        let parts = self.parts.take().unwrap_or_else(|| Parts::new(environment.spec));
+        let mut parts = self.parts.take().unwrap_or_else(|| Parts::new(environment.spec));
+        parts.marks = trace.is_some().then(Vec::new);
         let database = StateDatabase {
             state,
             codes: &mut self.codes,
@@ -197,6 +195,7 @@ impl Machine {
             parts,
             self.noting,
         );
+        evm.ctx.chain.view_tx = Some(&self.view_tx);
         let result = JudgingHandler::new(trace).run_without_catch_error(&mut evm);
         let env_reads = evm.ctx.chain.env;
         let parts = disassemble(evm);
@@ -252,32 +251,14 @@ impl Machine {
             parts,
             noted || self.noting,
         );
-        let mut broken = None;
-        let mut noted_reads = EnvReads::NONE;
-        while let Some((view, gas)) = calls.next() {
-            evm.ctx.chain = Looks::default();
-            let (used, result) = match view::call(&mut evm, view, gas) {
-                Ok(called) => (called.gas_used, called.output.map_err(ViewFault::View)),
-                Err(error) => match fault(error) {
-                    Fault::Undecided(reason) => (0, Err(ViewFault::Reason(reason))),
-                    Fault::Broken(error) => {
-                        broken = Some(error);
-                        break;
-                    }
-                },
-            };
-            // revm leaves an error of the database where the next call would find it.
-            evm.ctx.error = Ok(());
-            noted_reads.insert(evm.ctx.chain.env);
-            calls.done(used, evm.ctx.chain.env.of_block(), result);
-        }
+        let (noted_reads, ended) = call_all(&mut evm, calls);
         let mut parts = disassemble(evm);
         self.env_reads.insert(noted_reads);
         for (address, account) in destroyed {
             parts.journal.state.insert(address, account);
         }
         self.parts = Some(parts);
-        broken.map_or(Ok(()), |error| Err(Fault::Broken(error)))
+        ended.map_err(Fault::Broken)
     }
 
     /// Walks through what the transaction changed. `interest` says for an account, and whether slots of it may have been written, what
@@ -469,6 +450,7 @@ fn assemble<'a>(
             journaled_state: Boxed {
                 database,
                 inner: parts.journal,
+                marks: parts.marks,
             },
             chain: Looks::default(),
             local: parts.local,
@@ -490,15 +472,39 @@ fn disassemble(mut evm: ExecutionEvm<'_>) -> Parts {
     evm.ctx.local.clear();
     Parts {
         journal: evm.ctx.journaled_state.inner,
+        marks: evm.ctx.journaled_state.marks,
         local: evm.ctx.local,
         frames: evm.frame_stack,
         precompiles: evm.precompiles,
     }
 }
 
+/// Calls one view after the other. Returns what they read of the block environment, where that is noted.
+pub(super) fn call_all(
+    evm: &mut ExecutionEvm<'_>,
+    calls: &mut dyn ViewCalls,
+) -> (EnvReads, Result<(), EngineError>) {
+    let mut reads = EnvReads::NONE;
+    while let Some((view, gas)) = calls.next() {
+        evm.ctx.chain = Looks::default();
+        let (used, result) = match view::call(evm, view, gas) {
+            Ok(called) => (called.gas_used, called.output.map_err(ViewFault::View)),
+            Err(error) => match fault(error) {
+                Fault::Undecided(reason) => (0, Err(ViewFault::Reason(reason))),
+                Fault::Broken(error) => return (reads, Err(error)),
+            },
+        };
+        // revm leaves an error of the database where the next call would find it.
+        evm.ctx.error = Ok(());
+        reads.insert(evm.ctx.chain.env);
+        calls.done(used, evm.ctx.chain.env.of_block(), result);
+    }
+    (reads, Ok(()))
+}
+
 /// revm removes a destroyed contract only when it commits. Puts an account without anything in its place, and returns what was
 /// there.
-fn hide_destroyed(journal: &mut Undo) -> Vec<(Address, revm::state::Account)> {
+pub(super) fn hide_destroyed(journal: &mut Undo) -> Vec<(Address, revm::state::Account)> {
     let gone: Vec<Address> = journal
         .state
         .iter()
@@ -544,63 +550,6 @@ pub(crate) trait ViewCalls {
     fn done(&mut self, gas_used: u64, read_block: bool, result: Result<Bytes, ViewFault>);
 }
 
-/// The state in the middle of a traced run, right before a frame is undone.
-pub(crate) struct Moment<'j> {
-    journal: &'j Undo,
-    from: usize,
-}
-
-impl Moment<'_> {
-    /// A slot's word before the transaction and now.
-    pub(crate) fn words(&self, state: &dyn State, contract: Address, slot: U256) -> Result<(U256, U256), StateError> {
-        changes::words(Some(&self.journal.state), state, contract, slot)
-    }
-
-    /// An account before the transaction and now.
-    pub(crate) fn account(
-        &self,
-        state: &dyn State,
-        address: Address,
-    ) -> Result<(Option<Account>, Option<Account>), StateError> {
-        changes::account(Some(&self.journal.state), self.journal.cfg.spec, state, address)
-    }
-
-    /// What has been logged up to now.
-    pub(crate) fn logs(&self) -> &[Log] {
-        &self.journal.logs
-    }
-
-    /// Each slot that the frame wrote; may name one repeatedly.
-    pub(crate) fn slots(&self) -> impl Iterator<Item = (Address, U256)> {
-        self.journal
-            .journal
-            .iter()
-            .skip(self.from)
-            .filter_map(|entry| match entry {
-                JournalEntry::StorageChanged { address, key, .. } => Some((*address, *key)),
-                _ => None,
-            })
-    }
-}
-
-/// A traced run that has ended.
-pub(crate) struct Explained<'j> {
-    journal: &'j Undo,
-    trace: &'j Trace<'j>,
-}
-
-impl Explained<'_> {
-    /// The calls down to the write that took this slot across a bound.
-    pub(crate) fn crossing(&self, contract: Address, slot: U256, holds: &dyn Fn(U256) -> Option<bool>) -> Vec<Call> {
-        trace::crossing(self.journal, contract, slot, holds).map_or_else(Vec::new, |entry| self.trace.path(entry))
-    }
-
-    /// The calls down to the last write of anything that `touches` recognises: a slot, or (`None`) balance, nonce or code.
-    pub(crate) fn last_write(&self, touches: &dyn Fn(Address, Option<U256>) -> bool) -> Vec<Call> {
-        trace::last_write(self.journal, touches).map_or_else(Vec::new, |entry| self.trace.path(entry))
-    }
-}
-
 /// What revm does not check, or computes with numbers that could overflow.
 fn precheck(tx: &Transaction, hardfork: Hardfork) -> Result<(), String> {
     if tx.has_high_s() && hardfork >= Hardfork::Homestead {
@@ -626,6 +575,7 @@ impl Parts {
             local: LocalContext::new(),
             frames: FrameStack::new_prealloc(8),
             precompiles: EthPrecompiles::new(spec),
+            marks: None,
         }
     }
 }

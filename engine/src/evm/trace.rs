@@ -12,7 +12,10 @@ use revm::{
     interpreter::{CallInputs, FrameInput, interpreter_action::FrameInit},
 };
 
-use super::handler::Ctx;
+use super::{
+    handler::{Ctx, ExecutionEvm},
+    moment::Moment,
+};
 use crate::{
     Address, U256,
     verdict::{Call, CallKind},
@@ -28,14 +31,35 @@ const MOST_FRAMES: usize = 1 << 16;
 #[derive(Clone, Debug)]
 pub(super) struct Frame {
     call: Call,
-    /// Entries of the journal when it began and when it ended.
-    entered: usize,
-    left: usize,
+    entered: Place,
+    left: Place,
     reverted: bool,
 }
 
-/// Is asked before the changes of a frame are undone: the journal, the frame's first entry, and the frame.
-pub(super) type OnRevert<'t> = &'t mut dyn FnMut(&Undo, usize, &Call);
+/// A place in the history of an execution: how many entries and how many logs the journal had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) entries: usize,
+    pub(super) logs: usize,
+}
+
+impl Place {
+    /// Later than everything.
+    const END: Self = Self {
+        entries: usize::MAX,
+        logs: usize::MAX,
+    };
+
+    pub(super) const fn now(journal: &Undo) -> Self {
+        Self {
+            entries: journal.journal.len(),
+            logs: journal.logs.len(),
+        }
+    }
+}
+
+/// Is asked before the changes of a frame are undone: the state as it is, with what the frame did, and the frame.
+pub(super) type OnRevert<'t> = &'t mut dyn FnMut(&mut Moment<'_, '_>, &Call);
 
 /// What a traced run writes down.
 pub(super) struct Trace<'t> {
@@ -51,7 +75,7 @@ pub(super) trait Watcher {
     /// It began; a creation knows only now where.
     fn enter(&mut self, frame: Frame, created: Option<Address>);
     /// It ended badly; its changes are still there.
-    fn reverting(&mut self, journal: &Undo);
+    fn reverting(&mut self, evm: &mut ExecutionEvm<'_>);
     /// It ended, and what it did was kept or undone.
     fn leave(&mut self, journal: &Undo, kept: bool);
 }
@@ -67,7 +91,16 @@ impl<'t> Trace<'t> {
 
     /// The frames that were open when this entry was added, from the outermost.
     pub(super) fn path(&self, entry: usize) -> Vec<Call> {
-        let open = |frame: &&Frame| !frame.reverted && frame.entered <= entry && entry < frame.left;
+        self.open(|place| place.entries, entry)
+    }
+
+    /// The frames that were open when this log was emitted, from the outermost.
+    pub(super) fn path_of_log(&self, log: usize) -> Vec<Call> {
+        self.open(|place| place.logs, log)
+    }
+
+    fn open(&self, count: fn(Place) -> usize, at: usize) -> Vec<Call> {
+        let open = |frame: &&Frame| !frame.reverted && count(frame.entered) <= at && at < count(frame.left);
         self.frames
             .iter()
             .filter(open)
@@ -107,8 +140,8 @@ impl Watcher for Trace<'_> {
         };
         Frame {
             call,
-            entered: context.journaled_state.inner.journal.len(),
-            left: usize::MAX,
+            entered: Place::now(&context.journaled_state.inner),
+            left: Place::END,
             reverted: false,
         }
     }
@@ -125,15 +158,15 @@ impl Watcher for Trace<'_> {
         }
     }
 
-    fn reverting(&mut self, journal: &Undo) {
+    fn reverting(&mut self, evm: &mut ExecutionEvm<'_>) {
         if let Some(frame) = self.open.last().and_then(|index| self.frames.get(*index)) {
-            (self.on_revert)(journal, frame.entered, &frame.call);
+            (self.on_revert)(&mut Moment::new(evm, frame.entered), &frame.call);
         }
     }
 
     fn leave(&mut self, journal: &Undo, kept: bool) {
         if let Some(frame) = self.open.pop().and_then(|index| self.frames.get_mut(index)) {
-            frame.left = journal.journal.len();
+            frame.left = Place::now(journal);
             frame.reverted = !kept;
         }
     }

@@ -3,7 +3,7 @@
 use protos::v1;
 use sqlx::Row;
 
-use super::{Store, decode, signed, unsigned};
+use super::{Store, decode, signed, timelines, unsigned};
 use crate::log::LogError;
 
 /// The most incidents that one answer holds.
@@ -29,7 +29,8 @@ impl Store {
         .bind(bounded(limit, INCIDENTS))
         .fetch_all(&self.pool)
         .await?;
-        rows.iter()
+        let mut incidents = rows
+            .iter()
             .map(|row| {
                 let bytes = |column: &str| row.try_get::<Vec<u8>, _>(column).map(prost::bytes::Bytes::from);
                 let number = |column: &str| row.try_get::<i64, _>(column).map(unsigned);
@@ -46,9 +47,15 @@ impl Store {
                     included_at_ms: number("included_at_ms")?,
                     confirmations: u32::try_from(number("confirmations")?).unwrap_or(u32::MAX),
                     contract: bytes("contract")?,
+                    timelines: Vec::new(),
                 })
             })
-            .collect()
+            .collect::<Result<Vec<_>, LogError>>()?;
+        let mut db = self.pool.acquire().await?;
+        for incident in &mut incidents {
+            incident.timelines = timelines::of(&mut db, incident.id).await?;
+        }
+        Ok(incidents)
     }
 
     /// The executions that were reported, behind the cursor `after`; at most `limit`, and never more than 1,000 (0: 1,000).

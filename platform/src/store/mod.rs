@@ -9,6 +9,7 @@ mod log;
 mod registry;
 mod reports;
 mod status;
+mod timelines;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;

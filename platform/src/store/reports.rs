@@ -9,7 +9,7 @@ use protos::{DecodeError, required};
 use sqlx::SqliteConnection;
 use wire::{Finding, ReportedExecution, Wire};
 
-use super::{Store, now_ms, signed};
+use super::{Store, now_ms, signed, timelines};
 use crate::assignment::Hotkey;
 use crate::log::LogError;
 
@@ -19,7 +19,7 @@ pub enum ReportError {
     /// A field that does not fit.
     #[error("{list}[{index}]: {reason}")]
     Malformed {
-        /// `transactions` or `incidents`.
+        /// `transactions`, `incidents` or `timelines`.
         list: &'static str,
         /// Which of them.
         index: usize,
@@ -29,7 +29,7 @@ pub enum ReportError {
     /// There is no such item, or it is another transaction, or it was assigned to others.
     #[error("{list}[{index}]: cursor {cursor} is no transaction {tx_hash} that was assigned to this validator")]
     NotAssigned {
-        /// `transactions` or `incidents`.
+        /// `transactions`, `incidents` or `timelines`.
         list: &'static str,
         /// Which of them.
         index: usize,
@@ -85,6 +85,13 @@ impl Store {
                 reason,
             })?;
         }
+        for (index, timeline) in request.timelines.iter().enumerate() {
+            timelines::check(timeline).map_err(|reason| ReportError::Malformed {
+                list: "timelines",
+                index,
+                reason,
+            })?;
+        }
         let number = self.number(hotkey).await?.unwrap_or(-1);
         let mut added = Added::default();
         let mut accepted = 0;
@@ -112,6 +119,15 @@ impl Store {
                     .await?
                     .ok_or_else(unknown)?,
             );
+        }
+        for (index, timeline) in request.timelines.iter().enumerate() {
+            let stored = timelines::insert(db, number, timeline).await?;
+            let unknown = || ReportError::Malformed {
+                list: "timelines",
+                index,
+                reason: DecodeError::invalid("tx_hash", "this validator has confirmed no such incident".to_owned()),
+            };
+            accepted += u64::from(stored.ok_or_else(unknown)?);
         }
         if accepted > 0 {
             add(db, &added).await?;

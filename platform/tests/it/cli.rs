@@ -394,3 +394,22 @@ fn a_bad_case_in_the_middle_ends_the_process_after_what_came_before_it() {
     // The set, the parent, three transactions, the block.
     assert_eq!(items.len(), 6);
 }
+
+#[test]
+fn the_real_chain_is_named_by_its_network_or_its_nodes() {
+    let folder = tempfile::tempdir().unwrap();
+    let feed = format!("replay:{}", text(&recording(folder.path())));
+    let with = |more: &'static [&'static str]| [&["run", "--check", "--feed", &feed, "--ledger"], more].concat();
+    for ledger in [
+        &["finney", "--netuid", "7"][..],
+        &["test", "--netuid", "7"],
+        &["ws://127.0.0.1:9944,wss://b:443", "--netuid", "7"],
+        &[NOWHERE, "--netuid", "7"],
+    ] {
+        assert_eq!(output(&with(ledger)).status.code(), Some(0), "{ledger:?}");
+    }
+    let line = refusal(&with(&["finney"]), 2);
+    assert!(line.contains("finney") && line.contains("--netuid N"), "{line}");
+    let line = refusal(&with(&["ws://a,http://b", "--netuid", "7"]), 2);
+    assert!(line.contains("http://b"), "{line}");
+}

@@ -65,6 +65,28 @@ fn of(transactions: Vec<v1::TransactionReport>, incidents: Vec<v1::IncidentRepor
     v1::ReportRequest {
         transactions,
         incidents,
+        timelines: Vec::new(),
+    }
+}
+
+fn timeline(n: u64, revision: u64, state: &str) -> v1::ReportRequest {
+    let moment = v1::TimelineMoment {
+        at_ms: revision,
+        moment: state.into(),
+        ..Default::default()
+    };
+    let timeline = v1::IncidentTimeline {
+        incident: 4,
+        revision,
+        invariant_id: 1,
+        tx_hash: wire::hash_bytes(tx_hash(n)),
+        state: state.into(),
+        timeline: vec![moment],
+        ..Default::default()
+    };
+    v1::ReportRequest {
+        timelines: vec![timeline],
+        ..Default::default()
     }
 }
 
@@ -287,4 +309,41 @@ async fn an_incident_is_one_however_many_confirm_it_and_knows_when_it_was_includ
         after.iter().map(|incident| incident.id).collect::<Vec<_>>(),
         [found[1].id]
     );
+}
+
+#[tokio::test]
+async fn an_incident_shows_the_newest_timeline_of_each_validator_that_confirmed_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let served = world(&folder).await;
+    let refused = served.report(1, &timeline(1, 1, "open")).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().contains("confirmed no such incident"), "{refused}");
+
+    let both = v1::ReportRequest {
+        timelines: timeline(1, 2, "fired").timelines,
+        ..of(vec![], vec![incident(2, 1)])
+    };
+    served.report(1, &both).await.unwrap();
+    served.report(2, &of(vec![], vec![incident(2, 1)])).await.unwrap();
+    served.report(2, &timeline(1, 1, "escalated")).await.unwrap();
+    assert_eq!(served.report(1, &timeline(1, 3, "contained")).await.unwrap(), 1);
+    assert_eq!(
+        served.report(1, &timeline(1, 2, "fired")).await.unwrap(),
+        0,
+        "an older one changes nothing"
+    );
+
+    let page = served.client.clone().incidents(v1::IncidentsRequest::default()).await.unwrap();
+    let incidents = page.into_inner().incidents;
+    let [incident] = incidents.as_slice() else {
+        panic!("{incidents:?}")
+    };
+    let told: Vec<(&str, u64)> = incident
+        .timelines
+        .iter()
+        .map(|told| (told.state.as_str(), told.revision))
+        .collect();
+    assert_eq!(told, [("contained", 3), ("escalated", 1)]);
+    assert!(incident.timelines.iter().all(|told| told.validator.len() == 32));
+    assert_ne!(incident.timelines[0].validator, incident.timelines[1].validator);
 }

@@ -11,9 +11,14 @@ use sqlx::{Row, SqlitePool};
 
 mod codes;
 mod outbox;
+mod timelines;
+mod weights;
 mod windows;
 
 pub use outbox::Outbox;
+pub use timelines::Told;
+pub use weights::{NewReport, Report, Stage, WaitingNote, Weight};
+pub use truth::{Canary, CanaryCount, Dispute, MOST_DISPUTES};
 pub use windows::{Sample, Total};
 
 /// An sr25519 public key.
@@ -37,6 +42,9 @@ pub enum StoreError {
         /// Which table.
         table: &'static str,
     },
+    /// The defence's database failed: what was confirmed is not stored there.
+    #[error(transparent)]
+    Defence(#[from] defence::StoreError),
 }
 
 /// An item that is judged, with everything that follows from it.
@@ -50,6 +58,8 @@ pub struct Judged {
     pub samples: Vec<Sample>,
     /// For the platform.
     pub report: v1::TransactionReport,
+    /// When somebody was wrong or a violation was confirmed: what the validator's own engine said, and what each miner had said.
+    pub dispute: Option<Dispute>,
 }
 
 /// Where the validator stands.
@@ -149,6 +159,9 @@ impl Store {
             for sample in &item.samples {
                 windows::add_sample(&mut tx, sample).await?;
             }
+            if let Some(dispute) = &item.dispute {
+                truth::add_dispute(&mut tx, dispute).await?;
+            }
             outbox::post_transaction(&mut tx, &item.report).await?;
         }
         sqlx::query("UPDATE progress SET low_water = max(low_water, ?1) WHERE id = 1")
@@ -197,11 +210,13 @@ pub(crate) mod fixtures {
                 hotkey: [4; 32],
                 latency,
                 correct: latency.is_some(),
+                ..Sample::default()
             }],
             report: v1::TransactionReport {
                 cursor,
                 ..Default::default()
             },
+            dispute: None,
         }
     }
 }

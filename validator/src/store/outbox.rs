@@ -8,6 +8,7 @@ use super::{Store, StoreError, signed};
 
 const TRANSACTION_REPORT: i64 = 0;
 const INCIDENT_REPORT: i64 = 1;
+const TIMELINE: i64 = 2;
 
 /// Reports that wait for the platform.
 #[derive(Debug, Default)]
@@ -57,6 +58,10 @@ impl Store {
                     .request
                     .transactions
                     .push(v1::TransactionReport::decode(payload.as_slice()).map_err(malformed)?),
+                TIMELINE => outbox
+                    .request
+                    .timelines
+                    .push(v1::IncidentTimeline::decode(payload.as_slice()).map_err(malformed)?),
                 _ => outbox
                     .request
                     .incidents
@@ -85,6 +90,14 @@ pub(super) async fn post_transaction(
     report: &v1::TransactionReport,
 ) -> Result<(), StoreError> {
     post(tx, TRANSACTION_REPORT, report).await
+}
+
+/// Puts a timeline into the outbox, as part of `tx`.
+pub(super) async fn post_timeline(
+    tx: &mut Transaction<'_, Sqlite>,
+    timeline: &v1::IncidentTimeline,
+) -> Result<(), StoreError> {
+    post(tx, TIMELINE, timeline).await
 }
 
 async fn post(tx: &mut Transaction<'_, Sqlite>, kind: i64, report: &impl Message) -> Result<(), StoreError> {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use sqlx::{Row, Sqlite, Transaction};
 
-use super::{Hotkey, Store, StoreError, hotkey, signed, unsigned};
-use crate::score::Window;
+use super::{Hotkey, Store, truth, StoreError, hotkey, signed, unsigned};
+use crate::score::{Known, Window};
 
 /// The sum of windows that are not kept apart any more.
 const FOLDED: i64 = -1;
@@ -21,7 +21,7 @@ const KEPT_WINDOWS: i64 = 8;
 const LONGEST_LATENCY: u64 = 60_000_000;
 
 /// What one miner did with one challenge.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sample {
     /// Whose.
     pub hotkey: Hotkey,
@@ -29,6 +29,10 @@ pub struct Sample {
     pub latency: Option<u64>,
     /// The answer was the truth.
     pub correct: bool,
+    /// The truth is what the validator's own engine says, and not only what the miners agree on.
+    pub known: bool,
+    /// The truth is that something is violated.
+    pub violating: bool,
 }
 
 /// A miner since the beginning.
@@ -40,6 +44,12 @@ pub struct Total {
     pub answered: u64,
     /// Answers that were the truth.
     pub correct: u64,
+    /// Of those asked, where the truth was that something is violated.
+    pub violating: u64,
+    /// Of those, the answers that were the truth.
+    pub found: u64,
+    /// Violations in a row that it found, of those that the validator's own engine knew of.
+    pub proven: u32,
     /// (microseconds, count), ascending.
     pub latency: Vec<(u64, u64)>,
     /// Moving average of the score.
@@ -54,7 +64,13 @@ impl Store {
     /// # Errors
     /// The database fails.
     pub async fn window(&self, window: u64) -> Result<BTreeMap<Hotkey, Window>, StoreError> {
-        let rows = sqlx::query("SELECT hotkey, asked, answered, correct FROM sample WHERE window = ?")
+        // What is known beyond the window is a sum over a few rows for each miner: the windows that are kept, and all before them.
+        let rows = sqlx::query(
+            "SELECT one.hotkey, one.asked, one.answered, one.correct, one.violating, one.found,
+                    sum(every.asked), sum(every.violating * (every.window >= 0)), sum(every.found * (every.window >= 0))
+             FROM sample one JOIN sample every ON every.hotkey = one.hotkey AND every.window <= one.window
+             WHERE one.window = ? GROUP BY one.hotkey",
+        )
             .bind(signed(window))
             .fetch_all(&self.pool)
             .await?;
@@ -64,6 +80,13 @@ impl Store {
                 asked: unsigned(row.try_get(1)?),
                 answered: unsigned(row.try_get(2)?),
                 correct: unsigned(row.try_get(3)?),
+                violating: unsigned(row.try_get(4)?),
+                found: unsigned(row.try_get(5)?),
+                known: Known {
+                    asked: unsigned(row.try_get(6)?),
+                    violating: unsigned(row.try_get(7)?),
+                    found: unsigned(row.try_get(8)?),
+                },
                 l99: None,
             };
             windows.insert(hotkey(row.try_get(0)?, "sample")?, window);
@@ -150,10 +173,12 @@ impl Store {
             .await?;
         let oldest_kept = signed(window) - KEPT_WINDOWS;
         for fold in [
-            "INSERT INTO sample SELECT ?1, hotkey, sum(asked), sum(answered), sum(correct) FROM sample
+            "INSERT INTO sample (window, hotkey, asked, answered, correct, violating, found)
+             SELECT ?1, hotkey, sum(asked), sum(answered), sum(correct), sum(violating), sum(found) FROM sample
              WHERE window >= 0 AND window < ?2 GROUP BY hotkey
              ON CONFLICT DO UPDATE SET asked = asked + excluded.asked, answered = answered + excluded.answered,
-                                       correct = correct + excluded.correct",
+                                       correct = correct + excluded.correct, violating = violating + excluded.violating,
+                                       found = found + excluded.found",
             "INSERT INTO latency SELECT ?1, hotkey, micros, sum(count) FROM latency
              WHERE window >= 0 AND window < ?2 GROUP BY hotkey, micros
              ON CONFLICT DO UPDATE SET count = count + excluded.count",
@@ -174,34 +199,13 @@ impl Store {
         Ok(())
     }
 
-    /// The ledger took these weights.
-    ///
-    /// # Errors
-    /// The database fails.
-    pub async fn weights_taken(&self, weights: &BTreeMap<Hotkey, u16>) -> Result<(), StoreError> {
-        let mut tx = self.pool.begin().await?;
-        sqlx::query("UPDATE score SET weight = 0").execute(&mut *tx).await?;
-        for (hotkey, weight) in weights {
-            sqlx::query("UPDATE score SET weight = ? WHERE hotkey = ?")
-                .bind(i64::from(*weight))
-                .bind(&hotkey[..])
-                .execute(&mut *tx)
-                .await?;
-        }
-        sqlx::query("UPDATE progress SET weights_set = weights_set + 1 WHERE id = 1")
-            .execute(&mut *tx)
-            .await?;
-        tx.commit().await?;
-        Ok(())
-    }
-
     /// Every miner since the beginning.
     ///
     /// # Errors
     /// The database fails.
     pub async fn totals(&self) -> Result<BTreeMap<Hotkey, Total>, StoreError> {
         let mut totals: BTreeMap<Hotkey, Total> = BTreeMap::new();
-        let rows = sqlx::query("SELECT hotkey, sum(asked), sum(answered), sum(correct) FROM sample GROUP BY hotkey")
+        let rows = sqlx::query("SELECT hotkey, sum(asked), sum(answered), sum(correct), sum(violating), sum(found) FROM sample GROUP BY hotkey")
             .fetch_all(&self.pool)
             .await?;
         for row in rows {
@@ -209,6 +213,8 @@ impl Store {
             total.asked = unsigned(row.try_get(1)?);
             total.answered = unsigned(row.try_get(2)?);
             total.correct = unsigned(row.try_get(3)?);
+            total.violating = unsigned(row.try_get(4)?);
+            total.found = unsigned(row.try_get(5)?);
         }
         let rows =
             sqlx::query("SELECT hotkey, micros, sum(count) FROM latency GROUP BY hotkey, micros ORDER BY micros")
@@ -228,23 +234,49 @@ impl Store {
             total.average = row.try_get(1)?;
             total.weight = u16::try_from(row.try_get::<i64, _>(2)?).unwrap_or(u16::MAX);
         }
+        for (hotkey, proven) in self.proven().await? {
+            totals.entry(hotkey).or_default().proven = proven;
+        }
         Ok(totals)
     }
+}
+
+/// These weights are in force, as part of `tx`.
+pub(super) async fn weights_taken(
+    tx: &mut Transaction<'_, Sqlite>,
+    weights: &BTreeMap<Hotkey, u16>,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE score SET weight = 0").execute(&mut **tx).await?;
+    for (hotkey, weight) in weights {
+        sqlx::query("UPDATE score SET weight = ? WHERE hotkey = ?")
+            .bind(i64::from(*weight))
+            .bind(&hotkey[..])
+            .execute(&mut **tx)
+            .await?;
+    }
+    sqlx::query("UPDATE progress SET weights_set = weights_set + 1 WHERE id = 1")
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
 }
 
 /// Adds a sample to the open window, as part of `tx`.
 pub(super) async fn add_sample(tx: &mut Transaction<'_, Sqlite>, sample: &Sample) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO sample (window, hotkey, asked, answered, correct)
-         SELECT window, ?, 1, ?, ? FROM progress WHERE id = 1
+        "INSERT INTO sample (window, hotkey, asked, answered, correct, violating, found)
+         SELECT window, ?, 1, ?, ?, ?, ? FROM progress WHERE id = 1
          ON CONFLICT DO UPDATE SET asked = asked + 1, answered = answered + excluded.answered,
-                                   correct = correct + excluded.correct",
+                                   correct = correct + excluded.correct, violating = violating + excluded.violating,
+                                   found = found + excluded.found",
     )
     .bind(&sample.hotkey[..])
     .bind(i64::from(sample.latency.is_some()))
     .bind(i64::from(sample.correct))
+    .bind(i64::from(sample.violating))
+    .bind(i64::from(sample.violating && sample.correct))
     .execute(&mut **tx)
     .await?;
+    truth::prove(tx, sample).await?;
     if let Some(micros) = sample.latency {
         sqlx::query(
             "INSERT INTO latency (window, hotkey, micros, count) SELECT window, ?, ?, 1 FROM progress WHERE id = 1
@@ -320,6 +352,35 @@ mod tests {
             KEPT_WINDOWS + 2,
             "those kept, the one just scored, and the sum of the rest"
         );
+    }
+
+    #[tokio::test]
+    async fn violations_are_counted_over_the_windows_that_are_kept() {
+        let (store, _folder) = store().await;
+        store.roll_window(0).await.unwrap();
+        for epoch in 1..=20 {
+            let mut item = judged(epoch, Some(1_000));
+            item.samples[0].known = true;
+            item.samples[0].violating = true;
+            item.samples[0].correct = epoch > 15;
+            store.record(&[item], epoch).await.unwrap();
+            let window = store.window(epoch - 1).await.unwrap()[&[4; 32]];
+            assert_eq!((window.asked, window.violating, window.known.asked), (1, 1, epoch));
+            store.roll_window(epoch).await.unwrap();
+            store.save_averages(epoch - 1, &BTreeMap::new()).await.unwrap();
+        }
+        let last = store.window(19).await.unwrap()[&[4; 32]];
+        assert_eq!(
+            last.known,
+            Known {
+                asked: 20,
+                violating: 9,
+                found: 5
+            },
+            "the eight kept apart and its own; old sins are forgiven"
+        );
+        let total = store.totals().await.unwrap().remove(&[4; 32]).unwrap();
+        assert_eq!((total.violating, total.found, total.proven), (20, 5, 5));
     }
 
     #[test]

@@ -346,6 +346,7 @@ pub(crate) mod tests {
             reported_at_ms: 10_020,
             included_at_ms: 10_660,
             confirmations: 2,
+            ..Default::default()
         }
     }
 

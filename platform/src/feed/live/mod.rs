@@ -71,6 +71,8 @@ pub struct LiveOptions {
     /// How long a transaction waits at most.
     #[serde(with = "humantime_serde")]
     pub max_age: Duration,
+    /// Accounts and slots of the newest state that are kept, together; those not used for the longest time go first.
+    pub max_slots: usize,
     /// Where bytecode is kept between runs; `None`: nowhere.
     pub code_dir: Option<PathBuf>,
     /// From one block to the next, for the environment of the next one.
@@ -100,6 +102,7 @@ impl Default for LiveOptions {
             check_interval: Duration::from_secs(5),
             max_pending: 20_000,
             max_age: Duration::from_secs(3 * 3600),
+            max_slots: 1_000_000,
             code_dir: None,
             block_time: Duration::from_secs(12),
             recordings: 64,
@@ -139,6 +142,9 @@ impl LiveOptions {
             return Err(
                 "configuration: `live.max_message_bytes`: must be at least 65536, else no block can be read".into(),
             );
+        }
+        if self.max_slots < 1_000 {
+            return Err("configuration: `live.max_slots`: must be at least 1000, else nothing stays known".into());
         }
         if self.recordings == 0 || self.max_pending == 0 {
             return Err("configuration: `live.recordings` and `live.max_pending`: must be at least 1".into());

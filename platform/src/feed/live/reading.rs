@@ -53,6 +53,7 @@ impl NodeState {
         let reader = ReaderConfig {
             block_time: options.block_time,
             max_inflight: options.recordings,
+            max_slots: options.max_slots,
             code_dir: options.code_dir.clone(),
             ..ReaderConfig::default()
         };

@@ -1,0 +1,9 @@
+//! Keepers: jobs of the Agent contract, executed when they are due, by staked keepers that are slashed when they are not.
+//!
+//! The contract's rules stand in [`rule`], once, over plain values; the contract is held to them.
+
+pub mod aside;
+pub mod config;
+pub mod resolve;
+pub mod rule;
+pub mod streak;

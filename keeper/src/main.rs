@@ -1,0 +1,5 @@
+//! The `keeper` binary.
+
+fn main() {
+    println!("{}", env!("CARGO_PKG_NAME"));
+}

@@ -1,0 +1,1 @@
+//! The Agent contract's rules as functions over plain values.

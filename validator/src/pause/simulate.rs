@@ -1,0 +1,160 @@
+//! The rule: would this pause stop that attack?
+//!
+//! Pure: the engine runs the attack alone, and then the pause and the attack one after the other, on the same state. Only a pause that
+//! makes the difference is worth sending. What is not known is asked for ([`Found::Lacks`]), never taken for nothing.
+
+use alloy::consensus::{EthereumTxEnvelope, SignableTransaction, TxEip1559, TxEip4844};
+use alloy::eips::eip2718::Encodable2718;
+use alloy::primitives::{Signature, TxKind, keccak256};
+use engine::{
+    Address, BlockEnv, Bytes, Engine, EngineError, Missing, Options, Reason, SequenceOutcome, State, Status,
+    Transaction, TransactionError, U256, Verdict, WatchSet,
+};
+
+/// What a simulation came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// Behind the pause the attack breaks nothing any more.
+    Stops {
+        /// Gas that the pause used, after refunds.
+        gas_used: u64,
+    },
+    /// It is not worth sending.
+    Cannot(Why),
+    /// This must be known first.
+    Lacks(Missing),
+}
+
+/// Why a pause is not worth sending.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Why {
+    /// The attack alone breaks nothing on this state: it is over, or was given up.
+    #[error("the attack breaks nothing on the newest state (it would {0}); there is nothing to stop")]
+    NoAttack(String),
+    /// The pause's own transaction does not succeed.
+    #[error("the pause itself would {0}; is this account allowed to pause the contract, and is it not paused already?")]
+    PauseFails(String),
+    /// The attack works all the same.
+    #[error("the attack breaks the invariant behind the pause too")]
+    NoHelp,
+    /// The engine cannot say.
+    #[error("what the pause does cannot be told: {0}")]
+    Undecided(String),
+}
+
+/// The transaction that a pause would be, as the engine takes it: without signature, nonce check, and need to pay.
+///
+/// # Errors
+/// Never for what this makes; the engine says so.
+pub fn pause_call(
+    chain_id: u64,
+    from: Address,
+    to: Address,
+    calldata: &Bytes,
+    gas_limit: u64,
+) -> Result<Transaction, TransactionError> {
+    let call = TxEip1559 {
+        chain_id,
+        nonce: 0,
+        gas_limit,
+        max_fee_per_gas: u128::from(u64::MAX),
+        max_priority_fee_per_gas: 0,
+        to: TxKind::Call(to),
+        value: U256::ZERO,
+        access_list: Default::default(),
+        input: calldata.clone(),
+    };
+    // The least signature that encodes; the engine is told that it is none.
+    let one = U256::from(1);
+    let signed: EthereumTxEnvelope<TxEip4844> = call.into_signed(Signature::new(one, one, false)).into();
+    let raw = signed.encoded_2718();
+    Transaction::unsigned(&raw, from, keccak256(&raw))
+}
+
+/// Runs the attack alone, then `pause` and the attack, on `state` under `env`, and judges the invariants of `set`.
+///
+/// # Errors
+/// When the state source is broken.
+pub fn simulate(
+    engine: &mut Engine,
+    env: &BlockEnv,
+    pause: &Transaction,
+    attack: &[Transaction],
+    set: &WatchSet,
+    state: &dyn State,
+    expired: &dyn Fn() -> bool,
+) -> Result<Found, EngineError> {
+    let options = Options {
+        call_path: false,
+        expired: Some(expired),
+        ..Options::default()
+    };
+    let alone = engine.judge_sequence(env, attack, state, set, &options)?;
+    match read(&alone, 0) {
+        Read::Breaks => {}
+        Read::Keeps => return Ok(Found::Cannot(Why::NoAttack(ending(&alone)))),
+        Read::Unknown(found) => return Ok(found),
+    }
+    let both: Vec<Transaction> = std::iter::once(pause).chain(attack).cloned().collect();
+    let both = engine.judge_sequence(env, &both, state, set, &options)?;
+    let first = both.each.first();
+    match first.and_then(|outcome| outcome.execution.as_ref()) {
+        None => Ok(unknown(first.and_then(|outcome| outcome.undecided.as_ref()))),
+        Some(execution) if execution.status != Status::Success => {
+            Ok(Found::Cannot(Why::PauseFails(execution.status.to_string())))
+        }
+        Some(execution) => Ok(match read(&both, 1) {
+            Read::Breaks => Found::Cannot(Why::NoHelp),
+            Read::Keeps => Found::Stops {
+                gas_used: execution.gas_used,
+            },
+            Read::Unknown(found) => found,
+        }),
+    }
+}
+
+/// What a sequence does to the invariants.
+enum Read {
+    Breaks,
+    Keeps,
+    Unknown(Found),
+}
+
+/// Reads the outcomes from number `first` on, and the whole. A violation counts before anything that is not known; an invalid
+/// transaction changes nothing.
+fn read(sequence: &SequenceOutcome, first: usize) -> Read {
+    let each = sequence.each.iter().skip(first);
+    let judgements = each
+        .clone()
+        .flat_map(|outcome| &outcome.judgements)
+        .chain(&sequence.whole);
+    let mut undecided = None;
+    for judgement in judgements {
+        match &judgement.verdict {
+            Verdict::Violated(_) => return Read::Breaks,
+            Verdict::Undecided(Reason::InvalidTransaction(_)) | Verdict::Holds => {}
+            Verdict::Undecided(reason) => undecided = undecided.or(Some(reason)),
+        }
+    }
+    let not_run = each
+        .filter_map(|outcome| outcome.undecided.as_ref())
+        .find(|reason| !matches!(reason, Reason::InvalidTransaction(_)));
+    match undecided.or(not_run) {
+        None => Read::Keeps,
+        reason => Read::Unknown(unknown(reason)),
+    }
+}
+
+fn unknown(reason: Option<&Reason>) -> Found {
+    match reason {
+        Some(Reason::MissingState(missing)) => Found::Lacks(*missing),
+        Some(reason) => Found::Cannot(Why::Undecided(reason.to_string())),
+        None => Found::Cannot(Why::Undecided("the engine gave no reason".to_owned())),
+    }
+}
+
+/// How the last of the attack's transactions ended.
+fn ending(sequence: &SequenceOutcome) -> String {
+    let last = sequence.each.last().and_then(|outcome| outcome.execution.as_ref());
+    last.map_or_else(|| "not run".to_owned(), |execution| execution.status.to_string())
+}
