@@ -44,6 +44,17 @@ function loadCompiler() {
   return solc;
 }
 
+// Who forwards what it does not know to another half of itself: one address, one ABI.
+const halves = { Agent: "AgentKeepers" };
+
+function wholeAbi(name, contracts) {
+  const { abi } = contracts[name];
+  if (!halves[name]) return abi;
+  const key = (entry) => `${entry.type} ${entry.name}(${(entry.inputs ?? []).map((input) => input.type).join()})`;
+  const known = new Set(abi.map(key));
+  return [...abi, ...contracts[halves[name]].abi.filter((entry) => entry.type === "function" && !known.has(key(entry)))];
+}
+
 function compile(solc) {
   const names = readdirSync(sources).filter((name) => name.endsWith(".sol")).sort();
   const settings = {
@@ -65,6 +76,7 @@ function compile(solc) {
   if (messages.length > 0) fail(1, "the sources do not compile cleanly (a warning counts as an error)");
 
   const artifacts = new Map();
+  const all = Object.assign({}, ...Object.values(output.contracts));
   for (const [source, contracts] of Object.entries(output.contracts)) {
     for (const [name, contract] of Object.entries(contracts)) {
       if (contract.evm.bytecode.object === "") continue; // an interface
@@ -73,7 +85,7 @@ function compile(solc) {
         contractName: name,
         sourceName: `solidity/${source}`,
         compiler: { version: wanted, evmVersion: settings.evmVersion, optimizer: settings.optimizer },
-        abi: contract.abi,
+        abi: wholeAbi(name, all),
         bytecode: `0x${contract.evm.bytecode.object}`,
         deployedBytecode: `0x${contract.evm.deployedBytecode.object}`,
         immutableReferences: contract.evm.deployedBytecode.immutableReferences,

@@ -3,6 +3,7 @@
 mod show;
 mod wallet_cli;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -120,6 +121,10 @@ struct RunArgs {
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     #[serde(skip_serializing_if = "Option::is_none", with = "humantime_serde::option")]
     block_time: Option<Duration>,
+    /// Make a block for each line on standard input, not by time, and print its number; the end of the input ends the ledger
+    #[arg(long, conflicts_with = "exit_with_parent")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    step: bool,
     /// Hotkey (ss58) of the subnet's owner, uid 0; a new ledger without it makes one, in DATABASE.owner
     #[arg(long, value_name = "SS58")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -141,6 +146,8 @@ struct Config {
     database: PathBuf,
     #[serde(default = "default_block_time", with = "humantime_serde")]
     block_time: Duration,
+    #[serde(default)]
+    step: bool,
     owner: Option<AccountId>,
     #[serde(default)]
     endow: Vec<Endowment>,
@@ -212,6 +219,11 @@ async fn run(args: RunArgs) -> Result<(), Failure> {
     if config.block_time < Duration::from_millis(1) {
         return Err(Failure::configuration(eyre::eyre!("block_time must be at least 1ms")));
     }
+    if config.step && config.node.exit_with_parent {
+        return Err(Failure::configuration(eyre::eyre!(
+            "`step` and `node.exit_with_parent` both read standard input; the first alone ends with it too"
+        )));
+    }
     resolve(None, &config.subnet).or_configuration()?;
     if args.check {
         println!("the configuration is valid");
@@ -235,7 +247,18 @@ async fn run(args: RunArgs) -> Result<(), Failure> {
         block = state.clock.block, tempo = state.params.tempo, faucet = state.params.faucet_allowance > 0, "ledger runs",
     );
 
-    let ticking = tokio::spawn(clock::run(ledger.clone(), config.block_time, shutdown.clone()));
+    let (ticker, token, block_time, step) = (ledger.clone(), shutdown.clone(), config.block_time, config.step);
+    let ticking = tokio::spawn(async move {
+        let ended = match step {
+            true => clock::on_request(ticker, lines(), print_block, token.clone()).await,
+            false => {
+                clock::run(ticker, block_time, token.clone()).await;
+                Ok(())
+            }
+        };
+        token.cancel();
+        ended
+    });
     let service = LedgerService::new(ledger.clone(), config.block_time, chain::auth::now_ns).into_server();
     let routes = tonic::service::Routes::new(service);
     if let Some(path) = &config.node.ready_file {
@@ -253,7 +276,27 @@ async fn run(args: RunArgs) -> Result<(), Failure> {
     let ticked = ticking.await.wrap_err("the block clock");
     ledger.close().await;
     served?;
-    Ok(ticked?)
+    Ok(ticked??)
+}
+
+/// A request for each line on standard input. Reading it cannot be cancelled, so the thread is nobody's and ends with the process;
+/// a parent that writes faster than blocks are made waits.
+fn lines() -> tokio::sync::mpsc::Receiver<()> {
+    let (requests, asked) = tokio::sync::mpsc::channel(1);
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lines() {
+            if line.is_err() || requests.blocking_send(()).is_err() {
+                return;
+            }
+        }
+    });
+    asked
+}
+
+/// A parent that does not read sees the blocks in the metagraph all the same.
+fn print_block(block: u64) {
+    let mut out = std::io::stdout().lock();
+    let _unread = writeln!(out, "{block}").and_then(|()| out.flush());
 }
 
 /// Opens the ledger; a new one without a named owner gets one made.

@@ -123,7 +123,8 @@ pub(super) fn run(command: &WalletCommand) -> Result<(), Failure> {
             let path = place.file()?;
             let password = place.new_password(&path, keeping)?;
             let text = from.text().or_configuration()?;
-            let pair = keyfile::parse(&text).map_err(|reason| Failure::configuration(eyre::eyre!("--from: {reason}")))?;
+            let pair =
+                keyfile::parse(&text).map_err(|reason| Failure::configuration(eyre::eyre!("--from: {reason}")))?;
             keyfile::write_with(&path, &pair, words(&text, &pair), password.as_ref()).or_configuration()?;
             println!("{}", pair.account());
         }

@@ -76,6 +76,24 @@ pub(crate) fn judge_watched(
     }
 }
 
+/// Whether the invariant would not be violated if this were the state after the transaction; `None` when that is not known.
+pub(crate) fn is_kept(
+    place: u32,
+    watched: &Watched,
+    sources: &mut Sources<'_>,
+    evaluator: &mut Evaluator,
+) -> Option<bool> {
+    if let Watched::Program(invariant) = watched {
+        let evaluation = evaluator.evaluate(&invariant.program, sources);
+        return evaluation.violated().ok().map(|violated| !violated);
+    }
+    match judge_watched(place, watched, sources, evaluator).verdict {
+        Verdict::Holds => Some(true),
+        Verdict::Violated(_) => Some(false),
+        Verdict::Undecided(_) => None,
+    }
+}
+
 fn judge_view(invariant: &ViewInvariant, place: u32, sources: &Sources<'_>) -> Judgement {
     let (view, id) = (&invariant.view, invariant.id);
     let decoded = |word: Result<U256, &Reason>| {

@@ -63,6 +63,7 @@ pub mod case;
 mod engine;
 mod env_reads;
 mod evm;
+mod explain;
 mod hardfork;
 mod invariant;
 mod judge;

@@ -6,15 +6,12 @@
 //! 4. Those invariants are judged: before is the original value on the journal, after the present one.
 //! 5. Only a violation, or a revert where warnings are wanted, is run a second time to be explained.
 
-use alloy::primitives::Log;
-
 use crate::{
-    Account, Address, BlockEnv, Call, Engine, EngineError, Options, Outcome, Reason, State, Status, Transaction, U256,
-    Verdict, Warning, WatchSet, Watched,
-    evm::{Fault, Machine, Moment, Written},
+    BlockEnv, Engine, EngineError, Options, Outcome, Reason, State, Status, Transaction, U256, WatchSet, Watched,
+    evm::{Fault, Machine, Written},
     judge,
-    lang::{Evaluator, Source},
-    reading::{Both, Live, Sources, States},
+    lang::Evaluator,
+    reading::{Live, Sources},
     views::{self, Learnt, Word},
 };
 
@@ -91,7 +88,12 @@ impl Engine {
                 Ok(())
             }
             Err(Fault::Broken(error)) => Err(error),
-            Ok(()) => self.explain(env, tx, state, set, options, outcome),
+            Ok(()) if Self::leaves_questions(options, outcome) => {
+                let explained = self.explain(env, tx, state, set, options, outcome);
+                self.machine.reset();
+                explained
+            }
+            Ok(()) => Ok(()),
         };
         if judged.is_err() {
             outcome.clear();
@@ -132,7 +134,9 @@ impl Engine {
         views.clear();
         words.clear();
         triggered(&self.machine, set, learnt, places, slots, views);
-        views::after(&mut self.machine, env, state, set.views(), views, options, words).map_err(Fault::Broken)?;
+        views::after(&mut self.machine, env, state, set.views(), views, options, words)
+            .map(drop)
+            .map_err(Fault::Broken)?;
         let live = Live {
             machine: &self.machine,
             state,
@@ -183,60 +187,6 @@ impl Engine {
             self.learnt = Some(Learnt::learn(&mut self.machine, env, state, set, options)?);
         }
         Ok(())
-    }
-
-    /// Adds to an outcome what only a second run can tell. That this run fails changes no verdict.
-    fn explain(
-        &mut self,
-        env: &BlockEnv,
-        tx: &Transaction,
-        state: &dyn State,
-        set: &WatchSet,
-        options: &Options<'_>,
-        outcome: &mut Outcome,
-    ) -> Result<(), EngineError> {
-        let violated = options.call_path && outcome.violations().next().is_some();
-        let status = outcome.execution.as_ref().map(|execution| &execution.status);
-        let reverted = options.warnings && matches!(status, Some(Status::Revert | Status::Halt(_)));
-        if !violated && !reverted {
-            return Ok(());
-        }
-        let Outcome {
-            judgements, warnings, ..
-        } = outcome;
-        let learnt = self.learnt.as_ref();
-        let mut broken = None;
-        let evaluator = &mut self.scratch.evaluator;
-        let mut on_revert = |moment: &Moment<'_>, frame: &Call| {
-            if reverted && broken.is_none() {
-                broken = warn(moment, frame, (env, tx, state, set), evaluator, warnings).err();
-            }
-        };
-        let mut paths = |explained: &crate::evm::Explained<'_>| {
-            for judgement in judgements.iter_mut() {
-                let Verdict::Violated(witness) = &mut judgement.verdict else {
-                    continue;
-                };
-                let id = witness.invariant_id;
-                let Some((place, watched)) = (0..).zip(set.watched()).find(|(_, watched)| watched.id() == id) else {
-                    continue;
-                };
-                witness.path = match watched {
-                    Watched::Slot(invariant) => {
-                        let holds = |word| invariant.read(word).map(|value| invariant.holds(value));
-                        explained.crossing(invariant.contract, invariant.slot, &holds)
-                    }
-                    _ => explained.last_write(&|address, slot| reads(set, learnt, place, watched, address, slot)),
-                };
-            }
-        };
-        let explained = self
-            .machine
-            .explain(env, tx, state, options.expired, &mut on_revert, &mut paths);
-        match (broken, explained) {
-            (Some(error), _) | (None, Err(Fault::Broken(error))) => Err(error),
-            (None, Ok(()) | Err(Fault::Undecided(_))) => Ok(()),
-        }
     }
 }
 
@@ -322,98 +272,4 @@ fn triggered(
 fn sort(numbers: &mut Vec<u32>) {
     numbers.sort_unstable();
     numbers.dedup();
-}
-
-/// True when this invariant reads the slot, or (`None`) something else of the account, itself or through a view.
-fn reads(
-    set: &WatchSet,
-    learnt: Option<&Learnt>,
-    place: u32,
-    watched: &Watched,
-    address: Address,
-    slot: Option<U256>,
-) -> bool {
-    let through = |view| {
-        let learnt = learnt.zip(set.place_of(view));
-        learnt.is_some_and(|(learnt, view)| learnt.index.is_read_by(address, slot, view))
-    };
-    set.index().is_read_by(address, slot, place)
-        || match watched {
-            Watched::Slot(_) => false,
-            Watched::View(invariant) => through(&invariant.view),
-            Watched::Program(invariant) => invariant.program.reads().iter().any(|read| match &read.source {
-                Source::View(view) => through(view),
-                _ => false,
-            }),
-        }
-}
-
-/// The state before the transaction, and that in which a frame is about to be undone.
-struct Midway<'a> {
-    moment: &'a Moment<'a>,
-    state: &'a dyn State,
-}
-
-impl States for Midway<'_> {
-    fn words(&self, contract: Address, slot: U256) -> Both<U256> {
-        self.moment.words(self.state, contract, slot)
-    }
-    fn accounts(&self, address: Address) -> Both<Option<Account>> {
-        self.moment.account(self.state, address)
-    }
-    fn logs(&self) -> &[Log] {
-        self.moment.logs()
-    }
-}
-
-/// Judges what a frame wrote before it is undone. Invariants that read views are left out: no view is called midway.
-fn warn(
-    moment: &Moment<'_>,
-    frame: &Call,
-    (env, tx, state, set): (&BlockEnv, &Transaction, &dyn State, &WatchSet),
-    evaluator: &mut Evaluator,
-    warnings: &mut Vec<Warning>,
-) -> Result<(), EngineError> {
-    let mut places = Vec::new();
-    for (address, slot) in moment.slots() {
-        set.index().readers_of(address, Written::Slot(slot), &mut places);
-    }
-    sort(&mut places);
-    let midway = Midway { moment, state };
-    let mut sources = Sources {
-        states: &midway,
-        env,
-        tx,
-        set,
-        learnt: None,
-        after: &[],
-        broken: None,
-    };
-    for (place, watched) in places.iter().filter_map(|place| Some((*place, set.at(*place)?))) {
-        let known = warnings.iter().any(|warning| warning.invariant_id == watched.id());
-        let calls_views = match watched {
-            Watched::Slot(_) => false,
-            Watched::View(_) => true,
-            Watched::Program(invariant) => {
-                let mut reads = invariant.program.reads().iter();
-                reads.any(|read| matches!(read.source, Source::View(_)))
-            }
-        };
-        if known || calls_views {
-            continue;
-        }
-        let judgement = judge::judge_watched(place, watched, &mut sources, evaluator);
-        if let Some(error) = sources.broken.take() {
-            return Err(error);
-        }
-        if let Verdict::Violated(witness) = judgement.verdict {
-            warnings.push(Warning {
-                invariant_id: witness.invariant_id,
-                frame: frame.clone(),
-                pre: witness.pre,
-                at_revert: witness.post,
-            });
-        }
-    }
-    Ok(())
 }

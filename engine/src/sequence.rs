@@ -112,7 +112,7 @@ impl Engine {
         let mut words = Vec::new();
         let after = views::after(&mut self.machine, env, &over, set.views(), &called, options, &mut words);
         self.machine.reset();
-        after?;
+        let _gas_left = after?;
         sequence.whole = judge_whole(
             &Pair {
                 before: state,

@@ -9,7 +9,7 @@ use std::{
 use crate::{
     Account, Address, B256, BlockEnv, Bytes, EngineError, Options, Reason, State, StateError, U256, ViewError,
     WatchSet,
-    evm::{Fault, MOST_GAS, Machine, ViewCalls, ViewFault},
+    evm::{Fault, MOST_GAS, Machine, Moment, ViewCalls, ViewFault},
     judge,
     lang::View,
     watch::index::{Index, Key},
@@ -122,7 +122,7 @@ const fn is_late(reason: &Reason) -> bool {
     )
 }
 
-/// Runs these views on the state as the machine has it, and adds their words in this order.
+/// Runs these views on the state as the machine has it, and adds their words in this order. Returns the gas that is left for more.
 pub(crate) fn after(
     machine: &mut Machine,
     env: &BlockEnv,
@@ -131,22 +131,39 @@ pub(crate) fn after(
     places: &[u32],
     options: &Options<'_>,
     words: &mut Vec<(u32, Word)>,
-) -> Result<(), EngineError> {
+) -> Result<u64, EngineError> {
+    let gas = options.views_gas;
     if places.is_empty() {
-        return Ok(());
+        return Ok(gas);
     }
-    run(
-        machine,
-        env,
-        state,
+    run(machine, env, state, views, places, options, gas, false, words).map(|ended| ended.gas_left)
+}
+
+/// The same in the middle of an execution, on the state as a frame that ended badly leaves it. `gas_left` is what is left for all views
+/// of this execution. Of the limits in time only that of the challenge counts here.
+pub(crate) fn midway(
+    moment: &mut Moment<'_, '_>,
+    views: &[View],
+    places: &[u32],
+    options: &Options<'_>,
+    gas_left: &mut u64,
+    words: &mut Vec<(u32, Word)>,
+) -> Result<(), EngineError> {
+    let started = Cell::new(Duration::ZERO);
+    let mut calls = Calls {
         views,
-        places,
+        places: places.iter(),
         options,
-        options.views_gas,
-        false,
+        view_gas: options.view_gas.min(MOST_GAS),
+        gas_left: *gas_left,
+        current: None,
+        started: &started,
+        read_block: false,
         words,
-    )
-    .map(drop)
+    };
+    let ended = moment.views(&mut calls);
+    *gas_left = calls.gas_left;
+    ended
 }
 
 /// Passes reads through and writes down what they were.

@@ -112,14 +112,10 @@ impl Default for RpcConfig {
 pub struct JobsConfig {
     /// Heads in a row at which a resolver must say yes. A defence job needs one.
     pub confirm_heads: u32,
-    /// Gas that one resolver is given.
-    pub resolver_gas: u64,
     /// Time for all resolvers of a head; those that have not had their turn wait for the next head.
     #[serde(with = "humantime_serde")]
     pub resolver_time: Duration,
-    /// Gas above what the simulation used, in percent.
-    pub gas_margin_percent: u64,
-    /// Most gas that one execution is sent with.
+    /// Most gas that one execution is sent with; jobs that need more are not executed. EIP-7825 allows no more than 2^24.
     pub max_gas: u64,
     /// Consecutive failures that are forgiven; one more sets the job aside.
     pub forgive: u32,
@@ -128,6 +124,8 @@ pub struct JobsConfig {
     /// Blocks that an execution may take to be mined, as a deadline in block time; then it is withdrawn.
     #[serde(with = "humantime_serde")]
     pub give_up_after: Duration,
+    /// Execute assigned jobs although the base fee is above their cap, paid up to the cap.
+    pub accept_max_base_fee: bool,
     /// Rewards stay in the contract until `keeper withdraw`, which costs less gas for each execution.
     pub accrue: bool,
     /// Most jobs that are followed.
@@ -140,13 +138,12 @@ impl Default for JobsConfig {
     fn default() -> Self {
         Self {
             confirm_heads: 3,
-            resolver_gas: 2_000_000,
             resolver_time: Duration::from_secs(2),
-            gas_margin_percent: 25,
-            max_gas: 10_000_000,
+            max_gas: 16_777_216,
             forgive: 5,
             max_under_way: 256,
             give_up_after: Duration::from_secs(300),
+            accept_max_base_fee: false,
             accrue: false,
             max_jobs: 200_000,
             only: Vec::new(),
@@ -223,17 +220,11 @@ impl Config {
         if !(1..=1000).contains(&self.jobs.confirm_heads) {
             return wrong("jobs.confirm_heads", "1 to 1000");
         }
-        if !(21_000..=1_000_000_000).contains(&self.jobs.resolver_gas) {
-            return wrong("jobs.resolver_gas", "21000 to 1000000000");
-        }
         if !(100_000..=1_000_000_000).contains(&self.jobs.max_gas) {
             return wrong("jobs.max_gas", "100000 to 1000000000");
         }
         if self.jobs.max_under_way == 0 || self.jobs.max_jobs == 0 {
             return wrong("jobs", "max_under_way and max_jobs are at least 1");
-        }
-        if self.jobs.gas_margin_percent > 1000 {
-            return wrong("jobs.gas_margin_percent", "0 to 1000");
         }
         if self.rpc.log_range == 0 {
             return wrong("rpc.log_range", "at least 1");

@@ -4,6 +4,10 @@
 
 pub mod aside;
 pub mod config;
+pub mod job;
+pub mod plan;
 pub mod resolve;
 pub mod rule;
+pub mod store;
 pub mod streak;
+pub mod vm;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use alloy::primitives::{keccak256, uint};
 use engine::{Account, AccountState, Address, B256, BlockEnv, Bytes, CompleteState, Missing, Prestate, U256};
 use keeper::resolve::batch::{Limits, evaluate};
-use keeper::resolve::{Answer, Answered, Fault, Query};
+use keeper::resolve::{Answer, Answered, Fault, Query, Ready};
 use proptest::prelude::*;
 
 const CHAIN: u64 = 31_337;
@@ -92,7 +92,10 @@ fn answers(queries: &[Query], threads: usize) -> Vec<Answer> {
 }
 
 fn yes() -> Answer {
-    Answer::Ready(Bytes::from_static(&[0xaa, 0xbb, 0xcc, 0xdd]))
+    Answer::Ready(Ready {
+        calldata: Bytes::from_static(&[0xaa, 0xbb, 0xcc, 0xdd]),
+        since: 0,
+    })
 }
 
 #[test]
@@ -102,7 +105,10 @@ fn a_resolver_says_yes_with_calldata_or_no() {
 
 #[test]
 fn a_resolver_sees_the_agent_as_its_caller_and_the_next_blocks_time() {
-    let ready = Answer::Ready(Bytes::new());
+    let ready = Answer::Ready(Ready {
+        calldata: Bytes::new(),
+        since: 0,
+    });
     assert_eq!(answers(&[query(ASKS_WHO, 0)], 1), [ready.clone()]);
     assert_eq!(answers(&[query(BY_TIME, 0)], 1), [Answer::Idle]);
     let later = BlockEnv {

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::{Config, RunArgs};
 use crate::registry::{self, Draft, display_value};
-use crate::store::{RegisteredInvariant, Store};
+use crate::store::{RegisteredInvariant, Service, ServiceError, Store};
 
 /// The platform: one ordered, resumable stream of transactions, heads and invariants for the validators
 #[derive(Debug, Parser)]
@@ -33,6 +33,11 @@ enum Command {
         #[command(subcommand)]
         command: Invariants,
     },
+    /// Protocols that pay for their protection; works while the platform runs on the same database
+    Services {
+        #[command(subcommand)]
+        command: Services,
+    },
     /// Where the feed and the reports stand
     Status(StatusArgs),
 }
@@ -45,6 +50,31 @@ enum Invariants {
     List(ListArgs),
     /// Remove one
     Remove(RemoveArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum Services {
+    /// Add one: its invariants are streamed only while it is paid
+    Add {
+        /// The protected protocol's name
+        name: String,
+        /// Its payment contract, as `billing deploy` prints it
+        #[arg(long, value_name = "ADDRESS")]
+        payment: alloy::primitives::Address,
+        /// The platform's database; made when it is not there
+        #[arg(long, value_name = "PATH")]
+        database: PathBuf,
+    },
+    /// List them: paid until when, streamed or not
+    List(ListArgs),
+    /// Remove one that has no invariants any more
+    Remove {
+        /// Its name
+        name: String,
+        /// The platform's database
+        #[arg(long, value_name = "PATH")]
+        database: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -84,6 +114,9 @@ struct AddArgs {
     /// The variable's name in the source
     #[arg(long)]
     variable: Option<String>,
+    /// The service that they belong to: they are streamed only while it is paid
+    #[arg(long, value_name = "NAME")]
+    service: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -140,6 +173,7 @@ impl Cli {
             Command::Invariants {
                 command: Invariants::Remove(args),
             } => remove(args).await,
+            Command::Services { command } => services(command).await,
             Command::Status(args) => status(args).await,
         }
     }
@@ -156,7 +190,11 @@ fn say(line: impl std::fmt::Display) -> Result<(), Failure> {
 async fn add(args: AddArgs) -> Result<(), Failure> {
     let drafts = drafts(&args)?;
     let store = Store::open(&args.database).await.or_configuration()?;
-    let ids = store.add_invariants(&drafts).await?;
+    let service = match &args.service {
+        Some(name) => Some(store.service_id(name).await.map_err(service_failure)?),
+        None => None,
+    };
+    let ids = store.add_invariants_of(service, &drafts).await?;
     for (id, draft) in ids.iter().zip(&drafts) {
         say(format_args!("added invariant {id}: {}", draft.invariant.name))?;
     }
@@ -264,6 +302,59 @@ async fn remove(args: RemoveArgs) -> Result<(), Failure> {
         "removed invariant {}; version {version} is in force",
         args.id
     ))
+}
+
+async fn services(command: Services) -> Result<(), Failure> {
+    match command {
+        Services::Add { name, payment, database } => {
+            let store = Store::open(&database).await.or_configuration()?;
+            store.add_service(&name, payment).await.map_err(service_failure)?;
+            say(format_args!("added service {name}, paid into {payment}"))
+        }
+        Services::Remove { name, database } => {
+            let store = existing(&database).await?;
+            store.remove_service(&name).await.map_err(service_failure)?;
+            say(format_args!("removed service {name}"))
+        }
+        Services::List(args) => {
+            let services = existing(&args.database).await?.services().await?;
+            if args.json {
+                let rows: Vec<Value> = services.iter().map(service_as_json).collect();
+                return say(serde_json::to_string_pretty(&rows)?);
+            }
+            let mut table = table(["name", "payment contract", "invariants", "streamed", "payment"]);
+            for service in services {
+                let payment = service.conclusion.map_or("not looked at yet".to_owned(), |known| known.to_string());
+                table.add_row([
+                    service.name,
+                    service.payment.to_string(),
+                    service.invariants.to_string(),
+                    if service.served { "yes" } else { "NO" }.to_owned(),
+                    payment,
+                ]);
+            }
+            say(table)
+        }
+    }
+}
+
+fn service_as_json(service: &Service) -> Value {
+    json!({
+        "name": service.name,
+        "payment_contract": service.payment.to_string(),
+        "invariants": service.invariants,
+        "streamed": service.served,
+        "payment": service.conclusion,
+        "checked_at_ms": service.checked_at_ms,
+    })
+}
+
+/// A wrong name is the user's to mend.
+fn service_failure(error: ServiceError) -> Failure {
+    match error {
+        ServiceError::Log(error) => Failure::from(error),
+        other => Failure::configuration(other),
+    }
 }
 
 async fn status(args: StatusArgs) -> Result<(), Failure> {

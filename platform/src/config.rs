@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::feed::live::LiveOptions;
 use crate::feed::pace::Pace;
+use crate::gate::GateOptions;
 
 /// Flags of `platform run`.
 #[derive(Debug, Clone, clap::Args, Serialize)]
@@ -118,6 +119,9 @@ pub struct Config {
     /// How many validators must have a stream open before the feed starts.
     #[serde(default = "one")]
     pub min_validators: usize,
+    /// On which chain protocols pay for their protection, and how that is watched.
+    #[serde(default)]
+    pub billing: GateOptions,
     /// How often the metagraph is read.
     #[serde(default = "interval", with = "humantime_serde")]
     pub metagraph_interval: Duration,
@@ -166,6 +170,7 @@ impl Config {
         if !(Duration::from_millis(50)..=Duration::from_secs(3600)).contains(&self.metagraph_interval) {
             return Err("configuration: `metagraph_interval`: must be from 50ms to 1h".to_owned());
         }
+        self.billing.endpoints()?;
         self.live.check()
     }
 }

@@ -13,6 +13,7 @@ pub mod assignment;
 pub mod cli;
 pub mod config;
 pub mod feed;
+pub mod gate;
 pub mod log;
 pub mod registry;
 pub mod run;

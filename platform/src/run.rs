@@ -121,6 +121,14 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         }
     });
     parts.spawn({
+        let endpoints = config
+            .billing
+            .endpoints()
+            .map_err(|line| Failure::configuration(eyre::eyre!(line)))?;
+        let (store, options, shutdown) = (store.clone(), config.billing.clone(), shutdown.clone());
+        async move { Ok(crate::gate::keep(store, options, endpoints, shutdown).await?) }
+    });
+    parts.spawn({
         let distribution = Distribution {
             replicas: config.replicas,
             min_validators: config.min_validators,

@@ -112,6 +112,14 @@ pub fn offer(policy: &FeePolicy, market: &Market, beat: Option<&Fees>, cap: Opti
     Offer { fees, capped, ahead }
 }
 
+/// Whether an offer on its way stands ahead of a transaction with the fees `beat` in a block of this base fee: in the effective priority
+/// fee, by which builders order, and in the maximum fee.
+#[must_use]
+pub fn stands_ahead(fees: &Fees, base_fee: u128, beat: &Fees) -> bool {
+    let tip = |fees: &Fees| fees.priority_fee.min(fees.max_fee.saturating_sub(base_fee));
+    fees.max_fee > beat.max_fee && tip(fees) > tip(beat)
+}
+
 /// The offer that replaces one of `current`: both fees raised by 12.5 % or more, up to `target` where that is higher.
 /// `None` when the cap forbids even the least raise: then what is there stays.
 #[must_use]
@@ -286,7 +294,31 @@ mod tests {
         );
     }
 
+    #[test]
+    fn an_offer_falls_behind_when_the_attack_raises_its_own() {
+        let fees = |max_fee, priority_fee| Fees {
+            max_fee: max_fee * GWEI,
+            priority_fee: priority_fee * GWEI,
+        };
+        let ours = fees(100, 20);
+        assert!(stands_ahead(&ours, 10 * GWEI, &fees(99, 19)));
+        assert!(!stands_ahead(&ours, 10 * GWEI, &fees(99, 20)), "a tie is no lead");
+        assert!(!stands_ahead(&ours, 10 * GWEI, &fees(100, 19)));
+        assert!(stands_ahead(&ours, 95 * GWEI, &fees(99, 19)), "both are cut: 5 against 4");
+        assert!(!stands_ahead(&ours, 100 * GWEI, &fees(99, 19)), "it pays the builder nothing");
+    }
+
     proptest! {
+        #[test]
+        fn an_offer_that_is_said_to_be_ahead_is(
+            base_fee in 0u128..1 << 60, tip in 0u128..1 << 60, beat in (0u128..1 << 61, 0u128..1 << 61), cap in 0u128..1 << 62,
+        ) {
+            let beat = Fees { max_fee: beat.0, priority_fee: beat.1.min(beat.0) };
+            let policy = FeePolicy { cap, min_priority_fee: 1, horizon: 1, margin_percent: 0 };
+            let offer = offer(&policy, &Market { base_fee, priority_fee: tip }, Some(&beat), None);
+            prop_assert!(!offer.ahead || stands_ahead(&offer.fees, base_fee, &beat));
+        }
+
         #[test]
         fn a_replacement_never_falls_short_of_an_eighth(
             max_fee in 0u128..=u128::MAX / 2, share in 0u128..=100, target in any::<(u128, u128)>(), cap in any::<u128>(),

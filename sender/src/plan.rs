@@ -428,16 +428,23 @@ fn raise(view: &View, lines: &mut BTreeMap<u64, Line>, actions: &mut Vec<Action>
         let waited = view.head.saturating_sub(line.changed);
         // Behind the front a price is only to blame when no block could take it.
         let too_low = at_the_front || line.top.max_fee < view.base_fee;
-        if !(line.underpriced || (waited >= rule.patience.max(1) && too_low)) {
-            continue;
-        }
         let cap = if lane > line.lane {
             inherited_cap
         } else {
             cap_of(view, line.lane, line.cap).max(inherited_cap)
         };
         let target = fees::offer(&rule.fees, &market(view, lane), line.beat.as_ref(), Some(cap));
-        match fees::replacement(&line.top, &target.fees, cap) {
+        let replacement = fees::replacement(&line.top, &target.fees, cap);
+        // What it is to beat has raised its offer: not a block may be lost. Only where it helps.
+        let ahead = |fees: &Fees| {
+            line.beat
+                .is_none_or(|beat| fees::stands_ahead(fees, view.base_fee, &beat))
+        };
+        let outbid = !ahead(&line.top) && replacement.as_ref().is_some_and(ahead);
+        if !(line.underpriced || outbid || (waited >= rule.patience.max(1) && too_low)) {
+            continue;
+        }
+        match replacement {
             Some(fees) => {
                 actions.push(Action::Bump { nonce, fees });
                 line.top = fees;

@@ -337,3 +337,33 @@ proptest! {
         prop_assert!(lanes.windows(2).all(|pair| pair.first() >= pair.last()), "{lanes:?}");
     }
 }
+
+#[test]
+fn a_pause_that_was_outbid_is_raised_at_once_and_only_where_that_helps() {
+    let mut view = view();
+    let beat = |tip| Fees {
+        max_fee: 200 * GWEI,
+        priority_fee: tip * GWEI,
+    };
+    let mut pause = line(1, Lane::Pause, 250, 100);
+    pause.top.priority_fee = 50 * GWEI;
+    pause.beat = Some(beat(40));
+    view.lines = BTreeMap::from([(5, pause.clone())]);
+    assert_eq!(plan(&view), [], "it is ahead");
+
+    pause.beat = Some(beat(60));
+    view.lines = BTreeMap::from([(5, pause.clone())]);
+    let raised = plan(&view);
+    let [Action::Bump { nonce: 5, fees }] = raised.as_slice() else {
+        panic!("{raised:?}")
+    };
+    assert!(fees::stands_ahead(fees, view.base_fee, &beat(60)));
+
+    // Beyond the cap nothing is paid for nothing.
+    pause.beat = Some(Fees {
+        max_fee: 900 * GWEI,
+        priority_fee: 600 * GWEI,
+    });
+    view.lines = BTreeMap::from([(5, pause)]);
+    assert_eq!(plan(&view), []);
+}

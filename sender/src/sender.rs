@@ -347,6 +347,18 @@ impl Sender {
         registry.keys().cloned().collect()
     }
 
+    /// What the request is to get ahead of has raised its own offer, or another one has come: raises what is on its way at once, within
+    /// the cap. Kept in memory only: who goes on with a request after a restart says it again. Of what has ended nothing changes.
+    ///
+    /// # Errors
+    /// [`SubmitError::Stopped`].
+    pub async fn outbid(&self, key: &IdempotencyKey, fees: Fees) -> Result<(), SubmitError> {
+        let Some(handle) = self.known(key) else { return Ok(()) };
+        let port = self.desks.get(&handle.status().account).ok_or(SubmitError::Stopped)?;
+        let command = Command::Outbid(key.clone(), fees);
+        port.commands.send(command).await.map_err(|_| SubmitError::Stopped)
+    }
+
     /// What is unfinished, the most urgent first, in the order of acceptance; for display.
     #[must_use]
     pub fn queue(&self) -> Vec<Status> {

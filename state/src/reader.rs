@@ -367,8 +367,12 @@ impl Reader {
         Ok(2)
     }
 
-    /// Fetches what of this is not known, in one round trip, and waits for what others are fetching.
-    pub(crate) async fn fetch(
+    /// Fetches what of this the snapshot does not know, in one round trip, and waits for what others are fetching. For who executes on
+    /// a snapshot by himself, as several transactions one after the other. Code is given only where it is known whose it is.
+    ///
+    /// # Errors
+    /// When no node gives it in time.
+    pub async fn fetch(
         &self,
         snapshot: &Arc<Snapshot>,
         wanted: Vec<Missing>,

@@ -13,11 +13,13 @@ use wire::{Challenge, FindingVerdict, Verdicts, Wire};
 
 use crate::arbiter::{Arbiter, ArbiterError};
 use crate::codes::Codes;
+use crate::canary::{CanaryParameters, Deck};
 use crate::consensus::{self, Decision};
 use crate::draw;
 use crate::intake::Item;
 use crate::miners::{self, Miners, Reply, Sealed, Serving};
-use crate::store::{Judged, Sample, Store, StoreError};
+use crate::proof::Proofs;
+use crate::store::{self, Judged, Sample, Store, StoreError};
 
 /// Judges items, many at a time.
 #[derive(Debug)]
@@ -40,6 +42,12 @@ pub struct Judge {
     pub deadline: std::time::Duration,
     /// The share of agreed answers that are executed again.
     pub audit_rate: f64,
+    /// Whose agreement stands.
+    pub proofs: Proofs,
+    /// How many questions have a known answer.
+    pub canaries: CanaryParameters,
+    /// What these are drawn from.
+    pub deck: Mutex<Deck>,
 }
 
 /// What the validator holds to be true of an item.

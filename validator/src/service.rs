@@ -81,7 +81,7 @@ impl Validator for StatusService {
                 wire::hash("tx_hash", &request.tx_hash).map_err(|error| Status::invalid_argument(error.to_string()))?,
             ),
         };
-        let disputes = self.store.disputes(request.before, tx_hash, request.limit).await;
+        let disputes = self.store.disputes(request.before, tx_hash, request.limit, false).await;
         let disputes = disputes.map_err(|error| Status::internal(error.to_string()))?;
         Ok(Response::new(v1::DisputesResponse { disputes }))
     }

@@ -33,6 +33,13 @@ impl ShippedPrestate {
         self.state.digest()
     }
 
+    /// How much it holds: accounts, slots and block hashes.
+    #[must_use]
+    pub fn words(&self) -> usize {
+        let slots: usize = self.state.accounts.values().map(|account| account.storage.len()).sum();
+        self.state.accounts.len() + slots + self.state.block_hashes.len()
+    }
+
     /// The whole prestate, with bytecode from `lookup`.
     ///
     /// # Errors

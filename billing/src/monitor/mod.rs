@@ -40,16 +40,7 @@ impl Monitor {
     /// When the memory cannot be read or written, or there is no such service ([`CheckError`]).
     pub async fn check(&self) -> Result<Conclusion, CheckError> {
         let remembered = memory::load(&self.memory)?;
-        let observation = match self.source.read(unix_now()).await {
-            Ok(standing) => Observation::Seen {
-                at: standing.at,
-                paid_until: standing.terms().paid_until(standing.total_paid),
-                arrears: standing.terms().arrears(standing.total_paid, standing.at),
-                contract_says_paid: standing.is_paid,
-            },
-            Err(Unknown::NoService(reason)) => return Err(CheckError::NoService(reason)),
-            Err(Unknown::Indeterminate(reason)) => Observation::Nothing { reason },
-        };
+        let observation = observe(&self.source).await.map_err(CheckError::NoService)?;
         let (mut memory, conclusion, effects) = rule::step(remembered, &self.policy, observation);
         say(&conclusion);
         if matches!(conclusion, Conclusion::Unpaid { .. }) && self.unpaid.is_none() {
@@ -68,6 +59,24 @@ impl Monitor {
         }
         memory::save(&self.memory, memory)?;
         Ok(conclusion)
+    }
+}
+
+/// Looks at a service.
+///
+/// # Errors
+///
+/// Why there is no such service; an endpoint that does not answer is [`Observation::Nothing`].
+pub async fn observe(source: &Source) -> Result<Observation, String> {
+    match source.read(unix_now()).await {
+        Ok(standing) => Ok(Observation::Seen {
+            at: standing.at,
+            paid_until: standing.terms().paid_until(standing.total_paid),
+            arrears: standing.terms().arrears(standing.total_paid, standing.at),
+            contract_says_paid: standing.is_paid,
+        }),
+        Err(Unknown::NoService(reason)) => Err(reason),
+        Err(Unknown::Indeterminate(reason)) => Ok(Observation::Nothing { reason }),
     }
 }
 

@@ -6,6 +6,8 @@
 use alloy::primitives::U256;
 use serde::{Deserialize, Serialize};
 
+use crate::status::date;
+
 /// What an operator chose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
@@ -49,7 +51,7 @@ pub enum Observation {
 }
 
 /// What it means.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "lowercase")]
 pub enum Conclusion {
     /// The service is paid.
@@ -80,6 +82,25 @@ pub enum Conclusion {
         /// Why.
         reason: String,
     },
+}
+
+/// A line for people.
+impl std::fmt::Display for Conclusion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let span = |seconds: &u64| humantime::format_duration(std::time::Duration::from_secs(*seconds));
+        match self {
+            Self::Paid {
+                runway, paid_until, ..
+            } => write!(f, "paid for {}, until {}", span(runway), date(*paid_until)),
+            Self::Grace { left, arrears } => {
+                write!(f, "unpaid, {} of grace left, {arrears} base units are missing", span(left))
+            }
+            Self::Unpaid { arrears, since } => {
+                write!(f, "unpaid since {}, {arrears} base units are missing", date(*since))
+            }
+            Self::Indeterminate { reason } => write!(f, "not known: {reason}"),
+        }
+    }
 }
 
 /// The last thing that was known for certain.
@@ -155,7 +176,8 @@ pub fn ran(memory: Memory, _effect: Effect, succeeded: bool) -> Memory {
     Memory { failed, ..memory }
 }
 
-fn conclude(policy: &Policy, observation: Observation) -> Conclusion {
+/// What an observation means.
+pub fn conclude(policy: &Policy, observation: Observation) -> Conclusion {
     let (at, paid_until, arrears, contract_says_paid) = match observation {
         Observation::Nothing { reason } => return Conclusion::Indeterminate { reason },
         Observation::Seen {

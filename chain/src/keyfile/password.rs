@@ -204,10 +204,10 @@ mod tests {
     #[test]
     fn the_variable_and_its_value_are_btclis() {
         // As bittensor-wallet 4.1.1 names and writes them.
-        let name = variable(Path::new("/tmp/sub/x_test/coldkey"));
-        assert_eq!(name, "BT_PW__TMP_SUB_X_TEST_COLDKEY");
-        assert_eq!(*veil(&name, "secret pass"), "MTE8IjIrfyQsIyw=");
-        assert_eq!(unveil(&name, "MTE8IjIrfyQsIyw=").unwrap().bytes(), b"secret pass");
+        let name = variable(Path::new("/home/ann/.bittensor/wallets/mine/coldkey"));
+        assert_eq!(name, "BT_PW__HOME_ANN__BITTENSOR_WALLETS_MINE_COLDKEY");
+        assert_eq!(*veil(&name, "secret pass"), "MTE8IjIrfzguPjY=");
+        assert_eq!(unveil(&name, "MTE8IjIrfzguPjY=").unwrap().bytes(), b"secret pass");
         assert_eq!(variable(Path::new("/w/my.val-1/coldkey")), "BT_PW__W_MY_VAL-1_COLDKEY");
     }
 

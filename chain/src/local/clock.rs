@@ -1,10 +1,12 @@
 //! The block clock: the wall clock only wakes it, the block's number is the ledger's.
 //!
 //! A ledger that was off for an hour goes on with the next block, not with the 300 it missed; a late tick is not made up
-//! for. A block that cannot be stored is tried again at the next tick.
+//! for. A block that cannot be stored is tried again at the next tick. Where whoever started the ledger asks for each block
+//! ([`on_request`]), the wall clock has no part in it at all.
 
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +31,30 @@ pub async fn run(ledger: LocalLedger, block_time: Duration, shutdown: Cancellati
             }
             Err(LedgerError::Closed) => return,
             Err(error) => tracing::error!(%error, "no block was made; the next tick tries again"),
+        }
+    }
+}
+
+/// Makes a block for each request and tells its number to `made`, until `shutdown`, until nobody is left to ask, or until the ledger
+/// is closed.
+///
+/// # Errors
+/// A block cannot be stored: whoever asked for it must not believe that it was made.
+pub async fn on_request(
+    ledger: LocalLedger,
+    mut requests: mpsc::Receiver<()>,
+    mut made: impl FnMut(u64),
+    shutdown: CancellationToken,
+) -> Result<(), LedgerError> {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            request = requests.recv() => if request.is_none() { return Ok(()) },
+        }
+        match ledger.advance().await {
+            Ok(block) => made(block),
+            Err(LedgerError::Closed) => return Ok(()),
+            Err(error) => return Err(error),
         }
     }
 }

@@ -4,8 +4,6 @@
 //! execution without deadline runs revm's own instruction table. The other table also notes whether the block environment was
 //! read; only a traced run (a second one) looks at frames.
 
-use std::marker::PhantomData;
-
 use revm::{
     bytecode::opcode::{
         BASEFEE, BLOBBASEFEE, BLOCKHASH, COINBASE, DIFFICULTY, GASLIMIT, GASPRICE, JUMPDEST, NUMBER, TIMESTAMP,
@@ -143,17 +141,13 @@ fn jumpdest(context: InstructionContext<'_, Ctx<'_>, EthInterpreter>) -> Instruc
 
 /// Runs a transaction and leaves its result on the journal.
 pub(super) struct JudgingHandler<'a, 't> {
-    /// Looks at the frames; nobody does in an ordinary run.
-    trace: Option<&'t mut dyn Watcher>,
-    evm: PhantomData<&'a ()>,
+    /// Looks at the frames, and what views are called under meanwhile; nobody does in an ordinary run.
+    trace: Option<(&'t mut dyn Watcher, &'a TxEnv)>,
 }
 
-impl<'t> JudgingHandler<'_, 't> {
-    pub(super) const fn new(trace: Option<&'t mut dyn Watcher>) -> Self {
-        Self {
-            trace,
-            evm: PhantomData,
-        }
+impl<'a, 't> JudgingHandler<'a, 't> {
+    pub(super) const fn new(trace: Option<(&'t mut dyn Watcher, &'a TxEnv)>) -> Self {
+        Self { trace }
     }
 }
 
@@ -168,8 +162,8 @@ impl<'a> Handler for JudgingHandler<'a, '_> {
         evm: &mut Self::Evm,
         first_frame_input: <<Self::Evm as EvmTr>::Frame as FrameTr>::FrameInit,
     ) -> Result<FrameResult, Self::Error> {
-        if let Some(trace) = &mut self.trace {
-            return run_traced(evm, first_frame_input, *trace);
+        if let Some((trace, view_tx)) = &mut self.trace {
+            return run_traced(evm, first_frame_input, *trace, view_tx);
         }
         if let ItemOrResult::Result(result) = evm.frame_init(first_frame_input)? {
             return Ok(result);
@@ -225,10 +219,11 @@ impl<'a> Handler for JudgingHandler<'a, '_> {
 }
 
 /// The same loop again, showing every frame to the trace: on entry, before its changes are undone, and on return.
-fn run_traced(
-    evm: &mut ExecutionEvm<'_>,
+fn run_traced<'a>(
+    evm: &mut ExecutionEvm<'a>,
     first: <EthFrame<EthInterpreter> as FrameTr>::FrameInit,
     trace: &mut dyn Watcher,
+    view_tx: &'a TxEnv,
 ) -> Result<FrameResult, ExecutionError> {
     let entered = trace.describe(&first, &evm.ctx);
     if let ItemOrResult::Result(result) = evm.frame_init(first)? {
@@ -246,7 +241,7 @@ fn run_traced(
             && !result.result.is_ok()
             && evm.ctx.error.is_ok()
         {
-            trace.reverting(evm);
+            trace.reverting(evm, view_tx);
         }
         let frame = evm.frame_stack.get();
         let result = match frame.process_next_action::<_, ContextError<ReadError>>(&mut evm.ctx, action)? {

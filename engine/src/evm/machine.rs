@@ -195,8 +195,8 @@ impl Machine {
             parts,
             self.noting,
         );
-        evm.ctx.chain.view_tx = Some(&self.view_tx);
-        let result = JudgingHandler::new(trace).run_without_catch_error(&mut evm);
+
+        let result = JudgingHandler::new(trace.map(|trace| (trace, &self.view_tx))).run_without_catch_error(&mut evm);
         let env_reads = evm.ctx.chain.env;
         let parts = disassemble(evm);
         self.env_reads.insert(env_reads);
@@ -339,9 +339,12 @@ impl Machine {
     }
 
     /// The journal of the last execution.
-    #[cfg(test)]
     pub(super) fn journal(&self) -> Option<&Undo> {
         self.parts.as_ref().map(|parts| &*parts.journal)
+    }
+
+    pub(super) fn journal_mut(&mut self) -> Option<&mut Undo> {
+        self.parts.as_mut().map(|parts| &mut *parts.journal)
     }
 
     /// Forgets the last execution.
@@ -480,10 +483,7 @@ fn disassemble(mut evm: ExecutionEvm<'_>) -> Parts {
 }
 
 /// Calls one view after the other. Returns what they read of the block environment, where that is noted.
-pub(super) fn call_all(
-    evm: &mut ExecutionEvm<'_>,
-    calls: &mut dyn ViewCalls,
-) -> (EnvReads, Result<(), EngineError>) {
+pub(super) fn call_all(evm: &mut ExecutionEvm<'_>, calls: &mut dyn ViewCalls) -> (EnvReads, Result<(), EngineError>) {
     let mut reads = EnvReads::NONE;
     while let Some((view, gas)) = calls.next() {
         evm.ctx.chain = Looks::default();

@@ -12,12 +12,16 @@ mod environment;
 mod handler;
 mod journal;
 mod machine;
+mod moment;
+mod rewind;
 mod trace;
 mod tx;
 mod view;
 
 pub(crate) use self::{
     changes::Changes,
-    machine::{Expired, Explained, Fault, MOST_GAS, Machine, Moment, ViewCalls, ViewFault, Written},
+    machine::{Expired, Fault, MOST_GAS, Machine, ViewCalls, ViewFault, Written},
+    moment::Moment,
+    rewind::{Rewind, Undone},
     tx::TxFields,
 };

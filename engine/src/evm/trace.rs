@@ -6,7 +6,7 @@
 
 use revm::{
     context::{
-        ContextTr as _,
+        ContextTr as _, TxEnv,
         journal::{JournalEntry, JournalInner},
     },
     interpreter::{CallInputs, FrameInput, interpreter_action::FrameInit},
@@ -75,7 +75,7 @@ pub(super) trait Watcher {
     /// It began; a creation knows only now where.
     fn enter(&mut self, frame: Frame, created: Option<Address>);
     /// It ended badly; its changes are still there.
-    fn reverting(&mut self, evm: &mut ExecutionEvm<'_>);
+    fn reverting<'a>(&mut self, evm: &mut ExecutionEvm<'a>, view_tx: &'a TxEnv);
     /// It ended, and what it did was kept or undone.
     fn leave(&mut self, journal: &Undo, kept: bool);
 }
@@ -158,9 +158,9 @@ impl Watcher for Trace<'_> {
         }
     }
 
-    fn reverting(&mut self, evm: &mut ExecutionEvm<'_>) {
+    fn reverting<'a>(&mut self, evm: &mut ExecutionEvm<'a>, view_tx: &'a TxEnv) {
         if let Some(frame) = self.open.last().and_then(|index| self.frames.get(*index)) {
-            (self.on_revert)(&mut Moment::new(evm, frame.entered), &frame.call);
+            (self.on_revert)(&mut Moment::new(evm, view_tx, frame.entered), &frame.call);
         }
     }
 
@@ -230,21 +230,6 @@ pub(super) fn crossing(
         after = before;
     }
     None
-}
-
-/// The last entry that wrote one of these slots, or something of one of these accounts.
-pub(super) fn last_write(journal: &Undo, touches: &dyn Fn(Address, Option<U256>) -> bool) -> Option<usize> {
-    journal.journal.iter().rposition(|entry| match entry {
-        JournalEntry::StorageChanged { key, address, .. } => touches(*address, Some(*key)),
-        JournalEntry::AccountDestroyed { address, target, .. } => touches(*address, None) || touches(*target, None),
-        JournalEntry::BalanceTransfer { from, to, .. } => touches(*from, None) || touches(*to, None),
-        JournalEntry::BalanceChange { address, .. }
-        | JournalEntry::NonceChange { address, .. }
-        | JournalEntry::NonceBump { address }
-        | JournalEntry::AccountCreated { address, .. }
-        | JournalEntry::CodeChange { address, .. } => touches(*address, None),
-        _ => false,
-    })
 }
 
 #[cfg(test)]

@@ -196,19 +196,10 @@ impl Index {
         self.topics.get(&topic).map_or(&[], |span| self.span(*span))
     }
 
-    /// True when a slot, or (`None`) anything else of an account, is read by this reader.
-    pub(crate) fn is_read_by(&self, address: Address, slot: Option<U256>, reader: u32) -> bool {
-        let Some(entry) = self.accounts.get(&address) else {
-            return false;
-        };
-        let spans = match slot {
-            Some(slot) => [self.slot(entry, address, slot), None, None],
-            None => [Some(entry.balance), Some(entry.nonce), Some(entry.code)],
-        };
-        spans
-            .into_iter()
-            .flatten()
-            .any(|span| self.span(span).contains(&reader))
+    /// True when what was written of an account is read by this reader.
+    pub(crate) fn is_read_by(&self, address: Address, written: Written, reader: u32) -> bool {
+        let entry = self.accounts.get(&address);
+        entry.is_some_and(|entry| self.readers(entry, address, written).contains(&reader))
     }
 
     fn span(&self, span: Span) -> &[u32] {

@@ -7,18 +7,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use engine::Missing;
-use futures::{StreamExt as _, stream};
 use state::{Reader, Snapshot};
 
 use super::batch::{Limits, evaluate};
 use super::{Answer, Answered, Query};
+use crate::vm::fetch::fetch;
 
 /// Rounds of fetching for one head: a resolver that follows more pointers than this waits for the next one.
 const ROUNDS: u32 = 8;
-/// Pieces of state in one batch.
-const BATCH: usize = 256;
-/// Batches under way at a time.
-const UNDER_WAY: usize = 8;
 
 /// What one head's evaluation cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -75,18 +71,7 @@ pub async fn resolve(
             return Ok((answers, cost));
         }
         cost.rounds += 1;
-        let mut seen = std::collections::HashSet::new();
-        missing.retain(|piece| seen.insert(*piece));
-        cost.fetched += missing.len();
-        let batches: Vec<Vec<Missing>> = missing.chunks(BATCH).map(<[Missing]>::to_vec).collect();
-        let fetched: Vec<_> = stream::iter(batches)
-            .map(|batch| reader.fetch_pieces(snapshot, batch, limits.deadline))
-            .buffer_unordered(UNDER_WAY)
-            .collect()
-            .await;
-        for failed in fetched.into_iter().filter_map(Result::err) {
-            tracing::warn!(error = %failed, head = %snapshot.hash(), "state that resolvers read cannot be fetched");
-        }
+        cost.fetched += fetch(reader, snapshot, missing, limits.deadline).await;
         open = again;
     }
 }

@@ -10,11 +10,13 @@ pub mod batch;
 mod call;
 pub mod head;
 
-use alloy::sol_types::SolValue as _;
 use engine::{Address, Bytes, Missing};
 
-/// Longest calldata that a resolver may ask for, in bytes: a transaction of more is not relayed by nodes.
-pub const MOST_CALLDATA: usize = 96 << 10;
+/// Gas that the Agent grants a resolver: more would be of no use.
+pub const RESOLVER_GAS: u64 = 1_000_000;
+
+/// Longest answer that the Agent reads, in bytes.
+pub const MOST_ANSWER: usize = 16_384;
 
 /// A resolver to ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,8 +30,8 @@ pub struct Query {
 /// What a resolver said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// Execute, with this calldata.
-    Ready(Bytes),
+    /// Execute.
+    Ready(Ready),
     /// Not now.
     Idle,
     /// Nothing that could be read. It counts against the job.
@@ -38,6 +40,15 @@ pub enum Answer {
     Missing(Vec<Missing>),
     /// The time was over before its turn; says nothing about the job.
     Late,
+}
+
+/// What is to be executed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ready {
+    /// What the job is called with.
+    pub calldata: Bytes,
+    /// The block since when it is to be executed; 0: the resolver does not say.
+    pub since: u64,
 }
 
 /// An answer with what it cost.
@@ -67,27 +78,45 @@ pub enum Fault {
     /// It halted exceptionally; how.
     #[error("the resolver halted: {0}")]
     Halted(String),
-    /// Not `(bool, bytes)`.
-    #[error("the resolver returned something else than (bool, bytes)")]
+    /// Neither `(bool, bytes)` nor `(bool, bytes, uint256)`.
+    #[error("the resolver returned something else than (bool, bytes) or (bool, bytes, uint256)")]
     Garbage,
-    /// Calldata of more than [`MOST_CALLDATA`] bytes.
-    #[error("the resolver asks for calldata of {0} bytes; {MOST_CALLDATA} are allowed")]
+    /// An answer of more than [`MOST_ANSWER`] bytes.
+    #[error("the resolver returned {0} bytes; {MOST_ANSWER} are read")]
     TooLong(usize),
 }
 
-/// Reads `(bool, bytes)`. A false one needs no calldata that could be read.
+/// The word at this place of an answer.
+fn word(output: &[u8], at: usize) -> Option<engine::U256> {
+    let bytes = output.get(at..at.checked_add(32)?)?;
+    Some(engine::U256::from_be_slice(bytes))
+}
+
+/// Reads an answer exactly as the Agent does; what the Agent takes for "not due" is idle only when it says no, and otherwise a fault.
 fn decode(output: &Bytes) -> Answer {
-    match output.get(..32) {
-        Some(word) if word.iter().all(|byte| *byte == 0) => return Answer::Idle,
-        Some([zeros @ .., 1]) if zeros.iter().all(|byte| *byte == 0) => {}
+    let size = output.len();
+    if size > MOST_ANSWER {
+        return Answer::Bad(Fault::TooLong(size));
+    }
+    match word(output, 0) {
+        Some(flag) if flag.is_zero() => return Answer::Idle,
+        Some(flag) if flag == engine::U256::ONE && size >= 96 => {}
         _ => return Answer::Bad(Fault::Garbage),
     }
-    match <(bool, Bytes)>::abi_decode_params_validate(output) {
-        Ok((true, calldata)) if calldata.len() > MOST_CALLDATA => Answer::Bad(Fault::TooLong(calldata.len())),
-        Ok((true, calldata)) => Answer::Ready(calldata),
-        Ok((false, _)) => Answer::Idle,
-        Err(_) => Answer::Bad(Fault::Garbage),
-    }
+    let read = || {
+        let offset = usize::try_from(word(output, 32)?).ok()?;
+        let length = usize::try_from(word(output, offset)?).ok()?;
+        let begin = offset.checked_add(32)?;
+        let calldata = output.get(begin..begin.checked_add(length)?)?;
+        // Only an answer of three has its bytes behind a third word.
+        let since = if offset > 95 { word(output, 64)? } else { engine::U256::ZERO };
+        Some(Ready {
+            calldata: Bytes::copy_from_slice(calldata),
+            // A block that far away has not been: the Agent takes it for unknown as well.
+            since: u64::try_from(since).unwrap_or(0),
+        })
+    };
+    read().map_or(Answer::Bad(Fault::Garbage), Answer::Ready)
 }
 
 #[cfg(test)]
@@ -98,8 +127,16 @@ mod tests {
 
     #[test]
     fn true_with_calldata_is_ready_and_false_needs_none() {
+        let ready = |since| {
+            Answer::Ready(Ready {
+                calldata: Bytes::from_static(b"call"),
+                since,
+            })
+        };
         let yes = (true, Bytes::from_static(b"call")).abi_encode_params();
-        assert_eq!(decode(&yes.into()), Answer::Ready(Bytes::from_static(b"call")));
+        assert_eq!(decode(&yes.into()), ready(0));
+        let since = (true, Bytes::from_static(b"call"), engine::U256::from(77)).abi_encode_params();
+        assert_eq!(decode(&since.into()), ready(77));
         assert_eq!(decode(&vec![0; 32].into()), Answer::Idle);
         assert_eq!(decode(&(false, Bytes::from_static(b"x")).abi_encode_params().into()), Answer::Idle);
     }
@@ -111,13 +148,15 @@ mod tests {
             vec![1],
             vec![0xff; 32],
             vec![0xff; 4096],
+            // True, and too short for an offset and a length.
+            [[0; 31].as_slice(), &[1], &[0; 32]].concat(),
             // True, and an offset beyond the end.
-            [[0; 31].as_slice(), &[1], &[0xff; 32]].concat(),
+            [[0; 31].as_slice(), &[1], &[0xff; 32], &[0; 32]].concat(),
         ] {
             assert_eq!(decode(&garbage.into()), Answer::Bad(Fault::Garbage));
         }
-        let long = (true, Bytes::from(vec![7; MOST_CALLDATA + 1])).abi_encode_params();
-        assert_eq!(decode(&long.into()), Answer::Bad(Fault::TooLong(MOST_CALLDATA + 1)));
+        let long = (true, Bytes::from(vec![7; MOST_ANSWER])).abi_encode_params();
+        assert_eq!(decode(&long.clone().into()), Answer::Bad(Fault::TooLong(long.len())));
     }
 
     proptest::proptest! {

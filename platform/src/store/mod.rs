@@ -8,6 +8,7 @@ mod incidents;
 mod log;
 mod registry;
 mod reports;
+mod services;
 mod status;
 mod timelines;
 
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::registry::Row as RegisteredInvariant;
 pub use self::reports::ReportError;
+pub use self::services::{Service, ServiceError};
 use crate::assignment::Hotkey;
 use crate::log::LogError;
 

@@ -30,6 +30,14 @@ impl Store {
     /// # Errors
     /// When the database fails; then none is registered.
     pub async fn add_invariants(&self, drafts: &[Draft]) -> Result<Vec<u64>, LogError> {
+        self.add_invariants_of(None, drafts).await
+    }
+
+    /// As [`Store::add_invariants`], of a service: they are streamed only while it is paid.
+    ///
+    /// # Errors
+    /// When the database fails; then none is registered.
+    pub async fn add_invariants_of(&self, service: Option<u64>, drafts: &[Draft]) -> Result<Vec<u64>, LogError> {
         if drafts.is_empty() {
             return Ok(Vec::new());
         }
@@ -43,8 +51,8 @@ impl Store {
         {
             let id: i64 = sqlx::query_scalar(
                 "INSERT INTO invariants
-                   (name, contract, slot, value_type, byte_offset, comparison, target, network, variable, created_at_ms)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+                   (name, contract, slot, value_type, byte_offset, comparison, target, network, variable, created_at_ms, service)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
             )
             .bind(&invariant.name)
             .bind(invariant.contract.as_slice())
@@ -56,6 +64,7 @@ impl Store {
             .bind(network)
             .bind(variable.as_deref())
             .bind(now_ms())
+            .bind(service.map(signed))
             .fetch_one(writing.connection())
             .await?;
             ids.push(unsigned(id));
@@ -141,7 +150,7 @@ impl Store {
         Ok(())
     }
 
-    async fn log_set(&self, db: &mut SqliteConnection) -> Result<u64, LogError> {
+    pub(super) async fn log_set(&self, db: &mut SqliteConnection) -> Result<u64, LogError> {
         let set = current_set(&mut *db).await?;
         let entry = Entry {
             event: Event::InvariantSet(set.to_wire()),
@@ -155,7 +164,14 @@ async fn current_set(db: &mut SqliteConnection) -> Result<InvariantSet, LogError
     let version: i64 = sqlx::query_scalar("SELECT version FROM registry")
         .fetch_one(&mut *db)
         .await?;
-    let invariants = active(db).await?.into_iter().map(|row| row.invariant).collect();
+    let rows = sqlx::query(
+        "SELECT * FROM invariants WHERE removed_at_ms IS NULL
+           AND (service IS NULL OR service IN (SELECT id FROM services WHERE served)) ORDER BY id",
+    )
+    .fetch_all(db)
+    .await?;
+    let invariants = rows.iter().map(|each| row(each).map(|row| row.invariant));
+    let invariants = invariants.collect::<Result<_, _>>()?;
     Ok(InvariantSet {
         version: unsigned(version),
         invariants,

@@ -9,6 +9,7 @@
 
 mod cli;
 mod crash;
+mod gate;
 mod live;
 mod replay;
 mod reports;

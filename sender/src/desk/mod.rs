@@ -43,6 +43,8 @@ pub(crate) enum Command {
     New(Box<Job>),
     /// Withdraw a request.
     Cancel(IdempotencyKey, oneshot::Sender<Cancelled>),
+    /// Get ahead of a transaction with these fees.
+    Outbid(IdempotencyKey, Fees),
     /// Look at the chain now: somebody saw a new head.
     Look,
 }
@@ -322,6 +324,7 @@ impl Desk {
                 self.jobs.insert(job.id, *job);
             }
             Command::Look => self.look_at = Instant::now(),
+            Command::Outbid(key, fees) => self.outbid(&key, &fees),
             Command::Cancel(key, answer) => {
                 let cancelled = self.cancel(&key).await?;
                 // Nobody may be waiting for it any more.
@@ -329,6 +332,19 @@ impl Desk {
             }
         }
         Ok(())
+    }
+
+    /// From now on the request gets ahead of `fees` too; the plan raises what is on its way.
+    fn outbid(&mut self, key: &IdempotencyKey, fees: &Fees) {
+        let Some(job) = self.jobs.values_mut().find(|job| job.request.key == *key) else {
+            return;
+        };
+        let beat = job.request.beat.map_or(*fees, |beat| highest(&beat, fees));
+        job.request.beat = Some(beat);
+        let id = job.id;
+        for slot in self.slots.values_mut().filter(|slot| slot.line.holder == Holder::Job(id)) {
+            slot.line.beat = Some(beat);
+        }
     }
 
     async fn cancel(&mut self, key: &IdempotencyKey) -> Result<Cancelled, JournalError> {

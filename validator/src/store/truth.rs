@@ -101,7 +101,7 @@ impl Store {
     }
 
     /// The newest disputes with an id before `before` (0: all), of one transaction if it is named; at most `limit` of them, and never
-    /// more than [`MOST_DISPUTES`].
+    /// more than [`MOST_DISPUTES`]. Those of canaries are for the operator only: who asks from outside is not told which they were.
     ///
     /// # Errors
     /// The database fails.
@@ -110,15 +110,17 @@ impl Store {
         before: u64,
         tx_hash: Option<engine::B256>,
         limit: u32,
+        with_canaries: bool,
     ) -> Result<Vec<v1::Dispute>, StoreError> {
         let limit = if limit == 0 { MOST_DISPUTES } else { limit.min(MOST_DISPUTES) };
         let rows = sqlx::query(
             "SELECT id, cursor, tx_hash, reason, at_ms, verdict FROM dispute
-             WHERE (?1 = 0 OR id < ?1) AND (?2 IS NULL OR tx_hash = ?2) ORDER BY id DESC LIMIT ?3",
+             WHERE (?1 = 0 OR id < ?1) AND (?2 IS NULL OR tx_hash = ?2) AND (?4 OR cursor > 0) ORDER BY id DESC LIMIT ?3",
         )
         .bind(signed(before))
         .bind(tx_hash.map(|hash| hash.to_vec()))
         .bind(limit)
+        .bind(with_canaries)
         .fetch_all(&self.pool)
         .await?;
         let mut disputes = Vec::with_capacity(rows.len());
@@ -269,10 +271,10 @@ mod tests {
             add_dispute(&mut tx, &dispute(cursor)).await.unwrap();
         }
         tx.commit().await.unwrap();
-        let newest = store.disputes(0, None, 2).await.unwrap();
+        let newest = store.disputes(0, None, 2, true).await.unwrap();
         assert_eq!(newest.iter().map(|d| d.cursor).collect::<Vec<_>>(), [3, 2]);
-        assert_eq!(store.disputes(newest[1].id, None, 0).await.unwrap()[0].cursor, 1);
-        let one = &store.disputes(0, Some(engine::B256::repeat_byte(2)), 0).await.unwrap();
+        assert_eq!(store.disputes(newest[1].id, None, 0, true).await.unwrap()[0].cursor, 1);
+        let one = &store.disputes(0, Some(engine::B256::repeat_byte(2)), 0, true).await.unwrap();
         assert_eq!((one.len(), one[0].cursor), (1, 2));
         assert_eq!(one[0].votes, dispute(2).votes);
         assert_eq!(one[0].verdicts, Some(dispute(2).verdicts));
@@ -293,6 +295,7 @@ mod tests {
         );
         let window = store.window(0).await.unwrap()[&[7; 32]];
         assert_eq!((window.asked, window.violating, window.found), (4, 4, 3));
-        assert_eq!(store.disputes(0, None, 0).await.unwrap().len(), 1);
+        assert_eq!(store.disputes(0, None, 0, true).await.unwrap().len(), 1);
+        assert_eq!(store.disputes(0, None, 0, false).await.unwrap(), [], "not told outside");
     }
 }

@@ -1,0 +1,268 @@
+//! The plan in numbers: who does what about a job, and when.
+
+use alloy::primitives::{Address, B256, Bytes, U256};
+use proptest::prelude::*;
+
+use super::*;
+use crate::job::{ACTIVE, DEFENCE, Keeper, Source, Terms};
+
+const NOW: u64 = 1_700_000_000;
+
+fn job() -> Job {
+    Job {
+        key: B256::ZERO,
+        owner: Address::ZERO,
+        target: Address::ZERO,
+        source: Source::Resolver,
+        flags: ACTIVE,
+        interval: 0,
+        max_base_fee_gwei: 100,
+        defence_window: 2,
+        keeper: 1,
+        reserved_slasher: 0,
+        failures: 0,
+        slashing_possible_after: 0,
+        last_execution_at: 0,
+        anchor_at: NOW,
+        assigned_at: NOW,
+        retry_at: 0,
+        defence_open_at: 0,
+        gas_limit: 100_000,
+        resolver: Address::ZERO,
+        data: Bytes::new(),
+        credits: U256::from(100),
+        eligible: true,
+    }
+}
+
+fn interval(seconds: u64) -> Job {
+    Job {
+        source: Source::Selector,
+        interval: seconds,
+        ..job()
+    }
+}
+
+fn defence() -> Job {
+    Job {
+        flags: ACTIVE | DEFENCE,
+        ..job()
+    }
+}
+
+/// Keeper `id` of three active ones; grace 15 s, slasher's window 30 s.
+fn standing(id: u64) -> Standing {
+    Standing {
+        terms: Terms {
+            min_stake: U256::from(1000),
+            period1: 15,
+            period2: 30,
+            ..Terms::default()
+        },
+        me: Keeper {
+            id,
+            stake: U256::from(1000),
+            active: true,
+            ..Keeper::default()
+        },
+        active: vec![1, 2, 3],
+    }
+}
+
+fn at(seconds: u64) -> Next {
+    Next {
+        number: 100,
+        timestamp: NOW + seconds,
+        base_fee: 7_000_000_000,
+    }
+}
+
+fn policy() -> Policy {
+    Policy {
+        confirm_heads: 3,
+        accept_max_base_fee: false,
+    }
+}
+
+fn ready(since: u64) -> Ready {
+    Ready {
+        calldata: Bytes::from_static(b"call"),
+        since,
+    }
+}
+
+fn said(heads: u32, since: u64) -> Streak {
+    Streak {
+        heads,
+        since: NOW + since,
+        newest: 99,
+    }
+}
+
+fn step(job: &Job, id: u64, next: &Next, said: Option<(&Ready, Streak)>) -> Step {
+    plan(job, &standing(id), next, said, &policy())
+}
+
+#[test]
+fn an_interval_job_is_its_keepers_from_due_and_the_slashers_fifteen_seconds_later() {
+    let job = interval(10);
+    assert_eq!(step(&job, 1, &at(9), None), Step::Wait);
+    assert_eq!(step(&job, 1, &at(10), None), Step::Execute);
+    assert_eq!(step(&job, 2, &at(24), None), Step::Wait);
+    assert_eq!(step(&job, 2, &at(25), None), Step::Slash);
+    let reassigned = Job {
+        assigned_at: NOW + 20,
+        ..job
+    };
+    assert_eq!(step(&reassigned, 2, &at(34), None), Step::Wait);
+    assert_eq!(step(&reassigned, 2, &at(35), None), Step::Slash);
+}
+
+#[test]
+fn a_resolver_job_waits_for_three_heads_and_a_defence_job_for_one() {
+    let yes = ready(0);
+    for (heads, expected) in [(1, Step::Wait), (2, Step::Wait), (3, Step::Execute), (9, Step::Execute)] {
+        assert_eq!(step(&job(), 1, &at(1), Some((&yes, said(heads, 0)))), expected, "{heads} heads");
+    }
+    assert_eq!(step(&defence(), 1, &at(1), Some((&yes, said(1, 0)))), Step::Defend);
+    assert_eq!(step(&job(), 1, &at(1), None), Step::Wait);
+}
+
+#[test]
+fn a_late_keeper_is_announced_after_its_grace_and_slashed_by_whom_announced_it() {
+    let yes = ready(0);
+    let heard = |since| Some((&yes, said(5, since)));
+    assert_eq!(step(&job(), 2, &at(14), heard(0)), Step::Wait);
+    assert_eq!(step(&job(), 2, &at(15), heard(0)), Step::Announce);
+    let announced = Job {
+        reserved_slasher: 2,
+        slashing_possible_after: NOW + 30,
+        ..job()
+    };
+    assert_eq!(step(&announced, 2, &at(29), heard(0)), Step::Wait);
+    assert_eq!(step(&announced, 2, &at(30), heard(0)), Step::Slash);
+    assert_eq!(step(&announced, 3, &at(30), heard(0)), Step::Wait);
+    assert_eq!(step(&announced, 1, &at(30), heard(0)), Step::Execute, "its keeper may all the time");
+    assert_eq!(step(&announced, 3, &at(60), heard(0)), Step::Announce, "the reservation lapsed");
+}
+
+#[test]
+fn a_defence_job_is_anybodys_when_its_window_is_over() {
+    let told = ready(99);
+    let next = |number| Next { number, ..at(1) };
+    let heard = |ready| Some((ready, said(1, 0)));
+    assert_eq!(step(&defence(), 2, &next(100), heard(&told)), Step::Wait);
+    assert_eq!(step(&defence(), 2, &next(101), heard(&told)), Step::Defend);
+    let opened = Job {
+        defence_open_at: 98,
+        ..defence()
+    };
+    let untold = ready(0);
+    assert_eq!(step(&opened, 3, &next(99), heard(&untold)), Step::Wait);
+    assert_eq!(step(&opened, 3, &next(100), heard(&untold)), Step::Defend);
+    let orphan = Job {
+        keeper: 0,
+        ..defence()
+    };
+    assert_eq!(step(&orphan, 3, &next(100), heard(&untold)), Step::Defend, "nobody's is everybody's");
+}
+
+#[test]
+fn the_lane_is_opened_by_one_keeper_after_the_other() {
+    let untold = ready(0);
+    let opens = |heads: u32| -> Vec<u64> {
+        let heard = Some((&untold, said(heads, 0)));
+        [1, 2, 3].into_iter().filter(|id| step(&defence(), *id, &at(1), heard) == Step::Open).collect()
+    };
+    assert_eq!(opens(1), [0_u64; 0]);
+    assert_eq!(opens(2), [2]);
+    assert_eq!(opens(3), [2, 3]);
+}
+
+#[test]
+fn nobody_works_below_cost_but_for_defence() {
+    let dear = Next {
+        base_fee: 101_000_000_000,
+        ..at(100)
+    };
+    let yes = ready(0);
+    assert_eq!(step(&interval(10), 1, &dear, None), Step::Wait);
+    assert_eq!(step(&interval(10), 2, &dear, None), Step::Wait);
+    assert_eq!(step(&defence(), 1, &dear, Some((&yes, said(1, 0)))), Step::Defend);
+    let brave = Policy {
+        accept_max_base_fee: true,
+        ..policy()
+    };
+    assert_eq!(plan(&interval(10), &standing(1), &dear, None, &brave), Step::Execute);
+    assert_eq!(plan(&interval(10), &standing(2), &dear, None, &brave), Step::Wait);
+}
+
+#[test]
+fn a_keeper_gives_back_what_cannot_be_paid_and_what_it_leaves_behind() {
+    let poor = Job {
+        eligible: false,
+        ..interval(10)
+    };
+    assert_eq!(step(&poor, 1, &at(100), None), Step::Release);
+    assert_eq!(step(&poor, 2, &at(100), None), Step::Wait);
+    let mut leaving = standing(1);
+    leaving.me.active = false;
+    assert_eq!(plan(&interval(10), &leaving, &at(9), None, &policy()), Step::Release);
+    assert_eq!(plan(&interval(10), &leaving, &at(10), None, &policy()), Step::Execute, "what is due is done first");
+    assert_eq!(plan(&job(), &leaving, &at(1), None, &policy()), Step::Release);
+}
+
+#[test]
+fn after_a_failure_everybody_waits() {
+    let failed = Job {
+        retry_at: NOW + 50,
+        ..defence()
+    };
+    let yes = ready(1);
+    assert_eq!(step(&failed, 1, &at(49), Some((&yes, said(3, 0)))), Step::Wait);
+    assert_eq!(step(&failed, 1, &at(50), Some((&yes, said(3, 0)))), Step::Defend);
+}
+
+proptest! {
+    /// Whatever a job looks like: what is planned is something that the contract's rules allow by time and person.
+    #[test]
+    fn nothing_is_tried_before_it_can_be_allowed(
+        id in 0_u64..4, keeper in 0_u64..4, interval in prop_oneof![Just(0_u64), 1_u64..100], flags in 0_u8..64,
+        possible in prop_oneof![Just(0_u64), 0_u64..200], reserved in 0_u64..4, retry in 0_u64..200, assigned in 0_u64..200,
+        now in 0_u64..200, heads in 1_u32..6, since in 0_u64..200, eligible: bool, base_fee in 0_u64..200,
+        told in prop_oneof![Just(0_u64), 95_u64..103], opened in prop_oneof![Just(0_u64), 95_u64..101], ready_now: bool,
+    ) {
+        let defence = interval == 0 && flags & DEFENCE != 0;
+        let job = Job {
+            keeper, flags: if defence { flags } else { flags & !DEFENCE }, interval, eligible,
+            source: if interval == 0 { Source::Resolver } else { Source::Selector },
+            slashing_possible_after: if possible == 0 { 0 } else { NOW + possible },
+            reserved_slasher: reserved, retry_at: NOW + retry, assigned_at: NOW + assigned, defence_open_at: opened,
+            ..job()
+        };
+        let next = Next { base_fee: base_fee * 1_000_000_000, ..at(now) };
+        let answer = ready(told);
+        let heard = (interval == 0 && ready_now).then_some((&answer, said(heads, since)));
+        match step(&job, id, &next, heard) {
+            Step::Wait => {}
+            Step::Execute => {
+                prop_assert!(job.keeper == id && job.eligible && job.due_at() <= next.timestamp && !defence);
+                prop_assert!(base_fee <= 100);
+            }
+            Step::Slash => {
+                prop_assert!(job.keeper != id && job.keeper != 0 && !defence);
+                let open = if interval == 0 { job.slashing_possible_after } else { job.grace_from() + 15 };
+                prop_assert!(open != 0 && next.timestamp >= open);
+                prop_assert!(interval != 0 || job.reserved_slasher == id);
+            }
+            Step::Defend => {
+                prop_assert!(defence && job.retry_at <= next.timestamp && ready_now);
+                let open = [told, opened].into_iter().filter(|block| *block != 0 && *block <= 100).min();
+                prop_assert!(job.keeper == id || job.keeper == 0 || open.is_some_and(|block| 100 >= block + 2));
+            }
+            Step::Announce => prop_assert!(interval == 0 && job.keeper != id && job.keeper != 0 && ready_now && !defence),
+            Step::Open => prop_assert!(defence && job.keeper != id && job.defence_open_at == 0),
+            Step::Release => prop_assert!(job.keeper == id && id != 0),
+        }
+    }
+}

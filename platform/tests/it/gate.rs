@@ -1,0 +1,227 @@
+//! The gate, by the binary on a living chain: a protocol's invariants are streamed while its service is paid.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use alloy::network::TransactionBuilder as _;
+use alloy::primitives::{Address, Bytes, U256};
+use alloy::providers::{DynProvider, Provider as _};
+use alloy::rpc::types::TransactionRequest;
+use alloy::sol_types::SolCall;
+use contracts::{Contract, ServicePayment, Token};
+use serde_json::Value;
+use testkit::{Fault, Mining, Proxy, TestAnvil, anvil};
+
+use crate::world::{open, recording};
+
+/// Base units a second.
+const RATE: u64 = 2;
+/// Longer than any look takes, to fail instead of hanging.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Ended when dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _status = self.0.wait();
+    }
+}
+
+/// A chain with a service that began when it was deployed, and a platform's folder.
+struct World {
+    anvil: TestAnvil,
+    node: DynProvider,
+    proxy: Proxy,
+    service: Address,
+    folder: tempfile::TempDir,
+}
+
+async fn send(node: &DynProvider, from: Address, to: Option<Address>, input: Bytes) -> Option<Address> {
+    let mut request = TransactionRequest::default().with_from(from).with_input(input);
+    request.to = Some(to.into());
+    let receipt = node.send_transaction(request).await.unwrap().get_receipt().await.unwrap();
+    assert!(receipt.status(), "reverted");
+    receipt.contract_address
+}
+
+impl World {
+    async fn new() -> Option<Self> {
+        let anvil = anvil(Mining::Automatic, &[])?;
+        let node = anvil.provider();
+        let people = anvil.instance().addresses().to_vec();
+        let token = Token::constructorCall {
+            name_: "T".into(),
+            symbol_: "T".into(),
+            supply: U256::MAX,
+            holder: people[0],
+        };
+        let token = send(&node, people[0], None, Contract::Token.creation(&token)).await.unwrap();
+        let head = node.get_block(alloy::eips::BlockId::latest()).await.unwrap().unwrap();
+        let terms = ServicePayment::constructorCall {
+            token_: token,
+            payees_: vec![people[1]],
+            rate_: U256::from(RATE),
+            start_: U256::from(head.header.timestamp),
+        };
+        let service = send(&node, people[0], None, Contract::ServicePayment.creation(&terms)).await.unwrap();
+        let approve = Token::approveCall { spender: service, value: U256::MAX };
+        send(&node, people[0], Some(token), approve.abi_encode().into()).await;
+        let proxy = Proxy::before(&anvil.http(), Duration::ZERO).await;
+        Some(Self { anvil, node, proxy, service, folder: tempfile::tempdir().unwrap() })
+    }
+
+    /// Pays for so many seconds.
+    async fn pay(&self, seconds: u64) {
+        let amount = U256::from(RATE * seconds);
+        let customer = self.anvil.instance().addresses()[0];
+        send(&self.node, customer, Some(self.service), ServicePayment::payCall { amount }.abi_encode().into()).await;
+    }
+
+    async fn pass(&self, seconds: u64) {
+        let _: Value = self.node.raw_request("evm_increaseTime".into(), (seconds,)).await.unwrap();
+        let _: Value = self.node.raw_request("evm_mine".into(), ()).await.unwrap();
+    }
+
+    fn database(&self) -> PathBuf {
+        self.folder.path().join("platform.db")
+    }
+
+    /// What the command prints.
+    async fn platform(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_platform"));
+        command.args(args).arg("--database").arg(self.database()).stdin(Stdio::null());
+        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+    }
+
+    async fn done(&self, args: &[&str]) -> String {
+        let output = self.platform(args).await;
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The database with a service that has one invariant, and one invariant of nobody's.
+    async fn register(&self) {
+        let payment = self.service.to_string();
+        self.done(&["services", "add", "vault", "--payment", &payment]).await;
+        let invariant = ["--type", ">=", "--target", "0", "--slot", "0x0"];
+        let vault = ["invariants", "add", "--contract", "0x1111111111111111111111111111111111111111", "--name", "paid", "--service", "vault"];
+        let free = ["invariants", "add", "--contract", "0x2222222222222222222222222222222222222222", "--name", "free"];
+        self.done(&[&vault[..], &invariant].concat()).await;
+        self.done(&[&free[..], &invariant].concat()).await;
+    }
+
+    fn run(&self) -> Running {
+        let config = self.folder.path().join("platform.toml");
+        let billing = format!("[billing]\nrpc = [\"{}\"]\nevery = \"100ms\"\nmax_head_age = \"365days\"\n", self.proxy.url());
+        std::fs::write(&config, billing).unwrap();
+        let feed = format!("replay:{}", recording(self.folder.path()).display());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_platform"));
+        command
+            .args(["run", "--ledger", "http://127.0.0.1:9", "--listen", "127.0.0.1:0", "--min-validators", "0", "--feed", &feed])
+            .args([Path::new("--config"), &config, Path::new("--database"), &self.database()])
+            .stdin(Stdio::null());
+        Running(command.spawn().unwrap())
+    }
+
+    /// Names of the invariants in force.
+    async fn in_force(&self) -> Vec<String> {
+        let (_, set) = open(self.folder.path()).await.invariant_set().await.unwrap();
+        set.iter().map(|invariant| invariant.name.clone()).collect()
+    }
+
+    /// Waits until those are in force.
+    async fn until(&self, names: &[&str]) {
+        let waited = tokio::time::timeout(LIMIT, async {
+            while self.in_force().await != names {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        });
+        assert!(waited.await.is_ok(), "{names:?} are wanted, {:?} in force", self.in_force().await);
+    }
+
+    async fn services(&self) -> Value {
+        let listed = self.done(&["services", "list", "--json"]).await;
+        serde_json::from_str::<Value>(&listed).unwrap()[0].clone()
+    }
+
+    /// Waits until a look had this result.
+    async fn until_known(&self, status: &str) -> Value {
+        let waited = tokio::time::timeout(LIMIT, async {
+            loop {
+                let service = self.services().await;
+                if service["payment"]["status"] == status {
+                    return service;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        });
+        waited.await.unwrap_or_else(|_| panic!("never {status}"))
+    }
+}
+
+#[tokio::test]
+async fn an_unpaid_protocol_is_streamed_no_more_until_it_pays() {
+    let Some(world) = World::new().await else { return };
+    world.pay(1_000).await;
+    world.register().await;
+    assert_eq!(world.in_force().await, ["paid", "free"]);
+    let platform = world.run();
+    let known = world.until_known("paid").await;
+    assert!(known["payment"]["runway"].as_u64().unwrap() <= 1_000);
+    assert_eq!(world.in_force().await, ["paid", "free"]);
+
+    world.pass(2_000).await;
+    world.until(&["free"]).await;
+    let service = world.services().await;
+    assert_eq!((&service["streamed"], &service["payment"]["status"]), (&false.into(), &"unpaid".into()));
+    let table = world.done(&["services", "list"]).await;
+    assert!(table.contains("unpaid since") && table.contains("NO"), "{table}");
+
+    world.pay(5_000).await;
+    world.until(&["paid", "free"]).await;
+    drop(platform);
+}
+
+#[tokio::test]
+async fn what_nobody_knows_changes_nothing_over_a_restart_as_well() {
+    let Some(world) = World::new().await else { return };
+    world.pay(1_000).await;
+    world.register().await;
+    world.proxy.set_fault(Some(Fault::Unavailable));
+    let platform = world.run();
+    world.pass(2_000).await;
+    world.until_known("indeterminate").await;
+    assert_eq!(world.in_force().await, ["paid", "free"], "a dead node costs nobody the protection");
+
+    world.proxy.set_fault(None);
+    world.until(&["free"]).await;
+    drop(platform);
+    world.proxy.set_fault(Some(Fault::Unavailable));
+    let _platform = world.run();
+    world.until_known("indeterminate").await;
+    assert_eq!(world.in_force().await, ["free"], "nor gives it back for nothing");
+}
+
+#[tokio::test]
+async fn services_are_named_once_and_not_removed_while_they_protect() {
+    let Some(world) = World::new().await else { return };
+    world.register().await;
+    let payment = world.service.to_string();
+    for (args, code, words) in [
+        (vec!["services", "add", "vault", "--payment", &payment], 2, "already"),
+        (vec!["services", "add", "other", "--payment", "0x12"], 2, "--payment"),
+        (vec!["services", "remove", "vault"], 2, "1 active invariants"),
+        (vec!["services", "remove", "nobody"], 2, "there is no service"),
+        (vec!["invariants", "add", "--contract", &payment, "--type", "==", "--target", "1", "--slot", "0", "--service", "nobody"], 2, "there is no service"),
+    ] {
+        let output = world.platform(&args).await;
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(code) && said.contains(words), "{args:?}: {said}");
+    }
+    world.done(&["invariants", "remove", "1"]).await;
+    world.done(&["services", "remove", "vault"]).await;
+    assert_eq!(world.in_force().await, ["free"]);
+}
