@@ -13,7 +13,7 @@ use std::hint::black_box;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use benches::contest::{Contender, Contest, ContestError};
+use benches::contest::{Contender, Contest, ContestError, RawEvm};
 use benches::measure::{self, Case, MeasureError};
 use cpu_time::ThreadTime;
 use criterion::Criterion;
@@ -267,14 +267,7 @@ fn view(contest: &Contest) -> Result<Case, BenchError> {
     let (mut alone, mut viewing) = (judging(contest, contender, &none), judging(contest, contender, &many));
     let (mut raw, mut raw_viewing) = (contest.raw(), contest.raw());
     raw.ctx.set_tx(contender.fields.clone());
-    let mut raw_view = || {
-        // The journal stays as warm as the transaction leaves it.
-        drop(black_box(raw_viewing.transact_one(contender.fields.clone())));
-        for _ in 0..VIEWS {
-            black_box(contest.raw_view(&mut raw_viewing));
-        }
-        black_box(raw_viewing.finalize());
-    };
+    let mut raw_view = || raw_with_views(contest, contender, &mut raw_viewing);
     let mut raw_alone = || {
         drop(black_box(raw.transact_one(contender.fields.clone())));
         black_box(raw.finalize());
@@ -394,5 +387,26 @@ fn groups(criterion: &mut Criterion, contest: &Contest) -> Result<(), BenchError
         });
         group.finish();
     }
+    let Some(contender) = contest.contenders.get(1) else {
+        return Ok(());
+    };
+    let many = contest.views(VIEWS)?;
+    let mut raw_viewing = contest.raw();
+    let mut group = criterion.benchmark_group(format!("ERC-20 transfer and {VIEWS} views"));
+    group.bench_function("raw revm", |bencher| {
+        bencher.iter(|| raw_with_views(contest, contender, &mut raw_viewing));
+    });
+    let mut ours = judging(contest, contender, &many);
+    group.bench_function("engine", |bencher| bencher.iter(&mut ours));
+    group.finish();
     Ok(())
+}
+
+/// The transaction and the views in raw revm; the journal stays as warm as the transaction leaves it.
+fn raw_with_views(contest: &Contest, contender: &Contender, raw: &mut RawEvm<'_>) {
+    drop(black_box(raw.transact_one(contender.fields.clone())));
+    for _ in 0..VIEWS {
+        black_box(contest.raw_view(raw));
+    }
+    black_box(raw.finalize());
 }

@@ -24,7 +24,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use validator::codes::Codes;
-use validator::miners::{Miners, Missed, Sealed, Serving, encode};
+use validator::miners::{Miners, Missed, Sealed, Serving};
 use validator::store::{Store, StoreError};
 use wire::{Challenge, ShippedPrestate, Verdicts};
 
@@ -54,6 +54,9 @@ pub enum LoopbackError {
     /// The engine gave no prestate.
     #[error(transparent)]
     Engine(#[from] engine::EngineError),
+    /// A histogram cannot be made.
+    #[error(transparent)]
+    Histogram(#[from] hdrhistogram::CreationError),
     /// More callers were asked for than there are validators.
     #[error("there are only {VALIDATORS} validators")]
     NoValidator,
@@ -86,21 +89,7 @@ impl Loopback {
     pub async fn start() -> Result<Self, LoopbackError> {
         let folder = tempfile::tempdir().map_err(LoopbackError::Folder)?;
         let hotkey = Arc::new(Keypair::from_seed([u8::MAX; 32]));
-        let config = Config {
-            hotkey: folder.path().join("not-read"),
-            ledger: "http://127.0.0.1:1".to_owned(),
-            state: StateSource::Challenge,
-            nodes: Vec::new(),
-            check_prestate: Check::Off,
-            check_one_in: 1,
-            axon: None,
-            threads: std::thread::available_parallelism().map_or(1, usize::from),
-            queue: 256,
-            code_cache_bytes: 64 << 20,
-            metagraph_period: Duration::from_secs(5),
-            behaviour: Behaviour::Honest,
-            node: NodeConfig::default(),
-        };
+        let config = miner_config();
         // The sender may go: the last metagraph stays.
         let (_, metagraph) = watch::channel(Arc::new(metagraph(hotkey.account())));
         let shutdown = CancellationToken::new();
@@ -190,12 +179,37 @@ pub async fn empty_call(client: &mut HealthClient<Channel>) -> bool {
     client.check(HealthCheckRequest::default()).await.is_ok()
 }
 
+/// A miner that executes on what comes, with an engine for each core.
+#[must_use]
+pub fn miner_config() -> Config {
+    Config {
+        hotkey: Some("not-read".into()),
+        wallet: Default::default(),
+        ledger: "http://127.0.0.1:1".to_owned(),
+        netuid: None,
+        state: StateSource::Challenge,
+        nodes: Vec::new(),
+        check_prestate: Check::Off,
+        check_one_in: 1,
+        axon: None,
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        queue: 256,
+        code_cache_bytes: 64 << 20,
+        metagraph_period: Duration::from_secs(5),
+        behaviour: Behaviour::Honest,
+        node: NodeConfig::default(),
+    }
+}
+
 fn validator_key(index: u8) -> Keypair {
     Keypair::from_seed([index; 32])
 }
 
 /// The challenge that a validator would send, with the exact prestate.
-fn sealed(contest: &Contest, contender: &Contender) -> Result<Sealed, LoopbackError> {
+///
+/// # Errors
+/// When the prestate cannot be made.
+pub fn sealed(contest: &Contest, contender: &Contender) -> Result<Sealed, LoopbackError> {
     let recorder = Recorder::new(&contest.state);
     contest
         .engine()
@@ -218,12 +232,7 @@ fn sealed(contest: &Contest, contender: &Contender) -> Result<Sealed, LoopbackEr
         prestate: Some(ShippedPrestate::from(prestate)),
         deadline: DEADLINE,
     };
-    Ok(Sealed {
-        id,
-        payload: encode(&challenge),
-        codes,
-        deadline: DEADLINE,
-    })
+    Ok(Sealed::new(&challenge, codes))
 }
 
 /// Validators with permits, and the miner after them.

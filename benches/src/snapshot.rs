@@ -76,6 +76,11 @@ impl State for Snapshot {
             .ok_or(StateError::Missing(Missing::Code(code_hash)))
     }
 
+    /// It is whole, as raw revm takes it for: there the code comes with its account.
+    fn has_code(&self, _: B256) -> Result<(), StateError> {
+        Ok(())
+    }
+
     fn storage(&self, address: Address, slot: U256) -> Result<U256, StateError> {
         Ok(self.word(address, slot))
     }

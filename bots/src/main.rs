@@ -4,7 +4,9 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bots::adversaries;
 use bots::localnet::report::Report;
+use bots::localnet::race::{self, RaceOptions};
 use bots::localnet::{LocalnetError, Options, tables};
 use clap::{Parser, Subcommand};
 use eyre::{WrapErr, eyre};
@@ -30,6 +32,16 @@ enum Command {
     /// Exit code: 0 when everything was judged and every gas is as recorded, 1 when not, 2 when something given is wrong,
     /// 4 when a process of the network crashed, 130 when interrupted.
     Localnet(Box<Options>),
+    /// Race attacks on a vulnerable vault against the pause, on a real node, with Portcullis and without
+    ///
+    /// Exit code: 0 when every pause was mined ahead and every vault kept its funds (and lost them without Portcullis), 1 when not, 2
+    /// when something given is wrong, 3 when the node does not answer, 4 when a process crashed, 130 when interrupted.
+    Race(RaceOptions),
+    /// Let dishonest miners loose on a validator: each way to cheat once, and nine of ten in league, beside one honest miner
+    ///
+    /// Exit code: 0 when every attack was confirmed, nothing else was, and the honest miner earned most; 1 when not, 2 when something
+    /// given is wrong, 4 when a node ended, 130 when interrupted.
+    Adversaries(adversaries::Options),
     /// The recorded scenario that the project contains
     #[command(subcommand)]
     Scenario(Scenario),
@@ -50,6 +62,8 @@ fn main() -> ExitCode {
     let code = node::exit::run(async {
         match command {
             Command::Localnet(options) => localnet(&options, &mut interrupted).await,
+            Command::Race(options) => race(&options, &mut interrupted).await,
+            Command::Adversaries(options) => adversaries(&options, &mut interrupted).await,
             Command::Scenario(Scenario::Write { folder }) => write_scenario(&folder),
         }
     });
@@ -82,6 +96,52 @@ async fn localnet(options: &Options, interrupted: &mut bool) -> Result<(), Failu
     // A reader that has gone away (`| head`) is no reason to end otherwise than the run did.
     let _closed = std::io::stdout().lock().write_all(tables::render(&report).as_bytes());
     verdict(&report)
+}
+
+async fn race(options: &RaceOptions, interrupted: &mut bool) -> Result<(), Failure> {
+    node::telemetry::start(&node::cli::NodeConfig {
+        log: "warn".to_owned(),
+        ..Default::default()
+    })?;
+    let shutdown = node::shutdown::on_signals(false)?;
+    end_with_terminal(shutdown.clone())?;
+    let report = match race::run(options, &shutdown).await {
+        Ok(report) => report,
+        Err(error) => {
+            *interrupted = shutdown.is_cancelled();
+            return Err(Failure::new(error.code(), error));
+        }
+    };
+    if let Some(path) = &options.report {
+        let json = serde_json::to_string_pretty(&report)?;
+        std::fs::write(path, json + "\n").wrap_err_with(|| format!("cannot write the report {}", path.display()))?;
+    }
+    let _closed = std::io::stdout().lock().write_all(report.render().as_bytes());
+    match report.failure() {
+        None => Ok(()),
+        Some(reason) => Err(Failure::new(Code::Negative, eyre!(reason))),
+    }
+}
+
+async fn adversaries(options: &adversaries::Options, interrupted: &mut bool) -> Result<(), Failure> {
+    node::telemetry::start(&node::cli::NodeConfig {
+        log: "error".to_owned(),
+        ..Default::default()
+    })?;
+    let shutdown = node::shutdown::on_signals(false)?;
+    end_with_terminal(shutdown.clone())?;
+    let report = tokio::select! {
+        () = shutdown.cancelled() => {
+            *interrupted = true;
+            return Err(Failure::new(Code::Restart, eyre!("interrupted")));
+        }
+        report = adversaries::run(options) => report.map_err(|error| Failure::new(Code::Restart, error))?,
+    };
+    let _closed = std::io::stdout().lock().write_all(report.render().as_bytes());
+    match report.failure() {
+        None => Ok(()),
+        Some(reason) => Err(Failure::new(Code::Negative, eyre!(reason))),
+    }
 }
 
 /// A terminal that is closed ends the network too.

@@ -8,10 +8,10 @@ use crate::ledger::{AxonInfo, Ledger};
 use crate::wallet::Keypair;
 
 /// Version of the axon's protocol, as it stands in the axon.
-const AXON_VERSION: u32 = 1;
+pub const AXON_VERSION: u32 = 1;
 
 /// gRPC, in the axon's `protocol` field.
-const AXON_PROTOCOL: u8 = 4;
+pub const AXON_PROTOCOL: u8 = 4;
 
 /// How often the block is read while a rate limit holds.
 const POLL: Duration = Duration::from_millis(200);

@@ -18,6 +18,7 @@ pub mod mnemonic;
 pub mod remote;
 pub mod replay;
 pub mod reporting;
+pub mod table;
 pub mod wallet;
 pub mod wallets;
 pub mod weights;
@@ -25,7 +26,7 @@ pub mod wire;
 pub mod yuma;
 
 pub use account::AccountId;
-pub use announce::announce_axon;
+pub use announce::{AXON_PROTOCOL, AXON_VERSION, announce_axon};
 pub use error::{LedgerError, Refusal};
 pub use follow::{Followed, follow};
 pub use ledger::{

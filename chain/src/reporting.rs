@@ -249,6 +249,8 @@ pub fn retry_after(error: &LedgerError, block: u64, next_epoch_block: u64) -> u6
             Refusal::NeuronNoValidatorPermit | Refusal::RevealTooEarly | Refusal::TooManyUnrevealedCommits => {
                 next_epoch_block
             }
+            // The subnet has changed the form in which it takes weights: once that is known, nothing is to be waited for.
+            Refusal::CommitRevealEnabled | Refusal::CommitRevealDisabled | Refusal::IncorrectCommitRevealVersion => block,
             refusal => refusal.retry_at_block().unwrap_or(soon),
         },
         // It may have taken effect: the next metagraph shows it.
@@ -463,12 +465,38 @@ mod tests {
         assert_eq!(refused(Refusal::CommittingWeightsTooFast { retry_at_block: 132 }), 132);
         assert_eq!(refused(Refusal::NeuronNoValidatorPermit), 150);
         assert_eq!(refused(Refusal::DuplicateUids), 125);
+        assert_eq!(refused(Refusal::CommitRevealEnabled), 121, "in the other form");
         assert_eq!(retry_after(&LedgerError::Busy, 120, 150), 121);
         assert_eq!(
             refused(Refusal::SettingWeightsTooFast { retry_at_block: 3 }),
             121,
             "never in the past"
         );
+    }
+
+    #[test]
+    fn an_error_has_the_name_under_which_an_operator_meets_it() {
+        let lost = LedgerError::Deadline {
+            endpoint: "here".to_owned(),
+            after_ms: 1,
+        };
+        assert!(may_have_taken_effect(&lost) && !may_have_taken_effect(&LedgerError::Busy));
+        for (error, why) in [
+            (Refusal::SettingWeightsTooFast { retry_at_block: 1 }.into(), Why::RateLimit),
+            (Refusal::NeuronNoValidatorPermit.into(), Why::NoPermit),
+            (Refusal::IncorrectWeightVersionKey.into(), Why::OldVersion),
+            (Refusal::HotKeyNotRegisteredInSubNet.into(), Why::NotRegistered),
+            (Refusal::RevealTooEarly.into(), Why::RevealLater),
+            (Refusal::WeightVecLengthIsLow.into(), Why::Retry),
+            (LedgerError::Busy, Why::Retry),
+            (lost, Why::Unanswered),
+        ] {
+            assert_eq!(Why::of(&error), why, "{error}");
+        }
+        let mut names: Vec<&str> = Why::ALL.iter().map(|why| why.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Why::ALL.len());
     }
 
     #[test]

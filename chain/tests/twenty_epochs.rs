@@ -259,7 +259,7 @@ async fn live(subnet: &mut Subnet<'_>) -> Ended {
         let begins = (epoch - 1) * TEMPO;
         subnet.until(begins + 2).await;
         if epoch == 8 {
-            // The one who has said nothing is the stale validator: it lost its uid to nobody only because it has stake and dividends.
+            // Full: the miner with the least emission loses its uid.
             subnet.ledger().register(&pair(NEWCOMER)).await.unwrap();
         }
         subnet.until(begins + 4).await;
@@ -614,6 +614,10 @@ async fn twenty_epochs_are_paid_by_the_paper_and_no_kill_changes_that() {
     assert!(dividends_per_stake(&ended, stale, 2..=6) > 0.0);
     let silent: Vec<&EpochEntry> = ended.history[3].iter().filter(|entry| entry.epoch > 8).collect();
     assert!(silent.len() == 12 && !ended.metagraph.by_uid(3).unwrap().active);
+    assert!(
+        silent.windows(2).all(|pair| pair[1].dividends < pair[0].dividends),
+        "who is silent lives on its old bonds, less each epoch"
+    );
     let at = |n: u8, epoch: u64| {
         let account = pair(n).account();
         let entry = ended.history.iter().flatten().find(|entry| entry.hotkey == account && entry.epoch == epoch);

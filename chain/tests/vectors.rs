@@ -8,8 +8,11 @@
 )]
 
 use chain::auth::{self, AuthKind};
+use chain::commit::hash;
+use chain::commit::round::{Schedule, Stateful};
+use chain::keyfile::password::Password;
 use chain::replay::{ReplayGuard, ReplayLimits};
-use chain::{AccountId, keyfile, wallet};
+use chain::{AccountId, WeightsReveal, keyfile, wallet};
 use prost::bytes::Bytes;
 use protos::v1;
 use serde_json::Value;
@@ -74,6 +77,70 @@ fn plain_key_files_are_read() {
     let encrypted = hex::decode(text(&vectors["keyfile"], "alice_encrypted_hex")).unwrap();
     let error = keyfile::parse(&String::from_utf8_lossy(&encrypted)).unwrap_err();
     assert_eq!(error, keyfile::ContentError::Encrypted("NaCl"));
+}
+
+#[test]
+fn an_encrypted_key_file_is_opened_with_its_password_only() {
+    let Some(vectors) = vectors() else { return };
+    let case = &vectors["keyfile"];
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("coldkey");
+    let encrypted = hex::decode(text(case, "alice_encrypted_hex")).unwrap();
+    std::fs::write(&path, &encrypted).unwrap();
+    let password = Password::new(text(case, "password"));
+    let pair = keyfile::read_with(&path, Some(&password)).unwrap();
+    assert_eq!(pair.account().to_string(), text(&case["alice_plain"], "ss58Address"));
+    // One bit of the box, and it does not open.
+    let mut altered = encrypted;
+    *altered.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, &altered).unwrap();
+    let refused = keyfile::read_with(&path, Some(&password)).unwrap_err().to_string();
+    assert!(
+        refused.contains("the password is wrong, or the file was altered"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn the_promise_by_hash_is_the_one_that_a_runtime_took() {
+    let Some(vectors) = vectors() else { return };
+    let case = &vectors["commit_reveal_v2_hash"];
+    let numbers = |name: &str| serde_json::from_value::<Vec<u16>>(case[name].clone()).unwrap();
+    let reveal = WeightsReveal {
+        uids: numbers("uids"),
+        values: numbers("values"),
+        salt: numbers("salt"),
+        version_key: case["version_key"].as_u64().unwrap(),
+    };
+    let hotkey = AccountId::new(hex_bytes(text(case, "hotkey_hex")));
+    let netuid = u16::try_from(case["netuid_storage_index_u16"].as_u64().unwrap()).unwrap();
+    assert_eq!(
+        hex::encode(hash::preimage(&hotkey, netuid, &reveal)),
+        text(case, "scale_preimage_hex")
+    );
+    assert_eq!(
+        hex::encode(hash::commit(&hotkey, netuid, &reveal).hash),
+        text(case, "blake2b_256")
+    );
+}
+
+#[test]
+fn reveals_are_predicted_for_the_block_that_the_sdk_predicts() {
+    let Some(vectors) = vectors() else { return };
+    let cases = vectors["epoch_schedule_predict"].as_array().unwrap();
+    assert!(!cases.is_empty());
+    for case in cases {
+        let number = |name: &str| case["state"][name].as_u64().unwrap();
+        let schedule = Schedule::Stateful(Stateful {
+            tempo: number("tempo"),
+            last_epoch_block: number("last_epoch_block"),
+            pending_epoch_at: number("pending_epoch_at"),
+            epoch_index: number("subnet_epoch_index"),
+            blocks_since_last_step: number("blocks_since_last_step"),
+        });
+        let predicted = schedule.first_reveal_block(number("current_block"), case["reveal_period"].as_u64().unwrap());
+        assert_eq!(predicted, case["first_reveal_block"].as_u64(), "{case}");
+    }
 }
 
 #[test]

@@ -104,9 +104,8 @@ contract Agent is AgentBase {
         if (target == address(stakeToken) || target == address(this)) revert InvalidJobAddress();
         jobKey = keccak256(abi.encodePacked(target, uint24(jobId)));
         Job storage job = _jobs[jobKey];
-        (job.owner, job.target, job.source, job.createdAt) = (msg.sender, target, terms.source, uint40(block.timestamp));
-        job.resolver = resolver;
-        job.data = data;
+        (job.owner, job.createdAt) = (msg.sender, uint40(block.timestamp));
+        (job.resolver, job.data) = (resolver, data);
         if (terms.source == CalldataSource.Resolver && resolver == address(0)) revert MissingResolver();
         _setTerms(job, terms);
         emit RegisterJob(jobKey, target, jobId, msg.sender, terms);
@@ -117,7 +116,8 @@ contract Agent is AgentBase {
     /// @notice Changes the terms of a job; its target and source stay. Failures are forgotten.
     function updateJob(bytes32 jobKey, JobTerms calldata terms) external unlocked {
         Job storage job = _ownedJob(jobKey);
-        bool restart = (terms.flags ^ job.flags) & (ACTIVE | OWNER_CREDITS) != 0;
+        if (terms.target != job.terms.target || terms.source != job.terms.source) revert TargetAndSourceStay();
+        bool restart = (terms.flags ^ job.terms.flags) & (ACTIVE | OWNER_CREDITS) != 0;
         _setTerms(job, terms);
         _forgive(job);
         emit UpdateJob(jobKey, terms);
@@ -127,7 +127,7 @@ contract Agent is AgentBase {
     /// @notice Changes the resolver of a RESOLVER job and its calldata. Failures and slashing under way are forgotten.
     function setResolver(bytes32 jobKey, address resolver, bytes calldata data) external unlocked {
         Job storage job = _ownedJob(jobKey);
-        if (job.source != CalldataSource.Resolver) revert NotSupportedByJobCalldataSource();
+        if (job.terms.source != CalldataSource.Resolver) revert NotSupportedByJobCalldataSource();
         if (resolver == address(0)) revert MissingResolver();
         job.resolver = resolver;
         job.data = data;
@@ -139,7 +139,7 @@ contract Agent is AgentBase {
     /// @notice Changes the calldata of a PRE_DEFINED job. Failures are forgotten.
     function setPreDefinedCalldata(bytes32 jobKey, bytes calldata data) external unlocked {
         Job storage job = _ownedJob(jobKey);
-        if (job.source != CalldataSource.PreDefined) revert NotSupportedByJobCalldataSource();
+        if (job.terms.source != CalldataSource.PreDefined) revert NotSupportedByJobCalldataSource();
         job.data = data;
         _forgive(job);
         emit SetPreDefinedCalldata(jobKey, data);
@@ -222,7 +222,7 @@ contract Agent is AgentBase {
         Keeper storage keeper = _keepers[keeperId];
         if (msg.sender != keeper.admin && msg.sender != keeper.worker) revert OnlyKeeperAdminOrWorker();
         if (_eligible(job)) {
-            bool interval = job.interval != 0;
+            bool interval = job.terms.interval != 0;
             uint256 start = interval ? _graceFrom(job) : job.slashingPossibleAfter;
             uint256 period = interval ? _config.period1 + _config.period2 : _config.period2;
             if (start == 0 || block.timestamp < start + period) {
@@ -250,14 +250,14 @@ contract Agent is AgentBase {
         if (msg.sender != tx.origin) revert NonEOASender();
         Job storage job = _job(jobKey);
         _requireWorker(keeperId);
-        if (job.flags & ACTIVE == 0) revert InactiveJob();
+        if (job.terms.flags & ACTIVE == 0) revert InactiveJob();
         uint256 price = _priceOf(job, keeperId, options);
         bool ok = _perform(jobKey, job, keeperId, jobCalldata);
         uint256 gasUsed = gasBefore - gasleft();
         uint256 amount = _charge(job, keeperId, ok, price, gasUsed);
         _pay(keeperId, amount, options);
         _finish(jobKey, job, keeperId, ok);
-        emit Execute(jobKey, keeperId, job.target, ok, gasUsed, price, amount);
+        emit Execute(jobKey, keeperId, job.terms.target, ok, gasUsed, price, amount);
         _locked = false;
     }
 
@@ -267,14 +267,14 @@ contract Agent is AgentBase {
         _requireWorker(keeperId);
         if (_keepers[keeperId].position == 0) revert InactiveKeeper();
         Job storage job = _job(jobKey);
-        if (job.flags & ACTIVE == 0) revert InactiveJob();
-        if (job.interval != 0) revert NonIntervalJob();
-        if (job.flags & DEFENCE != 0) revert NotSlashable();
+        if (job.terms.flags & ACTIVE == 0) revert InactiveJob();
+        if (job.terms.interval != 0) revert NonIntervalJob();
+        if (job.terms.flags & DEFENCE != 0) revert NotSlashable();
         uint256 assigned = job.keeper;
         if (assigned == 0) revert JobHasNoKeeperAssigned();
         if (assigned == keeperId) revert AssignedKeeperCantSlash();
         if (job.retryAt > block.timestamp) revert TooEarlyToRetry(block.timestamp, job.retryAt);
-        if (block.basefee > uint256(job.maxBaseFeeGwei) * 1 gwei) revert BaseFeeGtCap(block.basefee, uint256(job.maxBaseFeeGwei) * 1 gwei);
+        if (block.basefee > uint256(job.terms.maxBaseFeeGwei) * 1 gwei) revert BaseFeeGtCap(block.basefee, uint256(job.terms.maxBaseFeeGwei) * 1 gwei);
         uint256 slasher = currentSlasher(jobKey);
         if (slasher != keeperId) revert OnlyCurrentSlasher(slasher);
         uint256 after_ = job.slashingPossibleAfter;
@@ -285,10 +285,7 @@ contract Agent is AgentBase {
             (bool due,,) = _askResolver(job);
             if (!due) revert JobCheckResolverReturnedFalse();
         } else {
-            bytes memory data = _calldataOf(jobKey, job, jobCalldata);
-            // Always reverts, so that nothing of the trial stays.
-            (, bytes memory answer) = address(this).call(abi.encodeCall(this.simulate, (jobKey, data)));
-            if (bytes4(answer) != JobCheckCanBeExecuted.selector) revert JobCheckCanNotBeExecuted();
+            _try(jobKey, job, jobCalldata);
         }
         uint256 readyAt = block.timestamp + _config.period1;
         (job.reservedSlasher, job.slashingPossibleAfter) = (uint24(keeperId), uint40(readyAt));
@@ -299,14 +296,14 @@ contract Agent is AgentBase {
     ///         active keeper and the job's owner. Any active keeper may execute `defenceWindow` blocks later.
     function openDefence(bytes32 jobKey) external lock {
         Job storage job = _job(jobKey);
-        if (job.flags & DEFENCE == 0) revert NotADefenceJob();
-        if (job.flags & ACTIVE == 0) revert InactiveJob();
+        if (job.terms.flags & DEFENCE == 0) revert NotADefenceJob();
+        if (job.terms.flags & ACTIVE == 0) revert InactiveJob();
         if (job.defenceOpenAt != 0) revert DefenceAlreadyOpen(job.defenceOpenAt);
         if (msg.sender != job.owner && _keepers[keeperOf[msg.sender]].position == 0) revert InactiveKeeper();
         (bool due,,) = _askResolver(job);
         if (!due) revert JobCheckResolverReturnedFalse();
         job.defenceOpenAt = uint40(block.number);
-        emit OpenDefence(jobKey, msg.sender, block.number + job.defenceWindow);
+        emit OpenDefence(jobKey, msg.sender, block.number + job.terms.defenceWindow);
     }
 
     /// @notice Tries a job's call and reverts always: with `JobCheckCanBeExecuted` when it would go through. For this contract only.
@@ -391,8 +388,8 @@ contract Agent is AgentBase {
     /// @dev Wei per gas. A defence job knows no cap, only the limit of its credits.
     function _priceOf(Job storage job, uint256 keeperId, uint256 options) private view returns (uint256 price) {
         price = block.basefee;
-        uint256 cap = uint256(job.maxBaseFeeGwei) * 1 gwei;
-        if (price > cap && job.flags & DEFENCE == 0) {
+        uint256 cap = uint256(job.terms.maxBaseFeeGwei) * 1 gwei;
+        if (price > cap && job.terms.flags & DEFENCE == 0) {
             // Nobody is slashed for not working below cost.
             if (options & ACCEPT_MAX_BASE_FEE == 0 || keeperId != job.keeper) revert BaseFeeGtCap(price, cap);
             price = cap;
@@ -400,12 +397,13 @@ contract Agent is AgentBase {
     }
 
     /// @dev Reverts unless the keeper may execute the job now. Answers whether a failing call is recorded and paid.
-    function _authorise(bytes32 jobKey, Job storage job, uint256 keeperId) private view returns (bool mayFail) {
+    function _authorise(bytes32 jobKey, Job storage job, uint256 keeperId, uint256 since) private view returns (bool mayFail) {
         uint256 assigned = job.keeper;
         if (job.retryAt > block.timestamp) revert TooEarlyToRetry(block.timestamp, job.retryAt);
-        if (job.flags & DEFENCE != 0) {
-            uint256 window = job.defenceWindow;
-            uint256 open = _defenceOpenAt(job);
+        if (job.terms.flags & DEFENCE != 0) {
+            uint256 window = job.terms.defenceWindow;
+            uint256 open = job.defenceOpenAt;
+            if (since != 0 && since <= block.number && (open == 0 || since < open)) open = since;
             if (keeperId != assigned) {
                 if (_keepers[keeperId].position == 0) revert InactiveKeeper();
                 if (assigned != 0 && window != 0 && (open == 0 || block.number < open + window)) {
@@ -415,11 +413,11 @@ contract Agent is AgentBase {
             return open != 0;
         }
         if (assigned == 0) revert JobHasNoKeeperAssigned();
-        if (job.interval != 0) {
+        if (job.terms.interval != 0) {
             uint256 due = _dueAt(job);
             if (block.timestamp < due) {
                 if (keeperId != assigned) _onlyNextKeeper(job, assigned);
-                revert IntervalNotReached(job.lastExecutionAt, job.interval, block.timestamp);
+                revert IntervalNotReached(job.lastExecutionAt, job.terms.interval, block.timestamp);
             }
             if (keeperId != assigned) {
                 if (block.timestamp < _graceFrom(job) + _config.period1) _onlyNextKeeper(job, assigned);
@@ -438,7 +436,7 @@ contract Agent is AgentBase {
     }
 
     function _onlyNextKeeper(Job storage job, uint256 assigned) private view {
-        revert OnlyNextKeeper(assigned, job.lastExecutionAt, job.interval, _config.period1, block.timestamp);
+        revert OnlyNextKeeper(assigned, job.lastExecutionAt, job.terms.interval, _config.period1, block.timestamp);
     }
 
     function _requireWorker(uint256 keeperId) private view {
@@ -449,7 +447,7 @@ contract Agent is AgentBase {
 
     /// @dev The first run too is a whole interval away, for everybody.
     function _dueAt(Job storage job) private view returns (uint256 readyAt) {
-        readyAt = job.interval == 0 ? 0 : uint256(job.lastExecutionAt > job.anchorAt ? job.lastExecutionAt : job.anchorAt) + job.interval;
+        readyAt = job.terms.interval == 0 ? 0 : uint256(job.lastExecutionAt > job.anchorAt ? job.lastExecutionAt : job.anchorAt) + job.terms.interval;
         if (job.retryAt > readyAt) readyAt = job.retryAt;
     }
 
@@ -459,42 +457,39 @@ contract Agent is AgentBase {
         if (job.assignedAt > from) from = job.assignedAt;
     }
 
-    /// @dev The block from which the window of the defence lane counts; 0: not known. The resolver may say it itself.
-    function _defenceOpenAt(Job storage job) private view returns (uint256 open) {
-        open = job.defenceOpenAt;
-        (,, uint256 since) = _askResolver(job);
-        if (since != 0 && since <= block.number && (open == 0 || since < open)) open = since;
-    }
-
     // ---------------------------------------------------------------- the call
 
     function _perform(bytes32 jobKey, Job storage job, uint256 keeperId, bytes calldata given) private returns (bool ok) {
-        bool mayFail = _authorise(jobKey, job, keeperId);
-        ok = _call(job, _calldataOf(jobKey, job, given));
+        (bytes memory data, uint256 since) = _calldataOf(jobKey, job, given);
+        bool mayFail = _authorise(jobKey, job, keeperId, since);
+        ok = _call(job, data);
         if (!ok && !mayFail) revert SlashingNotInitiatedExecutionReverted();
     }
 
-    /// @dev What the job is called with, the job's key included. A RESOLVER job's is checked as its flags say.
-    function _calldataOf(bytes32 jobKey, Job storage job, bytes calldata given) private view returns (bytes memory) {
-        if (job.source == CalldataSource.Selector) return abi.encodePacked(job.selector, jobKey);
-        if (job.source == CalldataSource.PreDefined) return abi.encodePacked(job.data, jobKey);
+    /// @dev What the job is called with, the job's key included, and the block since when it is due, if its resolver says so. A
+    ///      RESOLVER job's calldata is checked as its flags say.
+    function _calldataOf(bytes32 jobKey, Job storage job, bytes calldata given) private view returns (bytes memory data, uint256 since) {
+        if (job.terms.source == CalldataSource.Selector) return (abi.encodePacked(job.terms.selector, jobKey), 0);
+        if (job.terms.source == CalldataSource.PreDefined) return (abi.encodePacked(job.data, jobKey), 0);
         if (given.length < 4) revert MissingInputCalldata();
-        if (job.flags & CHECK_SELECTOR != 0 && bytes4(given) != job.selector) revert SelectorCheckFailed();
-        if (job.flags & (CALL_RESOLVER | DEFENCE) != 0) {
-            (bool due, bytes32 wanted,) = _askResolver(job);
+        if (job.terms.flags & CHECK_SELECTOR != 0 && bytes4(given) != job.terms.selector) revert SelectorCheckFailed();
+        if (job.terms.flags & (CALL_RESOLVER | DEFENCE) != 0) {
+            bool due;
+            bytes32 wanted;
+            (due, wanted, since) = _askResolver(job);
             if (!due) revert JobCheckResolverReturnedFalse();
             if (keccak256(given) != wanted) revert JobCheckCalldataError();
         }
-        return abi.encodePacked(given, jobKey);
+        data = abi.encodePacked(given, jobKey);
     }
 
     /// @dev The job's body, with the gas that its owner granted and no answer taken. A keeper cannot make it fail by bringing
     ///      too little gas: then nothing happens at all.
     function _call(Job storage job, bytes memory data) private returns (bool ok) {
-        uint256 granted = job.gasLimit;
+        uint256 granted = job.terms.gasLimit;
         // EIP-150 keeps one part in 64 back.
         if (gasleft() < granted + granted / 63 + RESERVED_GAS) revert InsufficientGas(granted + granted / 63 + RESERVED_GAS);
-        address target = job.target;
+        address target = job.terms.target;
         assembly ("memory-safe") {
             ok := call(granted, target, 0, add(data, 32), mload(data), 0, 0)
         }
@@ -508,8 +503,8 @@ contract Agent is AgentBase {
     function _askResolver(Job storage job) private view returns (bool due, bytes32 wanted, uint256 since) {
         bytes memory data = job.data;
         address resolver = job.resolver;
+        // With too little gas it is "not due", and the whole call reverts: nobody gains by that.
         uint256 limit = RESOLVER_GAS;
-        if (gasleft() < limit + limit / 63 + RESERVED_GAS) revert InsufficientGas(limit + limit / 63 + RESERVED_GAS);
         assembly ("memory-safe") {
             let ok := staticcall(limit, resolver, add(data, 32), mload(data), 0, 0)
             let size := returndatasize()
@@ -529,18 +524,28 @@ contract Agent is AgentBase {
         }
     }
 
+    /// @dev Reverts unless the job's call goes through; nothing of the trial stays.
+    function _try(bytes32 jobKey, Job storage job, bytes calldata given) private {
+        (bytes memory data,) = _calldataOf(jobKey, job, given);
+        (, bytes memory answer) = address(this).call(abi.encodeCall(this.simulate, (jobKey, data)));
+        if (bytes4(answer) == JobCheckCanBeExecuted.selector) return;
+        assembly ("memory-safe") {
+            revert(add(answer, 32), mload(answer))
+        }
+    }
+
     // ---------------------------------------------------------------- after the call
 
     function _charge(Job storage job, uint256 keeperId, bool ok, uint256 price, uint256 gasUsed) private returns (uint256) {
-        return _debit(job, compensation(ok, price, gasUsed, _keepers[keeperId].stake, job.maxStake), ok);
+        return _debit(job, compensation(ok, price, gasUsed, _keepers[keeperId].stake, job.terms.maxStake), ok);
     }
 
     /// @dev Takes credits; no more than there are. A call that went through has to be paid in full, except in defence.
     function _debit(Job storage job, uint256 amount, bool ok) private returns (uint256) {
-        bool byOwner = job.flags & OWNER_CREDITS != 0;
+        bool byOwner = job.terms.flags & OWNER_CREDITS != 0;
         uint256 available = byOwner ? ownerCredits[job.owner] : job.credits;
         if (amount > available) {
-            if (ok && job.flags & DEFENCE == 0) {
+            if (ok && job.terms.flags & DEFENCE == 0) {
                 if (byOwner) revert InsufficientJobOwnerCredits(available, amount);
                 revert InsufficientJobCredits(available, amount);
             }
@@ -565,11 +570,11 @@ contract Agent is AgentBase {
         uint256 exclude;
         if (ok) {
             (job.failures, job.retryAt, job.defenceOpenAt) = (0, 0, 0);
-            if (assigned != keeperId && assigned != 0 && job.flags & DEFENCE == 0) _slash(jobKey, job, assigned, keeperId);
+            if (assigned != keeperId && assigned != 0 && job.terms.flags & DEFENCE == 0) _slash(jobKey, job, assigned, keeperId);
         } else {
             uint256 failures = job.failures;
             if (failures < type(uint8).max) job.failures = uint8(failures + 1);
-            uint256 wait = retryDelay(job.flags & DEFENCE != 0 ? 0 : failures);
+            uint256 wait = retryDelay(job.terms.flags & DEFENCE != 0 ? 0 : failures);
             job.retryAt = uint40(block.timestamp + wait);
             emit ExecutionReverted(jobKey, keeperId, failures + 1, block.timestamp + wait);
             exclude = keeperId;
@@ -587,7 +592,7 @@ contract Agent is AgentBase {
 
     function _slash(bytes32 jobKey, Job storage job, uint256 victimId, uint256 slasherId) private {
         Keeper storage victim = _keepers[victimId];
-        (uint256 taken, uint256 missing) = slashOf(victim.stake, job.maxStake);
+        (uint256 taken, uint256 missing) = slashOf(victim.stake, job.terms.maxStake);
         _setStake(victim, victim.stake - taken);
         Keeper storage slasher = _keepers[slasherId];
         _setStake(slasher, slasher.stake + taken);
@@ -602,7 +607,7 @@ contract Agent is AgentBase {
     function _draw(bytes32 jobKey, uint256 random, uint256 exclude, uint256 floor) private view returns (uint256 best) {
         uint256 count = _active.length;
         if (count == 0) return 0;
-        uint256 required = _jobs[jobKey].minStake;
+        uint256 required = _jobs[jobKey].terms.minStake;
         uint256 minimum = _config.minKeeperStake;
         if (required < minimum) required = minimum;
         uint256 index;
@@ -668,8 +673,8 @@ contract Agent is AgentBase {
     }
 
     function _eligible(Job storage job) private view returns (bool) {
-        if (job.flags & ACTIVE == 0) return false;
-        uint256 credits = job.flags & OWNER_CREDITS != 0 ? ownerCredits[job.owner] : job.credits;
+        if (job.terms.flags & ACTIVE == 0) return false;
+        uint256 credits = job.terms.flags & OWNER_CREDITS != 0 ? ownerCredits[job.owner] : job.credits;
         return credits >= _config.jobMinCredits;
     }
 
@@ -685,15 +690,11 @@ contract Agent is AgentBase {
     // ---------------------------------------------------------------- small parts
 
     function _setTerms(Job storage job, JobTerms calldata terms) private {
-        if (terms.target != job.target || terms.source != job.source) revert TargetAndSourceStay();
-        if ((terms.interval == 0) != (job.source == CalldataSource.Resolver)) revert InvalidInterval();
-        if (terms.flags >= ALL_FLAGS + 1) revert InvalidFlags();
-        if (terms.flags & DEFENCE != 0 && terms.interval != 0) revert InvalidFlags();
+        if ((terms.interval == 0) != (terms.source == CalldataSource.Resolver)) revert InvalidInterval();
+        if (terms.flags & ~ALL_FLAGS != 0 || (terms.flags & DEFENCE != 0 && terms.interval != 0)) revert InvalidFlags();
         if (terms.maxBaseFeeGwei == 0) revert MissingMaxBaseFee();
         if (terms.gasLimit == 0 || terms.gasLimit > MAX_JOB_GAS) revert InvalidGasLimit();
-        (job.selector, job.flags, job.interval) = (terms.selector, terms.flags, terms.interval);
-        (job.maxBaseFeeGwei, job.gasLimit, job.defenceWindow) = (terms.maxBaseFeeGwei, terms.gasLimit, terms.defenceWindow);
-        (job.minStake, job.maxStake) = (terms.minStake, terms.maxStake);
+        job.terms = terms;
     }
 
     function _credit(bytes32 jobKey, Job storage job) private {

@@ -41,7 +41,7 @@ contract AgentLens {
             bytes32 key = keys[i];
             JobView memory seen = views[i];
             (seen.key, seen.job) = (key, agent.jobInfo(key));
-            seen.credits = seen.job.flags & 0x02 != 0 ? agent.ownerCredits(seen.job.owner) : seen.job.credits;
+            seen.credits = seen.job.terms.flags & 0x02 != 0 ? agent.ownerCredits(seen.job.owner) : seen.job.credits;
             (seen.eligible, seen.dueAt, seen.slasher) = (agent.isEligible(key), agent.dueAt(key), agent.currentSlasher(key));
         }
     }

@@ -78,13 +78,7 @@ struct Job {
     address owner;
     /// Wei.
     uint96 credits;
-    address target;
-    bytes4 selector;
-    uint24 interval;
-    CalldataSource source;
-    uint8 flags;
-    uint16 maxBaseFeeGwei;
-    uint8 defenceWindow;
+    JobTerms terms;
     /// The assigned keeper; 0: none.
     uint24 keeper;
     /// Who initiated slashing; 0: nobody.
@@ -101,12 +95,9 @@ struct Job {
     uint40 assignedAt;
     /// Not to be executed before; 0: no failure.
     uint40 retryAt;
-    uint96 minStake;
-    uint96 maxStake;
-    uint32 gasLimit;
+    address pendingOwner;
     /// The block in which the defence lane was opened; 0: it was not.
     uint40 defenceOpenAt;
-    address pendingOwner;
     uint40 createdAt;
     address resolver;
     /// Predefined calldata, or the call of the resolver.

@@ -64,3 +64,28 @@ sol!(
     QuietToken,
     "artifacts/QuietToken.json"
 );
+sol!(
+    #[sol(all_derives)]
+    Agent,
+    "artifacts/Agent.json"
+);
+sol!(
+    #[sol(all_derives)]
+    AgentKeepers,
+    "artifacts/AgentKeepers.json"
+);
+sol!(
+    #[sol(all_derives)]
+    AgentLens,
+    "artifacts/AgentLens.json"
+);
+sol!(
+    #[sol(all_derives)]
+    PauseGuard,
+    "artifacts/PauseGuard.json"
+);
+sol!(
+    #[sol(all_derives)]
+    TestJob,
+    "artifacts/TestJob.json"
+);

@@ -11,7 +11,8 @@ pub mod bindings;
 pub mod layout;
 
 pub use bindings::{
-    FeeToken, Pair, PermitToken, QuietToken, Raider, Router, ServicePayment, ServicePaymentFactory, Token, Vault,
+    Agent, AgentKeepers, AgentLens, FeeToken, Pair, PauseGuard, PermitToken, QuietToken, Raider, Router,
+    ServicePayment, ServicePaymentFactory, TestJob, Token, Vault,
 };
 
 use alloy::primitives::Bytes;
@@ -72,6 +73,14 @@ contracts! {
     ServicePayment,
     /// Creates payment contracts, one for each protocol.
     ServicePaymentFactory,
+    /// Jobs and the keepers that execute them.
+    Agent,
+    /// The half of the Agent that looks after keepers and parameters.
+    AgentKeepers,
+    /// Answers about an Agent, many in one call.
+    AgentLens,
+    /// A protocol's right to be paused, in the hands of a job.
+    PauseGuard,
     /// For tests: an ERC-20 with EIP-2612 permits.
     PermitToken,
     /// For tests: a token that keeps a part of what is moved.

@@ -229,6 +229,15 @@ impl Defence {
         self.core.store.incident(id).await
     }
 
+    /// The incidents with news: those that something was told of behind the line `after` of all timelines (0: from the beginning), and the
+    /// line to ask after the next time. It covers at most `limit` lines.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn changed_after(&self, after: u64, limit: u32) -> Result<(Vec<IncidentId>, u64), StoreError> {
+        self.core.store.changed_after(after, limit).await
+    }
+
     /// Changes whenever something is committed: who waits for a state looks again then.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {

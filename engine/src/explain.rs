@@ -3,6 +3,8 @@
 //!
 //! What always holds: it changes no verdict. Where it cannot be had, paths and warnings are missing, and nothing else.
 
+use std::cell::{Cell, RefCell};
+
 use alloy::primitives::Log;
 
 use crate::{
@@ -58,7 +60,7 @@ impl Engine {
             learnt: self.learnt.as_ref(),
             options,
         };
-        let evaluator = std::cell::RefCell::new(&mut self.scratch.evaluator);
+        let evaluator = RefCell::new(&mut self.scratch.evaluator);
         let (mut warned, mut found) = (Ok(()), Ok(()));
         let mut views_gas = options.views_gas;
         let mut on_revert = |moment: &mut Moment<'_, '_>, frame: &Call| {
@@ -199,6 +201,7 @@ impl<'a> Around<'a> {
             set: self.set,
             learnt: self.learnt,
             after,
+            next: Cell::default(),
             broken: None,
         }
     }

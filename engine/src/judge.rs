@@ -55,6 +55,7 @@ pub(crate) fn judge_checked(invariant: &Invariant, words: Words, tx_hash: B256) 
 }
 
 /// Judges the invariant at this place of a set.
+#[inline]
 pub(crate) fn judge_watched(
     place: u32,
     watched: &Watched,
@@ -94,33 +95,25 @@ pub(crate) fn is_kept(
     }
 }
 
+#[inline]
 fn judge_view(invariant: &ViewInvariant, place: u32, sources: &Sources<'_>) -> Judgement {
     let (view, id) = (&invariant.view, invariant.id);
-    let decoded = |word: Result<U256, &Reason>| {
-        let word = word.map_err(Reason::clone)?;
-        decode(view.value_type, word).ok_or(Reason::View {
-            contract: view.contract,
-            why: ViewError::Range {
-                word,
-                value_type: view.value_type,
-            },
-        })
-    };
     let (before, after) = sources.view(place);
-    let post = match decoded(after) {
-        Ok(post) => post,
-        Err(reason) => return Judgement::undecided(id, reason),
+    // A word that is none of its type is not handed out.
+    let post = match after {
+        Ok(word) => unpadded(view.value_type, word),
+        Err(reason) => return Judgement::undecided(id, reason.clone()),
     };
     let holds = |value| {
         invariant
             .comparison
             .holds(view.value_type.compare(value, invariant.target))
     };
-    let pre = match decoded(before) {
-        Ok(pre) => pre,
+    let pre = match before {
+        Ok(word) => unpadded(view.value_type, word),
         // Whatever it said before, this transaction does not break it.
         Err(_) if holds(post) => return held(id, None),
-        Err(reason) => return Judgement::undecided(id, reason),
+        Err(reason) => return Judgement::undecided(id, reason.clone()),
     };
     let margin = |value| margin(view.value_type, invariant.comparison, value, invariant.target);
     decided(id, (holds(pre), holds(post)), margin(pre).zip(margin(post)), || {
@@ -215,15 +208,24 @@ const fn held(invariant_id: u64, transition: Option<Transition>) -> Judgement {
     }
 }
 
-/// The value in a word that the ABI has padded; `None` when the padding is not clean.
-pub(crate) fn decode(value_type: ValueType, word: U256) -> Option<U256> {
+/// True when a word is a value of this type as the ABI pads it, with nothing in the padding.
+#[inline]
+pub(crate) fn is_padded(value_type: ValueType, word: U256) -> bool {
     match value_type {
         ValueType::FixedBytes(bytes) if bytes < 32 => {
-            let shift = 256 - usize::from(bytes) * 8;
-            let value = word >> shift;
-            (value << shift == word).then_some(value)
+            let padding = 256 - usize::from(bytes) * 8;
+            word.trailing_zeros() >= padding
         }
-        _ => value_type.contains(word).then_some(word),
+        _ => value_type.contains(word),
+    }
+}
+
+/// The value in such a word.
+#[inline]
+fn unpadded(value_type: ValueType, word: U256) -> U256 {
+    match value_type {
+        ValueType::FixedBytes(bytes) if bytes < 32 => word >> (256 - usize::from(bytes) * 8),
+        _ => word,
     }
 }
 
@@ -249,6 +251,7 @@ pub(crate) fn decided(
 }
 
 /// The signed distance of a decoded value to a target; `None` for types without numbers (bool, address, bytesN).
+#[inline]
 pub(crate) fn margin(value_type: ValueType, comparison: Comparison, value: U256, target: U256) -> Option<Wide> {
     let above = match value_type {
         ValueType::Uint(_) => Wide::difference(value, target),

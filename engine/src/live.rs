@@ -6,6 +6,8 @@
 //! 4. Those invariants are judged: before is the original value on the journal, after the present one.
 //! 5. Only a violation, or a revert where warnings are wanted, is run a second time to be explained.
 
+use std::cell::Cell;
+
 use crate::{
     BlockEnv, Engine, EngineError, Options, Outcome, Reason, State, Status, Transaction, U256, WatchSet, Watched,
     evm::{Fault, Machine, Written},
@@ -77,7 +79,8 @@ impl Engine {
         executed: &mut dyn FnMut(&Machine),
     ) -> Result<(), EngineError> {
         outcome.clear();
-        let judged = self.judge_live(env, tx, state, set, options, outcome);
+        let learnt = self.learn(env, state, set, options).map_err(Fault::Broken);
+        let judged = learnt.and_then(|()| self.judge_live(env, tx, state, set, options, outcome));
         if judged.is_ok() && outcome.undecided.is_none() {
             executed(&self.machine);
         }
@@ -101,7 +104,8 @@ impl Engine {
         judged
     }
 
-    fn judge_live(
+    /// Leaves the transaction on the journal. What views say before it must have been learnt.
+    pub(crate) fn judge_live(
         &mut self,
         env: &BlockEnv,
         tx: &Transaction,
@@ -110,7 +114,6 @@ impl Engine {
         options: &Options<'_>,
         outcome: &mut Outcome,
     ) -> Result<(), Fault> {
-        self.learn(env, state, set, options).map_err(Fault::Broken)?;
         let execution = self.machine.execute(env, tx, state, options.expired, options.digest)?;
         let invalid = match &execution.status {
             Status::Invalid(why) => Some(Reason::InvalidTransaction(why.clone())),
@@ -148,6 +151,7 @@ impl Engine {
             set,
             learnt,
             after: words,
+            next: Cell::default(),
             broken: None,
         };
         for Place { at, words } in places.iter() {
@@ -192,7 +196,7 @@ impl Engine {
 
 impl Outcome {
     /// Empties it, keeping its buffers.
-    fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.execution = None;
         self.undecided = None;
         self.judgements.clear();

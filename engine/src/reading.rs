@@ -1,6 +1,6 @@
 //! What a program reads, from the live journal or from the states before and after several transactions.
 
-use std::sync::LazyLock;
+use std::{cell::Cell, sync::LazyLock};
 
 use alloy::primitives::{KECCAK256_EMPTY, Log};
 
@@ -52,19 +52,31 @@ pub(crate) struct Sources<'a> {
     pub(crate) learnt: Option<&'a Learnt>,
     /// Words of those views that were run afterwards, in the order of the set's views.
     pub(crate) after: &'a [(u32, Word)],
+    /// Where in `after` the next one is likely to stand.
+    pub(crate) next: Cell<usize>,
     /// Why judging must stop.
     pub(crate) broken: Option<EngineError>,
 }
 
 impl Sources<'_> {
     /// What a view says before and after.
+    #[inline]
     pub(crate) fn view(&self, place: u32) -> (Result<U256, &Reason>, Result<U256, &Reason>) {
         let before = self
             .learnt
             .and_then(|learnt| learnt.word(place))
             .unwrap_or_else(|| &NOT_RUN);
-        let after = match self.after.binary_search_by_key(&place, |(place, _)| *place) {
-            Ok(index) => self.after.get(index).map_or_else(|| &*NOT_RUN, |(_, word)| word),
+        // Most are asked for in the order in which they were run.
+        let next = self.next.get();
+        let found = match self.after.get(next) {
+            Some((known, _)) if *known == place => Ok(next),
+            _ => self.after.binary_search_by_key(&place, |(place, _)| *place),
+        };
+        let after = match found {
+            Ok(index) => {
+                self.next.set(index + 1);
+                self.after.get(index).map_or_else(|| &*NOT_RUN, |(_, word)| word)
+            }
             // Nothing that it reads was written.
             Err(_) => before,
         };

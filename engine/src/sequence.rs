@@ -5,18 +5,16 @@
 //! bundle that breaks an invariant and mends it again, or one that breaks it in two steps of which neither does alone, shows
 //! only in one of the two.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 
-use alloy::primitives::{
-    Log,
-    map::{AddressMap, B256HashMap, HashMap},
-};
+use alloy::primitives::Log;
 
 use crate::{
-    Account, Address, B256, BlockEnv, Bytes, Engine, EngineError, Judgement, Options, Outcome, Reason, State,
-    StateError, Transaction, Transition, U256, WatchSet,
-    evm::Changes,
+    Account, Address, BlockEnv, Engine, EngineError, Judgement, Options, Outcome, Reason, State, Transaction,
+    Transition, U256, WatchSet,
+    evm::{Fault, Machine, Written},
     judge,
+    lang::Evaluator,
     reading::{Both, Sources, States},
     views::{self, Learnt},
 };
@@ -36,7 +34,8 @@ pub struct SequenceOutcome {
 }
 
 impl Engine {
-    /// Executes the transactions in order on one state and judges each of them, and all of them together.
+    /// Executes the transactions in order on one state and judges each of them, and all of them together. All run on one journal:
+    /// what one has loaded the next finds there, and nothing is copied in between.
     ///
     /// # Errors
     /// When the state source is broken. A bad transaction, missing state and spent budgets are undecided verdicts.
@@ -48,113 +47,143 @@ impl Engine {
         set: &WatchSet,
         options: &Options<'_>,
     ) -> Result<SequenceOutcome, EngineError> {
+        self.learn(env, state, set, options)?;
+        let mut first = None;
+        let judged = self.run_sequence((env, state, set, options), transactions, &mut first);
+        self.machine.reset();
+        if first.is_some() {
+            self.learnt = first;
+        }
+        judged
+    }
+
+    /// Leaves the journal as it is, and in `first` what was learnt before the first transaction, where that has changed since.
+    fn run_sequence(
+        &mut self,
+        around: Around<'_>,
+        transactions: &[Transaction],
+        first: &mut Option<Learnt>,
+    ) -> Result<SequenceOutcome, EngineError> {
+        let (env, state, set, options) = around;
         let mut sequence = SequenceOutcome::default();
-        let layers = RefCell::new(Layers::default());
-        let over = Overlay {
-            below: state,
-            layers: &layers,
-        };
-        let mut places = set.always().to_vec();
-        let mut logs = Vec::new();
-        let mut written = Vec::new();
-        for (index, tx) in transactions.iter().enumerate() {
+        let (mut written, mut logs) = (Vec::new(), Vec::new());
+        let mut stale: Vec<u32> = Vec::new();
+        for tx in transactions {
+            let mut outcome = Outcome::default();
             if let Some(reason) = &sequence.undecided {
-                sequence.each.push(Outcome {
-                    undecided: Some(reason.clone()),
-                    ..Outcome::default()
-                });
+                outcome.undecided = Some(reason.clone());
+                sequence.each.push(outcome);
                 continue;
             }
-            // The name is that of the state before the first.
-            let options = Options {
-                state_id: options.state_id.filter(|_| index == 0),
-                ..*options
-            };
-            let (mut outcome, mut changes) = (Outcome::default(), None);
-            self.judge_watched_then(env, tx, &over, set, &options, &mut outcome, &mut |machine| {
+            if let (false, Some(learnt)) = (stale.is_empty(), &mut self.learnt) {
+                first.get_or_insert_with(|| learnt.clone());
+                learnt.learn_again(&mut self.machine, env, state, set, options, &stale)?;
+            }
+            stale.clear();
+            match self.step(around, tx, &mut outcome, &mut |engine| {
                 let reads = |address, _| (set.index().reads_account(address) || !set.views().is_empty()).then_some(());
+                let machine = &engine.machine;
                 machine.written(reads, |address, (), what, _| written.push((address, what)));
                 logs.extend_from_slice(machine.logs());
-                changes = Some(machine.changes());
-            })?;
-            if let Some(changes) = changes {
-                layers.borrow_mut().apply(changes);
-            }
-            // An invalid transaction changes nothing; after one that could not be executed nothing is known.
-            if outcome.execution.is_none() {
-                sequence.undecided.clone_from(&outcome.undecided);
+                stale.extend_from_slice(&engine.scratch.views);
+            }) {
+                Ok(()) => {}
+                // After one that could not be executed nothing is known.
+                Err(Fault::Undecided(reason)) => {
+                    outcome.undecided.get_or_insert_with(|| reason.clone());
+                    sequence.undecided = Some(reason);
+                }
+                Err(Fault::Broken(error)) => return Err(error),
             }
             sequence.each.push(outcome);
         }
         let (Some(last), None) = (transactions.last(), &sequence.undecided) else {
             return Ok(sequence);
         };
-        self.learn(env, state, set, options)?;
-        let learnt = self.learnt.as_ref();
-        let mut called = Vec::new();
-        for (address, what) in &written {
-            set.index().readers_of(*address, *what, &mut places);
-            if let Some(learnt) = learnt {
-                learnt.index.readers_of(*address, *what, &mut called);
-            }
-        }
-        for topic in logs.iter().filter_map(|log: &Log| log.topics().first()) {
-            places.extend_from_slice(set.index().readers_of_topic(*topic));
-        }
-        if let Some(learnt) = learnt {
-            called.extend_from_slice(&learnt.always);
-            sort(&mut called);
-            for view in called.iter().chain(&learnt.unknown) {
-                places.extend_from_slice(set.readers(*view));
-            }
-        }
-        sort(&mut places);
+        let learnt = first.as_ref().or(self.learnt.as_ref());
+        let (places, called) = concerned(set, learnt, &written, &logs);
         let mut words = Vec::new();
-        let after = views::after(&mut self.machine, env, &over, set.views(), &called, options, &mut words);
-        self.machine.reset();
-        let _gas_left = after?;
-        sequence.whole = judge_whole(
-            &Pair {
-                before: state,
-                after: &over,
-                logs: &logs,
-            },
-            (env, last, set, self.learnt.as_ref(), &words),
-            &places,
-            &mut self.scratch.evaluator,
-        )?;
+        views::after(&mut self.machine, env, state, set.views(), &called, options, &mut words)?;
+        let states = Pair {
+            machine: &self.machine,
+            before: state,
+            logs: &logs,
+        };
+        let sources = Sources {
+            states: &states,
+            env,
+            tx: last,
+            set,
+            learnt,
+            after: &words,
+            next: Cell::default(),
+            broken: None,
+        };
+        sequence.whole = judge_whole(sources, &places, &mut self.scratch.evaluator)?;
         Ok(sequence)
+    }
+
+    /// Judges one transaction on what the journal holds, and makes what it leaves the state before the next. `executed` sees it while
+    /// it is on the journal; not one that is invalid, which changes nothing.
+    fn step(
+        &mut self,
+        (env, state, set, options): Around<'_>,
+        tx: &Transaction,
+        outcome: &mut Outcome,
+        executed: &mut dyn FnMut(&Self),
+    ) -> Result<(), Fault> {
+        self.judge_live(env, tx, state, set, options, outcome)?;
+        if outcome.undecided.is_some() {
+            return Ok(());
+        }
+        executed(self);
+        if Self::leaves_questions(options, outcome) {
+            // Run again from where it began, explained, and once more to go on from where it ended.
+            self.machine.discard();
+            let explained = self.explain(env, tx, state, set, options, outcome);
+            self.machine.discard();
+            explained.map_err(Fault::Broken)?;
+            self.machine.execute(env, tx, state, options.expired, false)?;
+        }
+        self.machine.settle();
+        Ok(())
     }
 }
 
-fn sort(numbers: &mut Vec<u32>) {
-    numbers.sort_unstable();
-    numbers.dedup();
+/// What is changed by any of them: the invariants that read it, and the views to call for them; both in rising order.
+fn concerned(
+    set: &WatchSet,
+    learnt: Option<&Learnt>,
+    written: &[(Address, Written)],
+    logs: &[Log],
+) -> (Vec<u32>, Vec<u32>) {
+    let (mut places, mut called) = (set.always().to_vec(), Vec::new());
+    for (address, what) in written {
+        set.index().readers_of(*address, *what, &mut places);
+        if let Some(learnt) = learnt {
+            learnt.index.readers_of(*address, *what, &mut called);
+        }
+    }
+    for topic in logs.iter().filter_map(|log: &Log| log.topics().first()) {
+        places.extend_from_slice(set.index().readers_of_topic(*topic));
+    }
+    if let Some(learnt) = learnt {
+        called.extend_from_slice(&learnt.always);
+        sort(&mut called);
+        for view in called.iter().chain(&learnt.unknown) {
+            places.extend_from_slice(set.readers(*view));
+        }
+    }
+    sort(&mut places);
+    (places, called)
 }
 
-type Around<'a> = (
-    &'a BlockEnv,
-    &'a Transaction,
-    &'a WatchSet,
-    Option<&'a Learnt>,
-    &'a [(u32, views::Word)],
-);
-
 fn judge_whole(
-    states: &dyn States,
-    (env, tx, set, learnt, after): Around<'_>,
+    mut sources: Sources<'_>,
     places: &[u32],
-    evaluator: &mut crate::lang::Evaluator,
+    evaluator: &mut Evaluator,
 ) -> Result<Vec<Judgement>, EngineError> {
-    let mut sources = Sources {
-        states,
-        env,
-        tx,
-        set,
-        learnt,
-        after,
-        broken: None,
-    };
+    let set = sources.set;
     let mut whole = Vec::with_capacity(places.len());
     for (place, watched) in places.iter().filter_map(|place| Some((*place, set.at(*place)?))) {
         let judgement = judge::judge_watched(place, watched, &mut sources, evaluator);
@@ -169,78 +198,29 @@ fn judge_whole(
     Ok(whole)
 }
 
-/// What the transactions so far have changed.
-#[derive(Debug, Default)]
-struct Layers {
-    accounts: AddressMap<Option<Account>>,
-    /// Contracts whose storage below does not count any more.
-    cleared: AddressMap<()>,
-    storage: HashMap<(Address, U256), U256>,
-    codes: B256HashMap<Bytes>,
+fn sort(numbers: &mut Vec<u32>) {
+    numbers.sort_unstable();
+    numbers.dedup();
 }
 
-impl Layers {
-    fn apply(&mut self, changes: Changes) {
-        self.codes.extend(changes.codes);
-        for (address, change) in changes.accounts {
-            if change.created || change.account.is_none() {
-                self.cleared.insert(address, ());
-                self.storage.retain(|(owner, _), _| *owner != address);
-            }
-            self.accounts.insert(address, change.account);
-            let slots = change.storage.into_iter().map(|(slot, value)| ((address, slot), value));
-            self.storage.extend(slots);
-        }
-    }
-}
+/// Environment, state before the first, invariants and wishes.
+type Around<'a> = (&'a BlockEnv, &'a dyn State, &'a WatchSet, &'a Options<'a>);
 
-/// A state with changes laid over it.
-struct Overlay<'a> {
-    below: &'a dyn State,
-    layers: &'a RefCell<Layers>,
-}
-
-impl State for Overlay<'_> {
-    fn account(&self, address: Address) -> Result<Option<Account>, StateError> {
-        let known = self.layers.borrow().accounts.get(&address).copied();
-        known.map_or_else(|| self.below.account(address), Ok)
-    }
-
-    fn code(&self, code_hash: B256) -> Result<Bytes, StateError> {
-        let known = self.layers.borrow().codes.get(&code_hash).cloned();
-        known.map_or_else(|| self.below.code(code_hash), Ok)
-    }
-
-    fn storage(&self, address: Address, slot: U256) -> Result<U256, StateError> {
-        let layers = self.layers.borrow();
-        match layers.storage.get(&(address, slot)) {
-            Some(value) => Ok(*value),
-            None if layers.cleared.contains_key(&address) => Ok(U256::ZERO),
-            None => self.below.storage(address, slot),
-        }
-    }
-
-    fn block_hash(&self, number: u64) -> Result<B256, StateError> {
-        self.below.block_hash(number)
-    }
-}
-
-/// Before the first transaction and after the last.
+/// Before the first transaction, and after the last one on the journal.
 struct Pair<'a> {
+    machine: &'a Machine,
     before: &'a dyn State,
-    after: &'a dyn State,
     logs: &'a [Log],
 }
 
 impl States for Pair<'_> {
     fn words(&self, contract: Address, slot: U256) -> Both<U256> {
-        Ok((
-            self.before.storage(contract, slot)?,
-            self.after.storage(contract, slot)?,
-        ))
+        let (_, after) = self.machine.words(self.before, contract, slot)?;
+        Ok((self.before.storage(contract, slot)?, after))
     }
     fn accounts(&self, address: Address) -> Both<Option<Account>> {
-        Ok((self.before.account(address)?, self.after.account(address)?))
+        let (_, after) = self.machine.account(self.before, address)?;
+        Ok((self.before.account(address)?, after))
     }
     fn logs(&self) -> &[Log] {
         self.logs

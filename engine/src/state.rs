@@ -87,6 +87,14 @@ pub trait State {
     /// # Errors
     /// See [`State::account`].
     fn code(&self, code_hash: B256) -> Result<Bytes, StateError>;
+    /// The same question where the bytes are not needed, since the engine has analysed them before. A source that never lacks the
+    /// code of an account that it gives need not look for it.
+    ///
+    /// # Errors
+    /// See [`State::account`].
+    fn has_code(&self, code_hash: B256) -> Result<(), StateError> {
+        self.code(code_hash).map(drop)
+    }
     /// One storage slot of an account.
     ///
     /// # Errors
@@ -106,6 +114,9 @@ impl<S: State + ?Sized> State for &S {
     fn code(&self, code_hash: B256) -> Result<Bytes, StateError> {
         (**self).code(code_hash)
     }
+    fn has_code(&self, code_hash: B256) -> Result<(), StateError> {
+        (**self).has_code(code_hash)
+    }
     fn storage(&self, address: Address, slot: U256) -> Result<U256, StateError> {
         (**self).storage(address, slot)
     }
@@ -120,6 +131,9 @@ impl<S: State + ?Sized> State for Arc<S> {
     }
     fn code(&self, code_hash: B256) -> Result<Bytes, StateError> {
         (**self).code(code_hash)
+    }
+    fn has_code(&self, code_hash: B256) -> Result<(), StateError> {
+        (**self).has_code(code_hash)
     }
     fn storage(&self, address: Address, slot: U256) -> Result<U256, StateError> {
         (**self).storage(address, slot)

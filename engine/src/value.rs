@@ -61,8 +61,10 @@ impl ValueType {
 
     /// True when the number is a decoded value of this type (two's complement for signed types).
     #[must_use]
+    #[inline]
     pub fn contains(self, value: U256) -> bool {
         match self {
+            Self::Uint(256) => true,
             Self::Bool => value <= U256::from(1),
             _ => self.is_valid() && self.extend(value & self.mask()) == value,
         }
@@ -70,6 +72,7 @@ impl ValueType {
 
     /// Reads the value at a byte offset of a slot's word; `None` when it does not lie inside one slot.
     #[must_use]
+    #[inline]
     pub fn decode(self, word: U256, offset: u8) -> Option<U256> {
         // Most slots hold one number, which needs no shifting.
         if matches!(self, Self::Uint(256)) && offset == 0 {

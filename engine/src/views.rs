@@ -19,7 +19,7 @@ use crate::{
 pub(crate) type Word = Result<U256, Reason>;
 
 /// What the views of a set say on one state.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Learnt {
     set: u64,
     state_id: Option<B256>,
@@ -111,6 +111,57 @@ impl Learnt {
     }
 }
 
+impl Learnt {
+    /// Learns these views (in rising order) anew on the settled journal of a sequence: what else was learnt is still so. It has no name
+    /// any more.
+    pub(crate) fn learn_again(
+        &mut self,
+        machine: &mut Machine,
+        env: &BlockEnv,
+        state: &dyn State,
+        set: &WatchSet,
+        options: &Options<'_>,
+        places: &[u32],
+    ) -> Result<(), EngineError> {
+        let views = set.views();
+        let is_other = |view: &u32| places.binary_search(view).is_err();
+        self.state_id = None;
+        self.always.retain(is_other);
+        self.unknown.retain(is_other);
+        let mut keys = self.index.keys();
+        keys.retain(|(_, view)| is_other(view));
+        let mut gas_left = options.views_gas;
+        for place in places {
+            machine.forget_reads();
+            let mut words = Vec::with_capacity(1);
+            let one = std::slice::from_ref(place);
+            let ended = run(machine, env, state, views, one, options, gas_left, true, &mut words)?;
+            gas_left = ended.gas_left;
+            machine.read(&mut |address, slot| match slot {
+                Some(slot) => keys.push((Key::Slot(address, slot), *place)),
+                None => {
+                    let account = [Key::Balance(address), Key::Nonce(address), Key::Code(address)];
+                    keys.extend(account.map(|key| (key, *place)));
+                }
+            });
+            if ended.read_block {
+                self.always.push(*place);
+            }
+            let Some((_, word)) = words.pop() else { continue };
+            if word.is_err() {
+                self.unknown.push(*place);
+            }
+            if let Some(known) = self.words.get_mut(*place as usize) {
+                *known = word;
+            }
+        }
+        self.always.sort_unstable();
+        self.unknown.sort_unstable();
+        self.index = Index::new(keys);
+        Ok(())
+    }
+}
+
 const fn is_late(reason: &Reason) -> bool {
     matches!(
         reason,
@@ -191,6 +242,9 @@ impl State for Seen<'_> {
     }
     fn code(&self, code_hash: B256) -> Result<Bytes, StateError> {
         self.state.code(code_hash)
+    }
+    fn has_code(&self, code_hash: B256) -> Result<(), StateError> {
+        self.state.has_code(code_hash)
     }
     fn storage(&self, address: Address, slot: U256) -> Result<U256, StateError> {
         self.keys.borrow_mut().push(Key::Slot(address, slot));
@@ -338,11 +392,12 @@ fn word(view: &View, output: &[u8]) -> Result<U256, ViewError> {
         needed,
     })?;
     let word = U256::try_from_be_slice(word).unwrap_or_default();
-    match judge::decode(view.value_type, word) {
-        Some(_) => Ok(word),
-        None => Err(ViewError::Range {
+    if judge::is_padded(view.value_type, word) {
+        Ok(word)
+    } else {
+        Err(ViewError::Range {
             word,
             value_type: view.value_type,
-        }),
+        })
     }
 }

@@ -256,14 +256,25 @@ impl Config {
         })
     }
 
-    /// The sender's configuration, with this keeper's endpoints.
-    #[must_use]
-    pub fn sender(&self) -> sender::Config {
-        sender::Config {
-            endpoints: self.endpoints.clone(),
+    /// The sender's configuration: this keeper's endpoints, as far as they are `http(s)://`.
+    ///
+    /// # Errors
+    /// When none is, or a secret is not where it is said to be.
+    pub fn sender(&self) -> Result<sender::Config, ConfigError> {
+        let mut endpoints = Vec::with_capacity(self.endpoints.len());
+        for secret in &self.endpoints {
+            if secret.reveal()?.trim().starts_with("http") {
+                endpoints.push(secret.clone());
+            }
+        }
+        if endpoints.is_empty() {
+            return wrong("endpoints", "transactions are sent over http:// or https://: name at least one such node");
+        }
+        Ok(sender::Config {
+            endpoints,
             chain_id: self.chain_id,
             ..self.sender.clone()
-        }
+        })
     }
 
     /// Decrypts the key of a role. Takes about a second, on purpose of the key file's format: call it off the runtime's threads.

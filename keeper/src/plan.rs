@@ -74,7 +74,9 @@ pub fn plan(job: &Job, standing: &Standing, next: &Next, said: Option<(&Ready, S
         return Step::Wait;
     }
     let mine = job.keeper == me.id;
-    if mine && gives_back(job, standing, next, said.is_some()) {
+    // A pause that is due is not the time to talk about money.
+    let pressing = job.is_defence() && said.is_some();
+    if mine && !pressing && gives_back(job, standing, next, said.is_some()) {
         return Step::Release;
     }
     if me.stake < standing.terms.min_stake {

@@ -205,6 +205,13 @@ fn a_keeper_gives_back_what_cannot_be_paid_and_what_it_leaves_behind() {
     };
     assert_eq!(step(&poor, 1, &at(100), None), Step::Release);
     assert_eq!(step(&poor, 2, &at(100), None), Step::Wait);
+    let poor_defence = Job {
+        eligible: false,
+        ..defence()
+    };
+    let yes = ready(1);
+    assert_eq!(step(&poor_defence, 1, &at(1), Some((&yes, said(1, 0)))), Step::Defend, "a pause first");
+    assert_eq!(step(&poor_defence, 1, &at(1), None), Step::Release);
     let mut leaving = standing(1);
     leaving.me.active = false;
     assert_eq!(plan(&interval(10), &leaving, &at(9), None, &policy()), Step::Release);

@@ -8,6 +8,7 @@
 pub mod behaviour;
 pub mod check;
 pub mod codes;
+pub mod conduct;
 pub mod config;
 pub mod own_node;
 pub mod service;

@@ -17,9 +17,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use wire::{Answer, AnswerOutcome, Challenge, Finding, FindingVerdict, Verdicts, Wire};
 
-use crate::behaviour::Behaviour;
 use crate::check::difference;
 use crate::codes::CodeCache;
+use crate::conduct::{Board, Conduct};
 use crate::config::{Check, Config, StateSource};
 use crate::own_node::OwnNode;
 
@@ -50,7 +50,7 @@ pub struct ChallengeService {
     codes: CodeCache,
     pool: Pool,
     state: StateSource,
-    behaviour: Behaviour,
+    conduct: Conduct,
     own: Option<OwnNode>,
     checks: Checks,
     shutdown: CancellationToken,
@@ -150,13 +150,13 @@ impl ChallengeService {
         shutdown: CancellationToken,
     ) -> Result<Self, Failure> {
         Ok(Self {
+            conduct: Conduct::new(config.behaviour, hotkey.account()),
             hotkey,
             metagraph,
             guard: ReplayGuard::new(ReplayLimits::default()),
             codes: CodeCache::new(config.code_cache_bytes),
             pool: Pool::start(config.threads, config.queue)?,
             state: config.state,
-            behaviour: config.behaviour,
             own,
             checks: Checks {
                 mode: config.check_prestate,
@@ -166,6 +166,13 @@ impl ChallengeService {
             },
             shutdown,
         })
+    }
+
+    /// What this miner answers can be overheard on `board`, and it overhears there what others answer.
+    #[must_use]
+    pub fn overheard_on(mut self, board: Arc<Board>) -> Self {
+        self.conduct = self.conduct.overheard_on(board);
+        self
     }
 
     /// Who sent it, when that is a validator of the subnet.
@@ -195,19 +202,22 @@ impl ChallengeService {
         let received = Instant::now();
         let deadline = challenge.deadline.min(LONGEST_DEADLINE);
         let id = challenge.id;
-        let outcome = match self.behaviour.without_execution(&challenge) {
+        let outcome = match self.conduct.without_execution(&challenge, deadline).await? {
             Some(verdicts) => AnswerOutcome::Verdicts(verdicts),
             None => match self.ground(&challenge, received, deadline).await? {
                 Ground::MissingCodes(missing) => AnswerOutcome::MissingCodes(missing),
-                Ground::Nothing(reason) => AnswerOutcome::Verdicts(self.behaviour.tell(undecided(&challenge, &reason))),
+                Ground::Nothing(reason) => AnswerOutcome::Verdicts(self.conduct.tell(undecided(&challenge, &reason))),
                 Ground::State(state) => {
                     let verdicts = self.execute(challenge, state, received + deadline).await?;
-                    AnswerOutcome::Verdicts(self.behaviour.tell(verdicts))
+                    AnswerOutcome::Verdicts(self.conduct.tell(verdicts))
                 }
             },
         };
+        if let AnswerOutcome::Verdicts(verdicts) = &outcome {
+            self.conduct.post(id, verdicts);
+        }
         // A sleep of no length would still wait for the timer's next tick, a millisecond.
-        if let Some(delay) = self.behaviour.delay() {
+        if let Some(delay) = self.conduct.delay(deadline) {
             tokio::time::sleep(delay).await;
         }
         Ok(Answer {
@@ -318,12 +328,13 @@ impl Miner for ChallengeService {
         let challenge = Challenge::from_wire(&message).map_err(invalid)?;
         let answer = self.answer(challenge).await?;
         let payload = answer.to_wire().encode_to_vec();
-        Ok(Response::new(auth::seal(
+        let signed = auth::seal(
             &self.hotkey,
-            Some(&validator),
+            Some(&self.conduct.receiver(validator)),
             ANSWER_PATH,
             payload,
             auth::now_ns(),
-        )))
+        );
+        Ok(Response::new(self.conduct.send(signed)))
     }
 }

@@ -14,7 +14,8 @@ use serde_json::{Map, Value, json};
 
 use crate::config::{Config, RunArgs};
 use crate::registry::{self, Draft, display_value};
-use crate::store::{RegisteredInvariant, Service, ServiceError, Store};
+use crate::rest::key::{self, Role};
+use crate::store::{KeyRow, RegisteredInvariant, Service, ServiceError, Store};
 
 /// The platform: one ordered, resumable stream of transactions, heads and invariants for the validators
 #[derive(Debug, Parser)]
@@ -37,6 +38,11 @@ enum Command {
     Services {
         #[command(subcommand)]
         command: Services,
+    },
+    /// Keys of the HTTP interface; works while the platform runs on the same database
+    Keys {
+        #[command(subcommand)]
+        command: Keys,
     },
     /// Where the feed and the reports stand
     Status(StatusArgs),
@@ -71,6 +77,31 @@ enum Services {
     Remove {
         /// Its name
         name: String,
+        /// The platform's database
+        #[arg(long, value_name = "PATH")]
+        database: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Keys {
+    /// Make a key and print it; it is not shown again
+    Create {
+        /// Whose it is, or what for
+        name: String,
+        /// What it allows
+        #[arg(long, value_enum, default_value = "read")]
+        role: Role,
+        /// The platform's database; made when it is not there
+        #[arg(long, value_name = "PATH")]
+        database: PathBuf,
+    },
+    /// List them, without their secrets
+    List(ListArgs),
+    /// Revoke one: it is refused from now on
+    Revoke {
+        /// Its number, as `list` shows it
+        id: u64,
         /// The platform's database
         #[arg(long, value_name = "PATH")]
         database: PathBuf,
@@ -174,6 +205,7 @@ impl Cli {
                 command: Invariants::Remove(args),
             } => remove(args).await,
             Command::Services { command } => services(command).await,
+            Command::Keys { command } => keys(command).await,
             Command::Status(args) => status(args).await,
         }
     }
@@ -331,6 +363,48 @@ async fn services(command: Services) -> Result<(), Failure> {
                     service.invariants.to_string(),
                     if service.served { "yes" } else { "NO" }.to_owned(),
                     payment,
+                ]);
+            }
+            say(table)
+        }
+    }
+}
+
+async fn keys(command: Keys) -> Result<(), Failure> {
+    match command {
+        Keys::Create { name, role, database } => {
+            let store = Store::open(&database).await.or_configuration()?;
+            say(key::make(&store, &name, role).await?.as_str())
+        }
+        Keys::Revoke { id, database } => {
+            if !existing(&database).await?.revoke_key(id).await? {
+                return Err(Failure::configuration(eyre!(
+                    "there is no key {id} that is good; `platform keys list` shows them"
+                )));
+            }
+            say(format_args!("revoked key {id}"))
+        }
+        Keys::List(args) => {
+            let keys = existing(&args.database).await?.keys(None).await?;
+            let date = |ms: u64| crate::rest::date(ms);
+            if args.json {
+                let row = |key: &KeyRow| {
+                    json!({
+                        "id": key.id, "name": key.name, "role": key.role, "prefix": format!("pk_{}", key.prefix),
+                        "created_at": date(key.created_at_ms), "revoked_at": key.revoked_at_ms.map(date),
+                    })
+                };
+                return say(serde_json::to_string_pretty(&keys.iter().map(row).collect::<Vec<_>>())?);
+            }
+            let mut table = table(["id", "name", "role", "prefix", "created", "revoked"]);
+            for key in keys {
+                table.add_row([
+                    key.id.to_string(),
+                    key.name,
+                    key.role,
+                    format!("pk_{}", key.prefix),
+                    date(key.created_at_ms),
+                    key.revoked_at_ms.map_or_else(String::new, date),
                 ]);
             }
             say(table)

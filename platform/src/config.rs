@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::feed::live::LiveOptions;
 use crate::feed::pace::Pace;
 use crate::gate::GateOptions;
+use crate::rest::options::HttpOptions;
 
 /// Flags of `platform run`.
 #[derive(Debug, Clone, clap::Args, Serialize)]
@@ -21,6 +22,12 @@ pub struct RunArgs {
     #[command(flatten)]
     #[serde(skip_serializing_if = "LiveArgs::is_empty")]
     live: LiveArgs,
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "HttpArgs::is_empty")]
+    http: HttpArgs,
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "BillingArgs::is_empty")]
+    billing: BillingArgs,
     /// How fast a recording is replayed: realtime, max, or N/s [default: realtime]
     #[arg(long, value_name = "PACE")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,6 +67,40 @@ pub struct RunArgs {
     pub(crate) check: bool,
     #[command(flatten)]
     node: NodeArgs,
+}
+
+/// Flags of the registry over HTTP.
+#[derive(Debug, Clone, Default, clap::Args, Serialize)]
+struct HttpArgs {
+    /// Serve the registry over HTTP there, as in 127.0.0.1:8000
+    #[arg(id = "http", long = "http", value_name = "ADDRESS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listen: Option<String>,
+    /// Written with that address once it is served
+    #[arg(id = "http_ready_file", long = "http-ready-file", value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ready_file: Option<PathBuf>,
+}
+
+impl HttpArgs {
+    const fn is_empty(&self) -> bool {
+        self.listen.is_none() && self.ready_file.is_none()
+    }
+}
+
+/// Flags of the gate.
+#[derive(Debug, Clone, Default, clap::Args, Serialize)]
+struct BillingArgs {
+    /// A JSON-RPC endpoint of the chain that services are paid on; may be given several times
+    #[arg(id = "billing_rpc", long = "billing-rpc", value_name = "URL")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rpc: Vec<String>,
+}
+
+impl BillingArgs {
+    const fn is_empty(&self) -> bool {
+        self.rpc.is_empty()
+    }
 }
 
 /// Flags of a live feed.
@@ -119,6 +160,9 @@ pub struct Config {
     /// How many validators must have a stream open before the feed starts.
     #[serde(default = "one")]
     pub min_validators: usize,
+    /// The registry over HTTP.
+    #[serde(default)]
+    pub http: HttpOptions,
     /// On which chain protocols pay for their protection, and how that is watched.
     #[serde(default)]
     pub billing: GateOptions,

@@ -16,6 +16,7 @@ pub mod feed;
 pub mod gate;
 pub mod log;
 pub mod registry;
+pub mod rest;
 pub mod run;
 pub mod service;
 pub mod store;

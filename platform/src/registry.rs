@@ -262,6 +262,12 @@ pub fn display_value(value: U256, value_type: ValueType) -> String {
     }
 }
 
+/// Whether it names a chain: `ethereum`, or `chain-<id>`.
+#[must_use]
+pub fn is_network(network: &str) -> bool {
+    network == NETWORK || is_chain(network)
+}
+
 /// `chain-31337`: an EIP-155 chain id, written in the one way that there is.
 fn is_chain(network: &str) -> bool {
     let id = network.strip_prefix("chain-").unwrap_or_default();

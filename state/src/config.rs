@@ -19,6 +19,12 @@ pub struct NodeConfig {
     /// How long the first endpoint is waited for before the second one is asked as well.
     #[serde(with = "humantime_serde")]
     pub hedge_after: Duration,
+    /// How often all endpoints are asked again, after a pause that doubles and is never quite the same, where none could be reached
+    /// or all were too busy. Within the caller's deadline.
+    pub retries: usize,
+    /// The first of these pauses.
+    #[serde(with = "humantime_serde")]
+    pub retry_pause: Duration,
     /// Longest answer that is read; a longer one is a fault of the endpoint.
     pub max_response_bytes: usize,
     /// How long an endpoint is set aside after a fault; doubled with each further one.
@@ -39,6 +45,8 @@ impl Default for NodeConfig {
             chain_id: None,
             request_timeout: Duration::from_secs(5),
             hedge_after: Duration::from_millis(250),
+            retries: 2,
+            retry_pause: Duration::from_millis(50),
             max_response_bytes: 64 << 20,
             retry_after: Duration::from_millis(500),
             retry_at_most: Duration::from_secs(30),
@@ -56,6 +64,8 @@ impl fmt::Debug for NodeConfig {
             .field("chain_id", &self.chain_id)
             .field("request_timeout", &self.request_timeout)
             .field("hedge_after", &self.hedge_after)
+            .field("retries", &self.retries)
+            .field("retry_pause", &self.retry_pause)
             .field("max_response_bytes", &self.max_response_bytes)
             .field("retry_after", &self.retry_after)
             .field("retry_at_most", &self.retry_at_most)

@@ -1,8 +1,9 @@
 //! The connection to a node of the chain: one at a time out of several, made at the first need and again after it was lost, to
-//! the next node in the list. A node whose genesis is another chain's is never used.
+//! the next node in the list. A node whose genesis is another chain's is never used, and one that keeps silent is as good as lost.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use subxt::backend::LegacyBackend;
 use subxt::rpcs::RpcClient;
@@ -37,10 +38,12 @@ pub(crate) struct Connection {
     next: AtomicUsize,
     serial: AtomicU64,
     live: tokio::sync::Mutex<Option<Live>>,
+    /// How long one node may take for one answer.
+    patience: Duration,
 }
 
 impl Connection {
-    pub(crate) fn new(endpoints: &[String], genesis: Option<[u8; 32]>) -> Self {
+    pub(crate) fn new(endpoints: &[String], genesis: Option<[u8; 32]>, patience: Duration) -> Self {
         Self {
             endpoints: endpoints.iter().map(|endpoint| Arc::from(endpoint.as_str())).collect(),
             genesis: Mutex::new(genesis),
@@ -48,7 +51,20 @@ impl Connection {
             next: AtomicUsize::new(0),
             serial: AtomicU64::new(0),
             live: tokio::sync::Mutex::new(None),
+            patience,
         }
+    }
+
+    /// What a node answers; silence is the same as a lost connection.
+    pub(crate) async fn answer<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        tokio::time::timeout(self.patience, work)
+            .await
+            .unwrap_or_else(|_elapsed| {
+                Err(Fault::Lost(format!(
+                    "the node gave no answer in {} ms",
+                    self.patience.as_millis()
+                )))
+            })
     }
 
     /// Whom errors name when no node answered.
@@ -65,7 +81,7 @@ impl Connection {
         let start = self.next.load(Ordering::Relaxed);
         let mut reasons = Vec::new();
         for endpoint in self.endpoints.iter().cycle().skip(start).take(self.endpoints.len()) {
-            match self.connect(endpoint).await {
+            match self.answer(self.connect(endpoint)).await {
                 Ok(live) => {
                     tracing::info!(%endpoint, "connected to the chain");
                     *kept = Some(live.clone());
@@ -126,6 +142,14 @@ impl Connection {
             endpoint: endpoint.clone(),
             serial: self.serial.fetch_add(1, Ordering::Relaxed),
         })
+    }
+
+    /// Forgets the node in use, if there is one.
+    pub(crate) async fn leave(&self) {
+        let live = self.live.lock().await.clone();
+        if let Some(live) = live {
+            self.lost(&live).await;
+        }
     }
 
     /// Forgets a node that was lost; the next connection is sought at the next one.

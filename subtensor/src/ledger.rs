@@ -22,6 +22,16 @@ use crate::submit;
 
 /// Nodes that are tried for one read.
 const READ_ATTEMPTS: u32 = 3;
+/// Of the time in which a mutation must be final, the part without news of it after which another node is asked.
+const STALLS: u32 = 4;
+
+/// How long one of several nodes may take, so that there is time left to ask another.
+fn patience(endpoints: usize, deadline: Duration) -> Duration {
+    deadline
+        / READ_ATTEMPTS
+            .min(u32::try_from(endpoints).unwrap_or(READ_ATTEMPTS))
+            .max(1)
+}
 
 /// A subnet of the real chain.
 ///
@@ -41,7 +51,7 @@ impl Subtensor {
     /// The chain at these nodes (`ws://` or `wss://`), of that genesis where it is known. Does not connect yet.
     pub fn new(endpoints: &[String], genesis: Option<[u8; 32]>, options: Options) -> Self {
         Self {
-            connection: Connection::new(endpoints, genesis),
+            connection: Connection::new(endpoints, genesis, patience(endpoints.len(), options.deadline)),
             options,
             turn: tokio::sync::Mutex::new(()),
             newest: Mutex::new(None),
@@ -77,21 +87,18 @@ impl Subtensor {
         }
     }
 
-    /// Reads at the newest finalized block, from the next node where one is lost.
+    /// Reads at the newest finalized block, from the next node where one is lost or silent.
     async fn read<T, Work>(&self, work: impl Fn(Arc<At>) -> Work + Send) -> Result<T, LedgerError>
     where
         Work: Future<Output = Result<T, Fault>> + Send,
     {
-        self.within(self.options.deadline, async {
+        let read = self.within(self.options.deadline, async {
             let mut attempt = 0;
             loop {
                 attempt += 1;
                 let live = self.connection.live().await?;
-                let read = match live.now().await {
-                    Ok(at) => work(Arc::new(at)).await,
-                    Err(fault) => Err(fault),
-                };
-                match read {
+                let answer = async { work(Arc::new(live.now().await?)).await };
+                match self.connection.answer(answer).await {
                     Err(fault) if fault.is_the_nodes() => {
                         self.connection.lost(&live).await;
                         if attempt == READ_ATTEMPTS {
@@ -101,8 +108,13 @@ impl Subtensor {
                     read => return read,
                 }
             }
-        })
-        .await
+        });
+        let read = read.await;
+        if matches!(read, Err(LedgerError::Deadline { .. })) {
+            // The next read begins with another connection.
+            self.connection.leave().await;
+        }
+        read
     }
 
     /// Submits and, once it is final, reads `after` at its block.
@@ -119,7 +131,7 @@ impl Subtensor {
         let done = self
             .within(self.options.finality, async {
                 let _turn = self.turn.lock().await;
-                let at = submit::submit(&self.connection, signer, call).await?;
+                let at = submit::submit(&self.connection, signer, call, self.options.finality / STALLS).await?;
                 after(Arc::new(at)).await
             })
             .await;

@@ -45,15 +45,22 @@ enum Tried {
     Sent(Sent),
 }
 
-/// Signs and submits `call`; gives the finalized block in which it succeeded. Waits as long as the caller lets it.
-pub(crate) async fn submit(connection: &Connection, signer: &Keypair, call: &Call) -> Result<At, Fault> {
+/// Signs and submits `call`; gives the finalized block in which it succeeded. Waits as long as the caller lets it; a node that has no
+/// news of the extrinsic for `stall` is left for the next one.
+pub(crate) async fn submit(
+    connection: &Connection,
+    signer: &Keypair,
+    call: &Call,
+    stall: Duration,
+) -> Result<At, Fault> {
     let mut attempt = 0;
     loop {
         attempt += 1;
         let live = connection.live().await?;
-        let fault = match attempt_at(&live, signer, call).await {
+        let fault = match attempt_at(connection, &live, signer, call, stall).await {
             Tried::Done(at) => return Ok(*at),
             Tried::Sent(sent) => {
+                connection.lost(&live).await;
                 tracing::warn!(call = call.call_name(), extrinsic = ?sent.hash, "lost sight of an extrinsic; looking for it on the chain");
                 return search(connection, &sent).await;
             }
@@ -71,66 +78,66 @@ pub(crate) async fn submit(connection: &Connection, signer: &Keypair, call: &Cal
     }
 }
 
-async fn attempt_at(live: &Live, signer: &Keypair, call: &Call) -> Tried {
+/// What a node is given to take.
+type Submittable =
+    subxt::tx::SubmittableTransaction<SubstrateConfig, subxt::client::OnlineClientAtBlockImpl<SubstrateConfig>>;
+
+/// A signed extrinsic that the runtime finds valid at the newest finalized block.
+async fn prepare(live: &Live, signer: &Keypair, call: &Call, name: &str) -> Result<(At, Submittable), Fault> {
     let signer = HotkeySigner(signer);
-    let name = format!("{}.{}", call.pallet_name(), call.call_name());
-    let at = match live.now().await {
-        Ok(at) => at,
-        Err(fault) => return Tried::Not(fault),
-    };
-    let fail = |error| Tried::Not(fault::extrinsic(error, &name, at.spec()));
+    let at = live.now().await?;
+    let fail = |error| fault::extrinsic(error, name, at.spec());
     if !has_call(&at, call) {
-        let spec = at.spec();
-        return Tried::Not(Fault::Missing {
+        return Err(Fault::Missing {
             what: format!("call {name}"),
-            spec,
+            spec: at.spec(),
         });
     }
     let transactions = at.0.transactions();
     let params = DefaultExtrinsicParamsBuilder::<SubstrateConfig>::new()
         .mortal(LIFETIME)
         .build();
-    let mut signable = match transactions.create_signable(call, &signer.account_id(), params).await {
-        Ok(signable) => signable,
-        Err(error) => return fail(error),
-    };
-    let signed = match signable.sign(&signer) {
-        Ok(signed) => signed,
-        Err(error) => return fail(error),
-    };
+    let signable = transactions.create_signable(call, &signer.account_id(), params).await;
+    let signed = signable.map_err(fail)?.sign(&signer).map_err(fail)?;
     // The runtime's own answer has numbers where the pool's has words. A node that does not answer leaves it to the pool.
     match signed.validate().await {
-        Ok(ValidationResult::Invalid(reason)) => return Tried::Not(fault::invalid(&reason)),
-        Ok(ValidationResult::Unknown(reason)) => return Tried::Not(fault::unknown(&reason)),
+        Ok(ValidationResult::Invalid(reason)) => return Err(fault::invalid(&reason)),
+        Ok(ValidationResult::Unknown(reason)) => return Err(fault::unknown(&reason)),
         Ok(ValidationResult::Valid(_)) => {}
-        Err(error) => match fault::extrinsic(error, &name, at.spec()) {
-            Fault::Lost(reason) => return Tried::Not(Fault::Lost(reason)),
+        Err(error) => match fail(error) {
+            Fault::Lost(reason) => return Err(Fault::Lost(reason)),
             other => tracing::debug!(fault = %other, "the node does not check extrinsics beforehand"),
         },
     }
+    Ok((at, signed))
+}
+
+async fn attempt_at(connection: &Connection, live: &Live, signer: &Keypair, call: &Call, stall: Duration) -> Tried {
+    let name = format!("{}.{}", call.pallet_name(), call.call_name());
+    let (at, signed) = match connection.answer(prepare(live, signer, call, &name)).await {
+        Ok(prepared) => prepared,
+        Err(fault) => return Tried::Not(fault),
+    };
     let sent = Sent {
         bytes: signed.encoded().to_vec(),
         hash: signed.hash(),
         born: at.block(),
     };
-    let mut progress = match signed.submit_and_watch().await {
+    let submitted = async {
+        let watched = signed.submit_and_watch().await;
+        watched.map_err(|error| fault::extrinsic(error, &name, at.spec()))
+    };
+    let mut progress = match connection.answer(submitted).await {
         Ok(progress) => progress,
-        Err(error) => {
-            return match fault::extrinsic(error, &name, at.spec()) {
-                Fault::Lost(_) => Tried::Sent(sent),
-                refused => Tried::Not(refused),
-            };
-        }
+        Err(Fault::Lost(_)) => return Tried::Sent(sent),
+        Err(refused) => return Tried::Not(refused),
     };
     let mut accepted = false;
-    while let Some(status) = progress.next().await {
+    while let Ok(Some(status)) = tokio::time::timeout(stall, progress.next()).await {
         match status {
             Ok(TransactionStatus::InFinalizedBlock(block)) => {
-                let found = match block.at().await {
-                    Ok(at) => ended(At(at), sent.hash).await,
-                    Err(error) => Err(fault::at_block(error)),
-                };
-                return match found {
+                let found = async { ended(At(block.at().await.map_err(fault::at_block)?), sent.hash).await };
+                return match connection.answer(found).await {
                     Ok(Some(at)) => Tried::Done(Box::new(at)),
                     Ok(None) | Err(Fault::Lost(_) | Fault::Garbled(_)) => Tried::Sent(sent),
                     Err(refused) => Tried::Not(refused),
@@ -168,7 +175,7 @@ async fn search(connection: &Connection, sent: &Sent) -> Result<At, Fault> {
     loop {
         match connection.live().await {
             Err(fault) => tracing::warn!(%fault, "looking for an extrinsic: no node"),
-            Ok(live) => match look(&live, sent, &mut next, &mut offered_to).await {
+            Ok(live) => match look(connection, &live, sent, &mut next, &mut offered_to).await {
                 Ok(Some(at)) => return Ok(at),
                 Ok(None) if next > sent.born.saturating_add(LIFETIME) => {
                     return Err(Fault::Later(
@@ -185,20 +192,37 @@ async fn search(connection: &Connection, sent: &Sent) -> Result<At, Fault> {
     }
 }
 
-async fn look(live: &Live, sent: &Sent, next: &mut u64, offered_to: &mut Option<String>) -> Result<Option<At>, Fault> {
-    let head = live.now().await?;
+async fn look(
+    connection: &Connection,
+    live: &Live,
+    sent: &Sent,
+    next: &mut u64,
+    offered_to: &mut Option<String>,
+) -> Result<Option<At>, Fault> {
+    let head = connection.answer(live.now()).await?;
     while *next <= head.block() {
-        let at = At(live.client.at_block(*next).await.map_err(fault::at_block)?);
-        if let Some(at) = ended(at, sent.hash).await? {
+        let found = async {
+            let at = At(live.client.at_block(*next).await.map_err(fault::at_block)?);
+            ended(at, sent.hash).await
+        };
+        if let Some(at) = connection.answer(found).await? {
             return Ok(Some(at));
         }
         *next += 1;
     }
     if offered_to.as_deref() != Some(&*live.endpoint) {
         // Already known, already included, or taken now: all of them are looked for in the same way.
-        let offered = head.0.transactions().from_bytes(sent.bytes.clone()).submit().await;
-        if let Err(error) = offered {
-            tracing::debug!(%error, "offered the extrinsic again");
+        let again = head.0.transactions().from_bytes(sent.bytes.clone());
+        let offered = async {
+            again
+                .submit()
+                .await
+                .map_err(|error| fault::extrinsic(error, "of before", head.spec()))
+        };
+        match connection.answer(offered).await {
+            Err(Fault::Lost(reason)) => return Err(Fault::Lost(reason)),
+            Err(fault) => tracing::debug!(%fault, "offered the extrinsic again"),
+            Ok(_hash) => {}
         }
         *offered_to = Some(live.endpoint.to_string());
     }

@@ -6,6 +6,7 @@
 #![allow(clippy::panic)]
 
 mod anvil;
+pub mod crowd;
 mod evm;
 mod proxy;
 

@@ -33,6 +33,8 @@ pub enum Fault {
     Garbage,
     /// A well-formed answer of so many bytes.
     Flood(usize),
+    /// This one to the next request; those after it pass.
+    Once(Box<Fault>),
 }
 
 #[derive(Debug)]
@@ -139,9 +141,18 @@ async fn pass(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
     }
-    let fault = shared.fault.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let fault = {
+        let mut fault = shared.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        match fault.clone() {
+            Some(Fault::Once(once)) => {
+                *fault = None;
+                Some(*once)
+            }
+            lasting => lasting,
+        }
+    };
     match fault {
-        None => forward(&shared, body).await,
+        None | Some(Fault::Once(_)) => forward(&shared, body).await,
         Some(Fault::Hang) => std::future::pending().await,
         Some(Fault::Unavailable) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
         Some(Fault::Garbage) => json_response(b"<html>not a node</html>".to_vec()),

@@ -1,5 +1,6 @@
 //! A validator's configuration.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +9,12 @@ use chain::wallets::WalletArgs;
 use chain::{Keypair, Ledger};
 use node::cli::{NodeArgs, NodeConfig};
 use node::exit::{Failure, OrConfiguration};
+use defence::violation::Severity;
 use serde::{Deserialize, Serialize};
 use tonic::transport::Endpoint;
 
+use crate::canary::CanaryParameters;
+use crate::pause::config::PauseConfig;
 use crate::score::ScoreParameters;
 
 /// How long a call of the ledger may take.
@@ -43,6 +47,14 @@ pub struct Flags {
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub database: Option<PathBuf>,
+    /// SQLite file with the incidents and alerts (default: the database's name with .defence.db)
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub defence_database: Option<PathBuf>,
+    /// SQLite file with the transactions that pause (default: the database's name with .sender.db)
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender_journal: Option<PathBuf>,
     /// Make the drawing of miners repeatable (default: from the system's randomness)
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,6 +107,13 @@ pub struct Config {
     /// The share of agreed answers that are executed again all the same, so that agreeing on a lie does not pay: 0 to 1.
     #[serde(default = "default_audit_rate")]
     pub audit_rate: f64,
+    /// Violations in a row, known to the validator's own engine, that a miner must have found before an agreement stands on its word; 0
+    /// takes every agreement as it is.
+    #[serde(default = "default_proof")]
+    pub proof: u32,
+    /// Questions with a known answer.
+    #[serde(default)]
+    pub canary: CanaryParameters,
     /// Bytecode kept in memory, bytes; all of it is in the database.
     #[serde(default = "default_code_cache")]
     pub code_cache_bytes: u64,
@@ -107,9 +126,45 @@ pub struct Config {
     /// The formula.
     #[serde(default)]
     pub score: ScoreParameters,
+    /// What is done about incidents; without it, they are only reported.
+    #[serde(default)]
+    pub defence: Option<defence::config::Config>,
+    /// SQLite file with the incidents and alerts.
+    #[serde(default)]
+    pub defence_database: Option<PathBuf>,
+    /// How bad an incident is.
+    #[serde(default)]
+    pub severity: SeverityConfig,
+    /// How pauses are tried and sent.
+    #[serde(default)]
+    pub pause: PauseConfig,
+    /// Nodes and private keys for the transactions that pause.
+    #[serde(default)]
+    pub sender: Option<sender::Config>,
+    /// SQLite file with the transactions that pause.
+    #[serde(default)]
+    pub sender_journal: Option<PathBuf>,
     /// What every node has.
     #[serde(default)]
     pub node: NodeConfig,
+}
+
+/// How bad it is when an invariant is broken.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SeverityConfig {
+    /// Of every invariant that is not named.
+    pub default: Severity,
+    /// By the invariant's id.
+    pub invariants: BTreeMap<String, Severity>,
+}
+
+impl SeverityConfig {
+    /// How bad it is when this invariant is broken.
+    #[must_use]
+    pub fn of(&self, invariant: u64) -> Severity {
+        self.invariants.get(&invariant.to_string()).copied().unwrap_or(self.default)
+    }
 }
 
 fn default_database() -> PathBuf {
@@ -126,6 +181,9 @@ fn default_deadline() -> Duration {
 }
 fn default_audit_rate() -> f64 {
     0.05
+}
+fn default_proof() -> u32 {
+    3
 }
 fn default_code_cache() -> u64 {
     128 << 20
@@ -152,12 +210,14 @@ impl Config {
 
     fn check(&self) -> Result<(), String> {
         self.score.check()?;
+        self.canary.check()?;
         if self.concurrency == 0 || self.threads == 0 {
             return Err("`concurrency` and `threads` must be at least 1".into());
         }
         if !(0.0..=1.0).contains(&self.audit_rate) {
             return Err(format!("`audit_rate`: {} is not between 0 and 1", self.audit_rate));
         }
+        self.check_defence()?;
         if self.deadline.is_zero() || self.deadline > Duration::from_secs(60) {
             return Err("`deadline`: must be above 0 and at most 60s".into());
         }
@@ -180,6 +240,60 @@ impl Config {
     /// The hotkey.
     pub(crate) fn read_hotkey(&self) -> Result<Keypair, Failure> {
         self.wallet.read_hotkey(self.hotkey.as_deref()).or_configuration()
+    }
+
+    fn check_defence(&self) -> Result<(), String> {
+        let ids = self.severity.invariants.keys();
+        if let Some(id) = ids.into_iter().find(|id| id.parse::<u64>().is_err()) {
+            return Err(format!("`severity.invariants.{id}`: is no id of an invariant"));
+        }
+        let Some(defence) = &self.defence else { return Ok(()) };
+        defence.check()?;
+        self.pause.check()?;
+        let pause = defence.actions.iter().find(|action| action.kind.is_pause());
+        match (&self.sender, pause) {
+            (Some(sender), _) => sender.check().map_err(|error| error.to_string()),
+            (None, Some(pause)) => Err(format!(
+                "action `{}` is a pause, which needs a table [sender] with `endpoints` and `keys` (docs/defence.md)",
+                pause.id
+            )),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// Where the incidents are.
+    #[must_use]
+    pub fn defence_database(&self) -> PathBuf {
+        let beside = || self.database.with_extension("defence.db");
+        self.defence_database.clone().unwrap_or_else(beside)
+    }
+
+    /// Where the sender's journal is.
+    #[must_use]
+    pub fn sender_journal(&self) -> PathBuf {
+        let beside = || self.database.with_extension("sender.db");
+        self.sender_journal.clone().unwrap_or_else(beside)
+    }
+
+    pub(crate) fn sender_config(&self) -> Result<&sender::Config, Failure> {
+        let missing = || Failure::configuration(eyre::eyre!("configuration: there is no table [sender]"));
+        self.sender.as_ref().ok_or_else(missing)
+    }
+
+    /// The nodes that pauses are tried on.
+    pub(crate) fn pause_nodes(&self) -> Result<Vec<url::Url>, Failure> {
+        let sender = self.sender.as_ref().map_or(&[][..], |sender| &sender.endpoints);
+        let (key, nodes) = match self.pause.nodes.as_slice() {
+            [] => ("sender.endpoints", sender),
+            nodes => ("pause.nodes", nodes),
+        };
+        let read = |node: &node::config::Secret| {
+            // The address may hold a key: only what is wrong with it is said.
+            let url = node.reveal().or_configuration()?;
+            url.parse()
+                .map_err(|error| Failure::configuration(eyre::eyre!("configuration: `{key}`: {error}")))
+        };
+        nodes.iter().map(read).collect()
     }
 
     pub(crate) fn platform_endpoint(&self) -> Result<Endpoint, Failure> {

@@ -27,11 +27,41 @@ pub enum Dispute {
     Disagreement,
     /// Somebody claims a violation.
     ClaimedViolation,
+    /// Nobody of those who agree has shown that it finds violations ([`crate::proof`]).
+    Unproven,
+    /// Drawn by lot, so that agreeing on a lie does not pay.
+    Audit,
+    /// The answer was known beforehand.
+    Canary,
+}
+
+impl std::fmt::Display for Dispute {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::TooFewAnswers => "too few answers",
+            Self::Disagreement => "different answers",
+            Self::ClaimedViolation => "a violation is claimed",
+            Self::Unproven => "nobody who agrees has proven itself",
+            Self::Audit => "drawn for an audit",
+            Self::Canary => "a canary",
+        })
+    }
 }
 
 /// Whether `part` of `whole` reaches the quorum.
 pub fn is_quorum(part: usize, whole: usize) -> bool {
     whole > 0 && part * QUORUM.1 >= whole * QUORUM.0
+}
+
+/// Why the answers that are there so far can never be taken as they are, whatever else comes: it need not be waited for.
+pub fn dispute_already(answers: &[&Verdicts]) -> Option<Dispute> {
+    let (newest, others) = answers.split_last()?;
+    if claims_violation(newest) {
+        Some(Dispute::ClaimedViolation)
+    } else {
+        let differs = others.first().is_some_and(|first| !newest.agrees_with(first));
+        differs.then_some(Dispute::Disagreement)
+    }
 }
 
 /// Weighs the answers to a challenge that was sent to `asked` miners.
@@ -121,6 +151,16 @@ mod tests {
     fn a_violation_that_all_claim_is_still_executed_before_anything_fires() {
         let answers = vec![answer(1, violated()); 5];
         assert_eq!(decide(&answers, 5), Decision::Arbitrate(Dispute::ClaimedViolation));
+    }
+
+    #[test]
+    fn the_slowest_is_not_waited_for_once_two_differ() {
+        let (one, other, attack) = (answer(1, holds()), answer(2, holds()), answer(1, violated()));
+        assert_eq!(dispute_already(&[]), None);
+        assert_eq!(dispute_already(&[&one]), None);
+        assert_eq!(dispute_already(&[&one, &one]), None);
+        assert_eq!(dispute_already(&[&one, &other]), Some(Dispute::Disagreement));
+        assert_eq!(dispute_already(&[&one, &attack]), Some(Dispute::ClaimedViolation));
     }
 
     #[test]

@@ -3,6 +3,9 @@
 use alloy::primitives::{Address, B256, I256};
 use defence::violation::{BrokenInvariant, CallStep, ConfirmedViolation, NetworkView, Severity, Suspect};
 use engine::{Call, CallKind, Invariant, Transaction, U256, ValueType};
+use wire::Verdicts;
+
+use crate::miners::Reply;
 
 /// Unix milliseconds of the three moments that lead to an incident.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +117,13 @@ pub fn number(value_type: ValueType, value: U256) -> String {
     }
 }
 
+/// What the miners that have replied say, held against the own engine's verdict.
+#[must_use]
+pub fn votes(asked: usize, replies: &[Reply], own: &Verdicts) -> NetworkView {
+    let answers = replies.iter().filter_map(|reply| reply.verdicts.as_ref().ok());
+    view(asked, answers.map(|answer| answer.agrees_with(own)), true)
+}
+
 /// What the miners have said so far: `asked` of them, and of each answer whether it agrees with the truth.
 #[must_use]
 pub fn view(asked: usize, answers: impl IntoIterator<Item = bool>, arbitrated: bool) -> NetworkView {
@@ -193,7 +203,7 @@ mod tests {
         assert_eq!(number(ValueType::Bool, U256::from(1)), "true");
         assert_eq!(
             number(ValueType::Address, U256::from(255)),
-            "0x00000000000000000000000000000000000000fF"
+            "0x00000000000000000000000000000000000000ff"
         );
         assert_eq!(number(ValueType::FixedBytes(2), U256::from(255)), "0xff");
     }

@@ -1,8 +1,10 @@
 //! From a pending transaction to its verdicts: challenge, answers, and the truth among them.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use chain::Followed;
+use defence::violation::NetworkView;
 use engine::Invariant;
 use protos::v1;
 use rand::Rng;
@@ -13,13 +15,15 @@ use wire::{Challenge, FindingVerdict, Verdicts, Wire};
 
 use crate::arbiter::{Arbiter, ArbiterError};
 use crate::codes::Codes;
-use crate::canary::{CanaryParameters, Deck};
-use crate::consensus::{self, Decision};
+use crate::canary::{self, CanaryParameters, Deck};
+use crate::consensus::{self, Decision, Dispute};
+use crate::defend::{Defender, Finding};
 use crate::draw;
+use crate::incident;
 use crate::intake::Item;
 use crate::miners::{self, Miners, Reply, Sealed, Serving};
 use crate::proof::Proofs;
-use crate::store::{self, Judged, Sample, Store, StoreError};
+use crate::store::{self, Hotkey, Judged, Sample, Store, StoreError};
 
 /// Judges items, many at a time.
 #[derive(Debug)]
@@ -34,6 +38,8 @@ pub struct Judge {
     pub metagraph: Followed,
     /// Which miners are drawn.
     pub draws: Mutex<ChaCha8Rng>,
+    /// What is done about incidents; `None`: they are only reported.
+    pub defender: Option<Arc<Defender>>,
     /// Where incidents go at once.
     pub store: Store,
     /// Wakes up who reports them.
@@ -50,10 +56,21 @@ pub struct Judge {
     pub deck: Mutex<Deck>,
 }
 
+/// A challenge on its way.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// Who was asked.
+    pub(crate) drawn: Vec<Hotkey>,
+    /// Their replies, as they come.
+    pub(crate) under_way: JoinSet<Reply>,
+}
+
 /// What the validator holds to be true of an item.
 enum Truth {
-    /// Everybody says so, or the validator's own engine does.
-    Known { verdicts: Verdicts, arbitrated: bool },
+    /// Everybody who answered says so, or most do and nobody else can say.
+    Agreed(Verdicts),
+    /// The validator's own engine says so.
+    Own { dispute: Dispute, verdicts: Verdicts },
     /// Nobody can say, for this reason.
     Unknown(String),
 }
@@ -64,54 +81,97 @@ impl Judge {
     /// # Errors
     /// The validator's database fails. Whatever is wrong with the item or the miners is part of the result.
     pub async fn judge(self: &Arc<Self>, item: Item) -> Result<Judged, StoreError> {
+        if let Some(defender) = &self.defender {
+            defender.saw(item.head_hash, &item.set);
+        }
         let challenge = self.challenge(&item);
         let needed: Vec<engine::B256> = challenge
             .prestate
             .iter()
             .flat_map(|state| state.code_hashes())
             .collect();
-        let sealed = Arc::new(Sealed {
-            id: challenge.id,
-            payload: miners::encode(&challenge),
-            codes: self.codes.get(&needed).await?,
-            deadline: self.deadline,
-        });
-        let drawn = self.draw();
+        let sealed = Arc::new(Sealed::new(&challenge, self.codes.get(&needed).await?));
+        let Asked { drawn, mut under_way } = self.ask(&sealed);
         let asked = drawn.len();
-        let mut under_way = JoinSet::new();
-        for miner in drawn {
-            let (miners, sealed) = (Arc::clone(&self.miners), Arc::clone(&sealed));
-            // A task of its own, so that its latency is its own.
-            under_way.spawn(async move { miners.challenge(&miner, &sealed).await });
-        }
 
         let mut replies: Vec<Reply> = Vec::with_capacity(asked);
-        let mut own: Option<Result<Verdicts, ArbiterError>> = None;
+        let mut own: Option<(Dispute, Result<Verdicts, ArbiterError>)> = None;
+        // What will be executed whatever the answers are, is executed while they are on their way.
+        if let Some(dispute) = self.doubts(&drawn) {
+            own = Some((dispute, self.arbitrate(&item, &challenge, &sealed, asked, &replies).await?));
+        }
         while let Some(joined) = under_way.join_next().await {
             // A reply is lost only when its task panicked; it counts as not asked.
             let Ok(reply) = joined else { continue };
-            if own.is_none() && reply.verdicts.as_ref().is_ok_and(consensus::claims_violation) {
-                own = Some(self.arbitrate(&item, &challenge, &sealed).await?);
-            }
             replies.push(reply);
+            if own.is_none()
+                && let Some(dispute) = consensus::dispute_already(&answers(&replies))
+            {
+                own = Some((dispute, self.arbitrate(&item, &challenge, &sealed, asked, &replies).await?));
+            }
         }
 
-        let answers: Vec<Verdicts> = replies
-            .iter()
-            .filter_map(|reply| reply.verdicts.as_ref().ok().cloned())
-            .collect();
+        let answers: Vec<Verdicts> = answers(&replies).into_iter().cloned().collect();
         let truth = match (own, consensus::decide(&answers, asked)) {
-            (Some(own), _) => settle(own, &answers),
-            (None, Decision::Agreed(index)) if !self.audits() => match answers.get(index) {
-                Some(verdicts) => Truth::Known {
-                    verdicts: verdicts.clone(),
-                    arbitrated: false,
-                },
+            (Some((dispute, own)), _) => settle(dispute, own, &answers),
+            (None, Decision::Agreed(index)) if self.proofs.stands(answered(&replies)) => match answers.get(index) {
+                Some(verdicts) => Truth::Agreed(verdicts.clone()),
                 None => Truth::Unknown("no answer".to_owned()),
             },
-            (None, _) => settle(self.arbitrate(&item, &challenge, &sealed).await?, &answers),
+            (None, decision) => {
+                let dispute = match decision {
+                    Decision::Arbitrate(dispute) => dispute,
+                    Decision::Agreed(_) => Dispute::Unproven,
+                };
+                settle(dispute, self.arbitrate(&item, &challenge, &sealed, asked, &replies).await?, &answers)
+            }
         };
-        Ok(conclude(&item, &replies, truth))
+        self.remember(&item, &challenge, &truth);
+        let judged = conclude(&item, &replies, truth);
+        self.proofs.note(&judged.samples);
+        if let Some(defender) = &self.defender {
+            let view = NetworkView {
+                asked: judged.report.asked,
+                answered: judged.report.answered,
+                agreed: judged.report.agreed,
+                arbitrated: judged.arbitrated,
+            };
+            defender.concluded(item.transaction.hash(), view).await?;
+        }
+        Ok(judged)
+    }
+
+    /// Draws miners and asks them all at once, each in a task of its own, so that its latency is its own.
+    pub(crate) fn ask(&self, sealed: &Arc<Sealed>) -> Asked {
+        let mut under_way = JoinSet::new();
+        let mut drawn = Vec::new();
+        for miner in self.draw() {
+            drawn.push(*miner.hotkey.as_bytes());
+            let (miners, sealed) = (Arc::clone(&self.miners), Arc::clone(sealed));
+            under_way.spawn(async move { miners.challenge(&miner, &sealed).await });
+        }
+        Asked { drawn, under_way }
+    }
+
+    /// Why this challenge is executed here whatever these miners answer; `None` when their agreement may stand.
+    fn doubts(&self, drawn: &[Hotkey]) -> Option<Dispute> {
+        if !self.proofs.stands(drawn) {
+            Some(Dispute::Unproven)
+        } else if self.audits() {
+            Some(Dispute::Audit)
+        } else {
+            None
+        }
+    }
+
+    /// Canaries are made of what was judged.
+    fn remember(&self, item: &Item, challenge: &Challenge, truth: &Truth) {
+        let ran = match truth {
+            Truth::Agreed(verdicts) | Truth::Own { verdicts, .. } => canary::ran(verdicts),
+            Truth::Unknown(_) => false,
+        };
+        let mut deck = self.deck.lock().unwrap_or_else(PoisonError::into_inner);
+        deck.put(challenge, &item.set, ran);
     }
 
     /// The question: pinned, with those invariants that the transaction could touch.
@@ -122,7 +182,7 @@ impl Judge {
                 .is_none_or(|prestate| prestate.touches(&invariant.contract))
         };
         Challenge {
-            id: engine::B256::from(rand::random::<[u8; 32]>()),
+            id: challenge_id(),
             chain_id: item.chain_id,
             head_hash: item.head_hash,
             env: item.env.clone(),
@@ -151,13 +211,59 @@ impl Judge {
         item: &Item,
         challenge: &Challenge,
         sealed: &Sealed,
+        asked: usize,
+        replies: &[Reply],
     ) -> Result<Result<Verdicts, ArbiterError>, StoreError> {
+        let claimed = Instant::now();
         let own = self.arbiter.judge(challenge, &sealed.codes).await;
         match &own {
-            Ok(verdicts) => self.record_incidents(item, challenge, verdicts).await?,
+            Ok(verdicts) => {
+                if consensus::claims_violation(verdicts) {
+                    self.defend(item, challenge, sealed, verdicts, claimed, incident::votes(asked, replies, verdicts))
+                        .await?;
+                }
+                self.record_incidents(item, challenge, verdicts).await?;
+            }
             Err(error) => tracing::warn!(tx = %challenge.transaction.hash(), %error, "cannot arbitrate"),
         }
         Ok(own)
+    }
+
+    /// Tells the defence, before anybody else: after a crash the item comes again, and what is told again changes nothing.
+    async fn defend(
+        &self,
+        item: &Item,
+        challenge: &Challenge,
+        sealed: &Sealed,
+        own: &Verdicts,
+        claimed: Instant,
+        view: NetworkView,
+    ) -> Result<(), StoreError> {
+        let Some(defender) = &self.defender else { return Ok(()) };
+        let confirmed = Instant::now();
+        let complete = |shipped: wire::ShippedPrestate| shipped.complete(|hash| sealed.codes.get(&hash).cloned()).ok();
+        let prestate = challenge.prestate.clone().and_then(complete);
+        for finding in &own.findings {
+            let FindingVerdict::Violated { pre, post, .. } = finding.verdict else {
+                continue;
+            };
+            let invariants = &challenge.invariants;
+            let Some(invariant) = invariants.iter().find(|known| known.id == finding.invariant_id) else {
+                continue;
+            };
+            let finding = Finding {
+                challenge,
+                prestate: prestate.as_ref(),
+                invariant,
+                values: (pre, post),
+                seen: item.seen,
+                claimed,
+                confirmed,
+                view,
+            };
+            defender.confirmed(&finding).await?;
+        }
+        Ok(())
     }
 
     async fn record_incidents(&self, item: &Item, challenge: &Challenge, own: &Verdicts) -> Result<(), StoreError> {
@@ -199,22 +305,68 @@ impl Judge {
     }
 }
 
+/// The answers among the replies, in the order in which they came.
+fn answers(replies: &[Reply]) -> Vec<&Verdicts> {
+    replies.iter().filter_map(|reply| reply.verdicts.as_ref().ok()).collect()
+}
+
+/// Who answered.
+fn answered(replies: &[Reply]) -> impl Iterator<Item = &Hotkey> {
+    let answered = replies.iter().filter(|reply| reply.verdicts.is_ok());
+    answered.map(|reply| reply.hotkey.as_bytes())
+}
+
 /// Our own verdict decides. Where there is none, 60 % of the answers stand in for it.
-fn settle(own: Result<Verdicts, ArbiterError>, answers: &[Verdicts]) -> Truth {
+fn settle(dispute: Dispute, own: Result<Verdicts, ArbiterError>, answers: &[Verdicts]) -> Truth {
     match own {
-        Ok(verdicts) => Truth::Known {
-            verdicts,
-            arbitrated: true,
-        },
+        Ok(verdicts) => Truth::Own { dispute, verdicts },
         Err(error) => match consensus::majority(answers) {
             // What nobody here has executed fires nothing, so it must not be said either.
-            Some(verdicts) if !consensus::claims_violation(verdicts) => Truth::Known {
-                verdicts: verdicts.clone(),
-                arbitrated: false,
-            },
+            Some(verdicts) if !consensus::claims_violation(verdicts) => Truth::Agreed(verdicts.clone()),
             _ => Truth::Unknown(error.to_string()),
         },
     }
+}
+
+/// One reply held against the truth; `known` when that is the own engine's.
+pub(crate) fn sample(reply: &Reply, truth: &Verdicts, known: bool) -> Sample {
+    let answer = reply.verdicts.as_ref();
+    Sample {
+        hotkey: *reply.hotkey.as_bytes(),
+        latency: answer
+            .is_ok()
+            .then(|| u64::try_from(reply.latency.as_micros()).unwrap_or(u64::MAX)),
+        correct: answer.is_ok_and(|answer| answer.agrees_with(truth)),
+        known,
+        violating: consensus::claims_violation(truth),
+    }
+}
+
+/// What is kept of a dispute: all votes beside the verdict that decided. `None` when nobody was wrong and nothing is violated.
+pub(crate) fn dispute(
+    cursor: u64,
+    tx_hash: engine::B256,
+    reason: Dispute,
+    replies: &[Reply],
+    own: &Verdicts,
+) -> Option<store::Dispute> {
+    let wrong = answers(replies).iter().any(|answer| !answer.agrees_with(own));
+    if !wrong && !consensus::claims_violation(own) {
+        return None;
+    }
+    let vote = |reply: &Reply| v1::Vote {
+        hotkey: reply.hotkey.as_bytes().to_vec().into(),
+        correct: sample(reply, own, true).correct,
+        verdicts: reply.verdicts.as_ref().ok().map(Wire::to_wire),
+        missed: reply.verdicts.as_ref().err().map(ToString::to_string).unwrap_or_default(),
+    };
+    Some(store::Dispute {
+        cursor,
+        tx_hash,
+        reason: reason.to_string(),
+        verdicts: own.to_wire(),
+        votes: replies.iter().map(vote).collect(),
+    })
 }
 
 /// Holds the replies against the truth, and writes it all down.
@@ -227,48 +379,43 @@ fn conclude(item: &Item, replies: &[Reply], truth: Truth) -> Judged {
         answered: count(replies.iter().filter(|reply| reply.verdicts.is_ok()).count()),
         ..Default::default()
     };
-    match truth {
-        Truth::Known { verdicts, arbitrated } => {
-            let samples: Vec<Sample> = replies
-                .iter()
-                .map(|reply| Sample {
-                    hotkey: *reply.hotkey.as_bytes(),
-                    latency: reply
-                        .verdicts
-                        .is_ok()
-                        .then(|| u64::try_from(reply.latency.as_micros()).unwrap_or(u64::MAX)),
-                    correct: reply
-                        .verdicts
-                        .as_ref()
-                        .is_ok_and(|answer| answer.agrees_with(&verdicts)),
-                })
-                .collect();
-            report.judgements = verdicts.findings.iter().map(Wire::to_wire).collect();
-            report.execution = verdicts.execution.as_ref().map(Wire::to_wire);
-            report.agreed = count(samples.iter().filter(|sample| sample.correct).count());
-            report.arbitrated = arbitrated;
-            Judged {
-                cursor: item.cursor,
-                arbitrated,
-                samples,
-                report,
-            }
-        }
+    let (verdicts, reason) = match truth {
+        Truth::Agreed(verdicts) => (verdicts, None),
+        Truth::Own { dispute, verdicts } => (verdicts, Some(dispute)),
         Truth::Unknown(reason) => {
-            report.judgements = item
-                .set
-                .invariants
-                .iter()
-                .map(|invariant| undecided(invariant.id, &reason))
-                .collect();
-            Judged {
+            let invariants = item.set.invariants.iter();
+            report.judgements = invariants.map(|invariant| undecided(invariant.id, &reason)).collect();
+            return Judged {
                 cursor: item.cursor,
                 arbitrated: false,
                 samples: Vec::new(),
                 report,
-            }
+                dispute: None,
+            };
         }
+    };
+    let arbitrated = reason.is_some();
+    let samples: Vec<Sample> = replies
+        .iter()
+        .map(|reply| sample(reply, &verdicts, arbitrated))
+        .collect();
+    report.judgements = verdicts.findings.iter().map(Wire::to_wire).collect();
+    report.execution = verdicts.execution.as_ref().map(Wire::to_wire);
+    report.agreed = count(samples.iter().filter(|sample| sample.correct).count());
+    report.arbitrated = arbitrated;
+    Judged {
+        cursor: item.cursor,
+        arbitrated,
+        samples,
+        dispute: reason
+            .and_then(|reason| dispute(item.cursor, item.transaction.hash(), reason, replies, &verdicts)),
+        report,
     }
+}
+
+/// A fresh id, by which nobody can tell one kind of challenge from another.
+pub(crate) fn challenge_id() -> engine::B256 {
+    engine::B256::from(rand::random::<[u8; 32]>())
 }
 
 fn undecided(invariant_id: u64, reason: &str) -> v1::Judgement {

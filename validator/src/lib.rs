@@ -4,19 +4,28 @@
 //! truth, and with all that follows from it into the database, from where reports and weights leave. Nothing is kept only in memory
 //! that a restart would miss.
 
+pub mod actions;
 pub mod arbiter;
+pub mod canary;
 pub mod codes;
 pub mod config;
 pub mod consensus;
+pub mod defend;
 pub mod draw;
+pub mod incident;
+mod inspect;
 pub mod intake;
 pub mod judge;
 pub mod miners;
+pub mod pause;
 mod pipeline;
 pub mod progress;
+pub mod proof;
+pub mod quiet;
 pub mod reporter;
 pub mod score;
 pub mod service;
+pub mod show;
 pub mod store;
 pub mod weights;
 pub mod withdrawn;
@@ -34,8 +43,10 @@ use tokio_util::sync::CancellationToken;
 use crate::arbiter::Arbiter;
 use crate::codes::Codes;
 use crate::config::Config;
+use crate::defend::Defender;
 use crate::judge::Judge;
 use crate::miners::Miners;
+use crate::proof::Proofs;
 use crate::service::StatusService;
 use crate::store::Store;
 use crate::weights::Weigher;
@@ -71,7 +82,13 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Fail
     let codes = Arc::new(Codes::new(store.clone(), config.code_cache_bytes));
     let miners = Arc::new(Miners::new(Arc::clone(&hotkey), Arc::clone(&codes)));
     let reports = Arc::new(Notify::new());
+    let defender = Defender::open(&config, store.clone(), Arc::clone(&reports)).await?;
+    let (defender, defending) = match defender {
+        Some((defender, background)) => (Some(Arc::new(defender)), Some(background)),
+        None => (None, None),
+    };
     let judge = Arc::new(Judge {
+        defender: defender.clone(),
         miners: Arc::clone(&miners),
         arbiter: Arbiter::start(config.threads)?,
         codes: Arc::clone(&codes),
@@ -84,6 +101,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Fail
         reports: Arc::clone(&reports),
         deadline: config.deadline,
         audit_rate: config.audit_rate,
+        proofs: Proofs::new(store.proven().await?, config.proof),
+        canaries: config.canary,
+        deck: Mutex::default(),
     });
     let (queue, items) = mpsc::channel(QUEUE);
     let withdrawn = Arc::new(Withdrawn::default());
@@ -133,6 +153,10 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Fail
         version_key: config.version_key,
         miners,
     };
+    if let (Some(defender), Some(background)) = (defender, defending) {
+        let defending = defender.run(background, shutdown.clone());
+        tasks.spawn(async move { Ok(defending.await?) });
+    }
     let weighing = weigher.run(shutdown.clone());
     tasks.spawn(async move { Ok(weighing.await?) });
 

@@ -18,8 +18,15 @@ struct Cli {
 enum Command {
     /// Validate until interrupted
     Run(Box<RunArgs<Flags>>),
+    /// Show where the validator stands, and what it holds of each miner
+    Status(validator::show::StatusArgs),
+    /// Show where miners were wrong or a violation was confirmed: the own engine's verdict, and all votes
+    Disputes(validator::show::DisputesArgs),
     /// Show what was sent to the ledger as weights, what became of it, and why nothing is being sent
     Weights(validator::weights::show::Args),
+    /// What is done about incidents: show it, or try it
+    #[command(subcommand)]
+    Actions(validator::actions::ActionsCommand),
 }
 
 fn main() -> ExitCode {
@@ -27,7 +34,10 @@ fn main() -> ExitCode {
     node::exit::run(async move {
         match command {
             Command::Run(args) => args.serve(Config::load, |config| &config.node, validator::run).await,
+            Command::Status(args) => validator::show::status(args).await,
+            Command::Disputes(args) => validator::show::disputes(args).await,
             Command::Weights(args) => validator::weights::show::run(args).await,
+            Command::Actions(command) => command.run().await,
         }
     })
 }

@@ -17,6 +17,18 @@ use tonic::transport::{Channel, Endpoint};
 use wire::{Answer, AnswerOutcome, Verdicts, Wire};
 
 use crate::codes::Codes;
+use crate::quiet::Quiet;
+
+/// Of an answer, what does not depend on the question, bytes.
+const ANSWER_BASE: usize = 16 << 10;
+/// Of an answer, what one invariant or one lacking bytecode may take, bytes.
+const ANSWER_EACH: usize = 768;
+/// The longest text in an answer, bytes.
+const LONGEST_TEXT: usize = 512;
+/// What one connection to a miner may hold of what is not read yet, bytes.
+const WINDOW: u32 = 256 << 10;
+/// Headers and trailers of an answer, bytes.
+const HEADERS: u32 = 16 << 10;
 
 /// The path that a challenge is signed for, and the one that its answer is.
 pub const CHALLENGE_PATH: &str = "/portcullis.v1.Miner/Challenge";
@@ -62,6 +74,48 @@ pub struct Sealed {
     pub codes: HashMap<B256, engine::Bytes>,
     /// How long the miners have.
     pub deadline: Duration,
+    /// The invariants that are asked about: an answer speaks of no more.
+    pub invariants: usize,
+}
+
+impl Sealed {
+    /// The challenge, encoded, with the bytecode that it needs.
+    pub fn new(challenge: &wire::Challenge, codes: HashMap<B256, engine::Bytes>) -> Self {
+        Self {
+            id: challenge.id,
+            payload: encode(challenge),
+            codes,
+            deadline: challenge.deadline,
+            invariants: challenge.invariants.len(),
+        }
+    }
+
+    /// The longest answer that is read, bytes. A longer one is a miss.
+    pub fn answer_limit(&self) -> usize {
+        ANSWER_BASE + ANSWER_EACH * (self.invariants + self.codes.len())
+    }
+
+    /// Whether an answer keeps to what was asked: what a miner may make the validator keep is bounded by it.
+    fn takes(&self, verdicts: &Verdicts) -> Result<(), Missed> {
+        let malformed = |reason: String| Err(Missed::Malformed(reason));
+        if verdicts.findings.len() > self.invariants {
+            return malformed(format!(
+                "{} findings on {} invariants",
+                verdicts.findings.len(),
+                self.invariants
+            ));
+        }
+        let texts = verdicts.findings.iter().filter_map(|finding| match &finding.verdict {
+            wire::FindingVerdict::Undecided { reason } => Some(reason.len()),
+            _ => None,
+        });
+        match texts.chain([verdicts.engine_version.len()]).max() {
+            Some(longest) if longest > LONGEST_TEXT => {
+                malformed(format!("a text of {longest} bytes, {LONGEST_TEXT} are allowed"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What came of asking one miner.
@@ -79,7 +133,7 @@ pub struct Reply {
 #[derive(Debug, thiserror::Error)]
 pub enum Missed {
     /// It refused, or could not be reached.
-    #[error("{} ({:?})", .0.message(), .0.code())]
+    #[error("{} ({:?})", short(.0.message()), .0.code())]
     Status(#[from] Box<tonic::Status>),
     /// Later than the deadline.
     #[error("no answer within {0:?}")]
@@ -95,6 +149,12 @@ pub enum Missed {
     Malformed(String),
 }
 
+/// The beginning of a text that came from outside.
+fn short(text: &str) -> &str {
+    let end = (0..=LONGEST_TEXT.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    end.and_then(|end| text.get(..end)).unwrap_or_default()
+}
+
 /// Clients of all miners.
 #[derive(Debug)]
 pub struct Miners {
@@ -102,6 +162,8 @@ pub struct Miners {
     codes: Arc<Codes>,
     guard: ReplayGuard,
     channels: Mutex<HashMap<AccountId, (SocketAddr, Channel)>>,
+    /// What is told of a miner that gives no answers, once a minute.
+    told: Mutex<Quiet<AccountId>>,
 }
 
 impl Miners {
@@ -112,6 +174,7 @@ impl Miners {
             codes,
             guard: ReplayGuard::new(ReplayLimits::default()),
             channels: Mutex::default(),
+            told: Mutex::default(),
         }
     }
 
@@ -127,6 +190,9 @@ impl Miners {
             .map_err(|error| Missed::Malformed(format!("axon {}: {error}", miner.address)))?
             .connect_timeout(Duration::from_secs(3))
             .tcp_nodelay(true)
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW)
+            .http2_max_header_list_size(HEADERS)
             .connect_lazy();
         channels.insert(miner.hotkey, (miner.address, channel.clone()));
         Ok(channel)
@@ -136,6 +202,10 @@ impl Miners {
     pub fn retain(&self, serving: &[Serving]) {
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         channels.retain(|hotkey, _| serving.iter().any(|miner| miner.hotkey == *hotkey));
+        self.told
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|hotkey| serving.iter().any(|miner| miner.hotkey == *hotkey));
     }
 
     /// Sends a challenge to one miner and waits for its answer, at most until the deadline.
@@ -147,7 +217,15 @@ impl Miners {
         };
         if let Err(missed) = &verdicts {
             metrics::counter!("validator_missed_answers").increment(1);
-            tracing::debug!(uid = miner.uid, %missed, "no answer");
+            let told = self
+                .told
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .say(miner.hotkey, Instant::now());
+            match told {
+                Some(unsaid) => tracing::warn!(uid = miner.uid, %missed, unsaid, "no answer that counts"),
+                None => tracing::debug!(uid = miner.uid, %missed, "no answer"),
+            }
             self.codes.forget(miner.hotkey.as_bytes());
         }
         Reply {
@@ -162,9 +240,9 @@ impl Miners {
             .codes
             .to_send(*miner.hotkey.as_bytes(), sealed.codes.keys().copied());
         match self.exchange(miner, sealed, &lacking).await? {
-            AnswerOutcome::Verdicts(verdicts) => Ok(verdicts),
+            AnswerOutcome::Verdicts(verdicts) => sealed.takes(&verdicts).map(|()| verdicts),
             AnswerOutcome::MissingCodes(hashes) => match self.exchange(miner, sealed, &hashes).await? {
-                AnswerOutcome::Verdicts(verdicts) => Ok(verdicts),
+                AnswerOutcome::Verdicts(verdicts) => sealed.takes(&verdicts).map(|()| verdicts),
                 AnswerOutcome::MissingCodes(_) => {
                     Err(Missed::Malformed("lacks bytecode that was just sent to it".to_owned()))
                 }
@@ -173,8 +251,10 @@ impl Miners {
     }
 
     async fn exchange(&self, miner: &Serving, sealed: &Sealed, codes: &[B256]) -> Result<AnswerOutcome, Missed> {
+        // Each once, however often it is asked for.
+        let codes: std::collections::BTreeSet<&B256> = codes.iter().collect();
         let codes = codes
-            .iter()
+            .into_iter()
             .filter_map(|hash| sealed.codes.get(hash).map(|code| wire::code_to_wire(*hash, code)))
             .collect();
         let challenge = auth::seal(
@@ -185,7 +265,7 @@ impl Miners {
             auth::now_ns(),
         );
         let mut client = MinerClient::new(self.channel(miner)?)
-            .max_decoding_message_size(node::server::MESSAGE_LIMIT)
+            .max_decoding_message_size(sealed.answer_limit())
             .max_encoding_message_size(node::server::MESSAGE_LIMIT);
         let request = v1::ChallengeRequest {
             challenge: Some(challenge),

@@ -1,6 +1,7 @@
 //! Items under way: a bounded number at a time, each recorded once.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use protos::v1;
 use tokio::sync::{Notify, Semaphore, mpsc};
@@ -12,6 +13,9 @@ use crate::judge::Judge;
 use crate::progress::Progress;
 use crate::store::{Judged, Store, StoreError};
 use crate::withdrawn::{Why, Withdrawn};
+
+/// A canary comes no later than this after its item.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Judged items in one transaction of the database.
 const BATCH: usize = 64;
@@ -36,6 +40,7 @@ pub(crate) async fn run(
     let (results, recorded) = mpsc::channel(BATCH * 2);
     let recorder = tokio::spawn(record(store.clone(), recorded, Arc::clone(&progress), reports));
     let tracker = TaskTracker::new();
+    let mut seen = None;
 
     loop {
         let intake = tokio::select! {
@@ -88,7 +93,18 @@ pub(crate) async fn run(
                     }
                     continue;
                 }
+                let pause = seen.replace(item.seen).map(|before| item.seen.saturating_duration_since(before));
+                let canary = judge.wants_canary();
                 let (judge, results) = (Arc::clone(&judge), results.clone());
+                if canary {
+                    // It takes a turn like an item, and stands at a random place before the next one.
+                    let turn = tokio::select! {
+                        () = shutdown.cancelled() => break,
+                        turn = Arc::clone(&turns).acquire_owned() => turn,
+                    };
+                    let wait = judge.part_of(pause.unwrap_or_default().min(LONGEST_PAUSE));
+                    tracker.spawn(inspect(Arc::clone(&judge), wait, results.clone(), turn, shutdown.clone()));
+                }
                 tracker.spawn(async move {
                     let judged = judge.judge(*item).await;
                     drop(turn);
@@ -106,12 +122,37 @@ pub(crate) async fn run(
     tracker.close();
     tokio::select! {
         () = tracker.wait() => {}
-        () = tokio::time::sleep(std::time::Duration::from_secs(2)) => {}
+        () = tokio::time::sleep(Duration::from_secs(2)) => {}
     }
     if recorder.is_finished() || tracker.is_empty() {
         recorder.await.unwrap_or(Ok(()))
     } else {
         Ok(())
+    }
+}
+
+/// Asks a canary after `wait`. One that cannot be recorded ends the validator, as an item does.
+async fn inspect<T>(
+    judge: Arc<Judge>,
+    wait: Duration,
+    results: mpsc::Sender<Result<Judged, StoreError>>,
+    turn: T,
+    shutdown: CancellationToken,
+) {
+    let asked = async {
+        // A sleep of no length would still wait for the timer's next tick.
+        if wait >= Duration::from_millis(1) {
+            tokio::time::sleep(wait).await;
+        }
+        judge.canary().await
+    };
+    let asked = tokio::select! {
+        () = shutdown.cancelled() => return,
+        asked = asked => asked,
+    };
+    drop(turn);
+    if let Err(error) = asked {
+        let _ended = results.send(Err(error)).await;
     }
 }
 
@@ -153,6 +194,7 @@ fn malformed(cursor: u64, tx_hash: engine::B256, invariant_set_version: u64) -> 
         arbitrated: false,
         samples: Vec::new(),
         report,
+        dispute: None,
     }
 }
 

@@ -7,7 +7,7 @@
     missing_docs
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -29,10 +29,12 @@ use rand_chacha::ChaCha8Rng;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use validator::arbiter::Arbiter;
+use validator::canary::CanaryParameters;
 use validator::codes::Codes;
 use validator::intake::Item;
 use validator::judge::Judge;
 use validator::miners::Miners;
+use validator::proof::Proofs;
 use validator::store::Store;
 use wire::{InvariantSet, ShippedPrestate};
 
@@ -99,6 +101,7 @@ async fn world(behaviours: &[Option<Behaviour>]) -> World {
         .await
         .unwrap();
     let judge = Arc::new(Judge {
+        defender: None,
         miners: Arc::new(Miners::new(validator, Arc::clone(&codes))),
         arbiter: Arbiter::start(1).unwrap(),
         codes,
@@ -108,6 +111,9 @@ async fn world(behaviours: &[Option<Behaviour>]) -> World {
         reports: Arc::new(Notify::new()),
         deadline: Duration::from_secs(5),
         audit_rate: 0.0,
+        proofs: Proofs::new(HashMap::new(), 0),
+        canaries: CanaryParameters::default(),
+        deck: Mutex::default(),
     });
     World {
         judge,

@@ -249,18 +249,46 @@ impl Wire for Finding {
     }
 }
 
+impl Wire for Verdicts {
+    type Message = v1::Verdicts;
+
+    fn to_wire(&self) -> v1::Verdicts {
+        v1::Verdicts {
+            judgements: self.findings.iter().map(Wire::to_wire).collect(),
+            execution: self.execution.as_ref().map(Wire::to_wire),
+            engine_version: self.engine_version.clone(),
+            state_digest: self.state_digest.map(hash_bytes).unwrap_or_default(),
+        }
+    }
+
+    /// Findings are put into the order of invariant ids.
+    fn from_wire(message: &v1::Verdicts) -> Result<Self, DecodeError> {
+        let mut findings = message
+            .judgements
+            .iter()
+            .map(Finding::from_wire)
+            .collect::<Result<Vec<_>, _>>()?;
+        findings.sort_by_key(|finding| finding.invariant_id);
+        let execution = message.execution.as_ref().map(ReportedExecution::from_wire);
+        Ok(Self {
+            findings,
+            execution: execution.transpose()?,
+            engine_version: message.engine_version.clone(),
+            state_digest: match message.state_digest.len() {
+                0 => None,
+                _ => Some(hash("answer.verdicts.state_digest", &message.state_digest)?),
+            },
+        })
+    }
+}
+
 impl Wire for Answer {
     type Message = v1::Answer;
 
     fn to_wire(&self) -> v1::Answer {
         use v1::answer::Outcome;
         let outcome = match &self.outcome {
-            AnswerOutcome::Verdicts(verdicts) => Outcome::Verdicts(v1::Verdicts {
-                judgements: verdicts.findings.iter().map(Wire::to_wire).collect(),
-                execution: verdicts.execution.as_ref().map(Wire::to_wire),
-                engine_version: verdicts.engine_version.clone(),
-                state_digest: verdicts.state_digest.map(hash_bytes).unwrap_or_default(),
-            }),
+            AnswerOutcome::Verdicts(verdicts) => Outcome::Verdicts(verdicts.to_wire()),
             AnswerOutcome::MissingCodes(hashes) => Outcome::MissingCodes(v1::MissingCodes {
                 hashes: hashes.iter().copied().map(hash_bytes).collect(),
             }),
@@ -274,27 +302,7 @@ impl Wire for Answer {
     fn from_wire(message: &v1::Answer) -> Result<Self, DecodeError> {
         use v1::answer::Outcome;
         let outcome = match required("answer.outcome", message.outcome.as_ref())? {
-            Outcome::Verdicts(verdicts) => {
-                let mut findings = verdicts
-                    .judgements
-                    .iter()
-                    .map(Finding::from_wire)
-                    .collect::<Result<Vec<_>, _>>()?;
-                findings.sort_by_key(|finding| finding.invariant_id);
-                AnswerOutcome::Verdicts(Verdicts {
-                    findings,
-                    execution: verdicts
-                        .execution
-                        .as_ref()
-                        .map(ReportedExecution::from_wire)
-                        .transpose()?,
-                    engine_version: verdicts.engine_version.clone(),
-                    state_digest: match verdicts.state_digest.len() {
-                        0 => None,
-                        _ => Some(hash("answer.verdicts.state_digest", &verdicts.state_digest)?),
-                    },
-                })
-            }
+            Outcome::Verdicts(verdicts) => AnswerOutcome::Verdicts(Verdicts::from_wire(verdicts)?),
             Outcome::MissingCodes(missing) => AnswerOutcome::MissingCodes(
                 missing
                     .hashes

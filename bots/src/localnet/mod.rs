@@ -17,6 +17,7 @@ mod options;
 pub mod plan;
 mod process;
 mod progress;
+pub mod race;
 pub mod recording;
 pub mod report;
 mod run;

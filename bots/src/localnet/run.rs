@@ -42,7 +42,7 @@ const ANY_PORT: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
 /// [`LocalnetError`]; a run that came to a report, however bad, is none.
 pub async fn run(options: &Options, shutdown: &CancellationToken) -> Result<Report, LocalnetError> {
     let plan = NetworkPlan::new(options.shape())?;
-    let binaries = binaries(options)?;
+    let binaries = binaries(options.bin_dir.as_deref())?;
     if let Some(path) = &options.report {
         check_report_path(path)?;
     }
@@ -150,9 +150,10 @@ async fn read(source: Source, shutdown: CancellationToken) -> Result<Recording, 
     }
 }
 
-fn binaries(options: &Options) -> Result<PathBuf, LocalnetError> {
-    if let Some(folder) = &options.bin_dir {
-        return Ok(folder.clone());
+/// The folder of the network's binaries.
+pub(super) fn binaries(named: Option<&Path>) -> Result<PathBuf, LocalnetError> {
+    if let Some(folder) = named {
+        return Ok(folder.to_owned());
     }
     let file = |reason: String| LocalnetError::File {
         path: "the folder of `bots`".into(),

@@ -72,6 +72,12 @@ impl Wallet {
         self.signer.address()
     }
 
+    /// The private key. It is no secret: everybody can derive it from the scenario's seed.
+    #[must_use]
+    pub fn key(&self) -> B256 {
+        self.signer.to_bytes()
+    }
+
     /// The nonce of the next transaction.
     #[must_use]
     pub fn nonce(&self) -> u64 {

@@ -95,7 +95,7 @@ impl Place {
     }
 
     /// Where runs put their folders.
-    fn runs(&self) -> PathBuf {
+    pub(crate) fn runs(&self) -> PathBuf {
         let runs = self.file("runs");
         std::fs::create_dir_all(&runs).unwrap();
         runs

@@ -1,8 +1,11 @@
 //! The network on a living chain: a real anvil with interval mining, real processes, and the attack among real traffic.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::common::{Place, signal};
+use crate::patient::{self, Book};
 
 /// A small network on a short story.
 const SMALL: [&str; 16] = [
@@ -74,6 +77,37 @@ fn what_waits_in_the_pool_is_judged_and_the_attack_is_confirmed_before_its_block
         attack.succeeded && attack.included_in > Some(attack.sent_on),
         "{attack:?}"
     );
+    assert!(attack.ms_before_inclusion.is_some_and(|ms| ms > 0), "{attack:?}");
+    place.assert_clean();
+}
+
+/// On a node that makes a block only when this test says so: and it says so only when everything in the pool was judged.
+#[test]
+fn everything_that_waits_is_judged_before_a_node_that_does_not_mine_by_itself_is_told_to() {
+    let Some(anvil) = testkit::anvil(testkit::Mining::Manual, &[]) else {
+        return;
+    };
+    let place = Place::new();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let book = Arc::new(Mutex::new(Book::default()));
+    let miner = patient::mine(anvil.http(), place.runs(), Duration::from_secs(2), Arc::clone(&book));
+    let miner = runtime.spawn(miner);
+    let url = anvil.ws();
+    let mut args = SMALL[..15].to_vec();
+    args.extend(["--block-time", "2s", "--node", &url, "--settle-epochs", "0"]);
+    let report = place.report(&args);
+    assert!(!miner.is_finished(), "the one who mines gave up");
+    miner.abort();
+    let live = report.live.as_ref().unwrap();
+    assert!(report.failure().is_none() && report.incidents.len() == 1, "{report:?}");
+    assert_eq!((live.lost, live.waiting, live.judged), (0, 0, live.sent), "{live:?}");
+    let book = book.lock().unwrap();
+    let kinds: Vec<u64> = book.judged_before.keys().copied().collect();
+    assert_eq!(kinds, [0, 1, 2, 3, 4], "all types: {book:?}");
+    assert_eq!(book.judged_before.values().sum::<u64>() + book.unseen, live.included);
+    assert!(book.unseen * 20 <= live.included, "{book:?}");
+    assert!(live.replaced > 0, "replaced ones were judged anew: {live:?}");
+    let attack = live.attack.as_ref().unwrap();
     assert!(attack.ms_before_inclusion.is_some_and(|ms| ms > 0), "{attack:?}");
     place.assert_clean();
 }

@@ -13,3 +13,4 @@ mod common;
 mod ending;
 mod live;
 mod network;
+mod patient;

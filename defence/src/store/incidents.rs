@@ -191,6 +191,26 @@ impl Store {
         Ok(incidents)
     }
 
+    /// The incidents that something was told of behind the line `after` of all timelines, oldest first, at most `limit`; and the last line
+    /// that this covers.
+    pub(crate) async fn changed_after(&self, after: u64, limit: u32) -> Result<(Vec<u64>, u64), StoreError> {
+        let rows = sqlx::query(
+            "SELECT incident_id, max(id) AS last FROM (SELECT id, incident_id FROM timeline WHERE id > ? ORDER BY id LIMIT ?)
+             GROUP BY incident_id ORDER BY incident_id",
+        )
+        .bind(signed(after))
+        .bind(limit)
+        .fetch_all(&self.readers)
+        .await?;
+        let mut covered = after;
+        let mut changed = Vec::with_capacity(rows.len());
+        for row in rows {
+            changed.push(unsigned(row.try_get("incident_id")?));
+            covered = covered.max(unsigned(row.try_get("last")?));
+        }
+        Ok((changed, covered))
+    }
+
     /// Closes incidents that nothing more comes of, and deletes those that ended long ago; gives how many of each.
     pub(crate) async fn sweep(&self, config: &Config, now_ms: u64) -> Result<(u64, u64), StoreError> {
         let before = |age| signed(now_ms.saturating_sub(crate::clock::millis(age)));

@@ -231,3 +231,19 @@ async fn a_file_that_is_no_database_is_named() {
         .to_string();
     assert!(error.contains("defence.db"), "{error}");
 }
+
+#[tokio::test]
+async fn who_asks_for_news_gets_each_incident_that_has_some() {
+    let world = World::new().await;
+    let defence = world.open("").await;
+    assert_eq!(defence.changed_after(0, 100).await.unwrap(), (vec![], 0));
+    let one = defence.confirmed(&violation(1, 1)).await.unwrap();
+    let (changed, line) = defence.changed_after(0, 100).await.unwrap();
+    assert_eq!((changed, line > 0), (vec![one], true));
+    assert_eq!(defence.changed_after(line, 100).await.unwrap(), (vec![], line));
+    defence.confirmed(&violation(1, 2)).await.unwrap();
+    let (changed, after) = defence.changed_after(line, 100).await.unwrap();
+    assert_eq!((changed, after > line), (vec![one], true), "a repeat is news of the same incident");
+    assert_eq!(defence.changed_after(0, 2).await.unwrap().0, [one], "a part at a time");
+    defence.shutdown().await;
+}

@@ -26,6 +26,12 @@ impl Codes {
         }
     }
 
+    /// The analysed form of the code with this hash, if it is kept.
+    #[inline]
+    pub(super) fn known(&self, code_hash: B256) -> Option<&Bytecode> {
+        self.known.get(&code_hash)
+    }
+
     /// The analysed form of this code; `Err` when it does not have this hash or is no code that a chain can hold.
     pub(super) fn analysed(&mut self, code_hash: B256, code: Bytes) -> Result<Bytecode, String> {
         if let Some(known) = self.known.get(&code_hash) {

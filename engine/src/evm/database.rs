@@ -66,6 +66,11 @@ impl Database for StateDatabase<'_> {
     fn code_by_hash(&mut self, code_hash: B256) -> Result<Bytecode, ReadError> {
         self.in_time()?;
         // The source is asked even for code that is known here: what an execution reads must not depend on what ran before.
+        if let Some(known) = self.codes.known(code_hash) {
+            let known = known.clone();
+            self.state.has_code(code_hash)?;
+            return Ok(known);
+        }
         let code = self.state.code(code_hash)?;
         self.codes
             .analysed(code_hash, code)

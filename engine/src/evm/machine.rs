@@ -291,7 +291,7 @@ impl Machine {
                 if before.nonce != account.info.nonce {
                     on(*address, &interest, Written::Nonce, None);
                 }
-                if before.code_hash != account.info.code_hash || account.is_created() {
+                if before.code_hash != account.info.code_hash || account.is_created_locally() {
                     on(*address, &interest, Written::Code, None);
                 }
             }
@@ -407,7 +407,7 @@ impl Machine {
     fn failed(&mut self, error: ExecutionError, digest: bool) -> Result<Execution, Fault> {
         if let EVMError::Transaction(why) = error {
             // A check may have failed after the sender was charged; nothing of that counts.
-            self.reset();
+            self.discard();
             return Ok(self.ended(Status::Invalid(why.to_string()), 0, 0, digest));
         }
         Err(fault(error))

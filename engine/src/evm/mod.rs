@@ -14,6 +14,7 @@ mod journal;
 mod machine;
 mod moment;
 mod rewind;
+mod settle;
 mod trace;
 mod tx;
 mod view;

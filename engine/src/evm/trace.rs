@@ -244,7 +244,7 @@ mod tests {
     use super::*;
     use crate::{
         Account, AccountState, BlockEnv, CompleteState, Hardfork, Transaction,
-        evm::{Fault, Machine},
+        evm::{Fault, Machine, Rewind, Undone},
     };
 
     /// Runs a list of steps from its calldata, 96 bytes each: a place, a slot and a value. Place zero stores here, any other is an
@@ -305,8 +305,8 @@ mod tests {
         Transaction::unsigned(&raw, Address::repeat_byte(0xa1), B256::ZERO).unwrap()
     }
 
-    fn run(machine: &mut Machine, state: &CompleteState, steps: &[Step]) -> Undo {
-        let env = BlockEnv {
+    fn env() -> BlockEnv {
+        BlockEnv {
             number: 1,
             timestamp: 1,
             beneficiary: Address::repeat_byte(0xbe),
@@ -316,9 +316,12 @@ mod tests {
             prevrandao: Some(B256::ZERO),
             excess_blob_gas: Some(0),
             hardfork: Some(Hardfork::Cancun),
-        };
+        }
+    }
+
+    fn run(machine: &mut Machine, state: &CompleteState, steps: &[Step]) -> Undo {
         let execution = machine
-            .execute(&env, &steps_of(steps), state, None, false)
+            .execute(&env(), &steps_of(steps), state, None, false)
             .unwrap_or_else(|fault: Fault| panic!("{fault:?}"));
         assert_eq!(execution.status, crate::Status::Success);
         let journal = machine.journal().unwrap().clone();
@@ -355,6 +358,42 @@ mod tests {
                     }
                 }
             }
+        }
+
+        #[test]
+        fn on_the_way_back_every_value_is_that_of_the_index(
+            steps in prop::collection::vec((0_usize..3, 0_u64..3, 0_u64..12), 0..12)
+        ) {
+            let (state, mut machine) = (state(), Machine::new(1));
+            let slots = || PLACES.into_iter().flat_map(|place| (0..3).map(move |slot| (place, U256::from(slot))));
+            let mut told = Ok(0);
+            let mut back = |mut run: Rewind<'_, '_>| told = (|| {
+                let whole = run.machine().journal().unwrap().clone();
+                let mut points = 0;
+                while let Some(undone) = run.step() {
+                    let Undone::Write { entry, .. } = undone else { continue };
+                    points += 1;
+                    for (contract, slot) in slots() {
+                        let (_, now) = run.machine().words(&state, contract, slot).unwrap();
+                        let indexed = value_at(&whole, contract, slot, entry).unwrap_or(now);
+                        prop_assert_eq!(indexed, now, "{} of {} at {}", slot, contract, entry);
+                    }
+                }
+                for (contract, slot) in slots() {
+                    let (before, now) = run.machine().words(&state, contract, slot).unwrap();
+                    prop_assert_eq!((before, now), (U256::from(7) + slot, before));
+                }
+                for address in PLACES {
+                    let (before, now) = run.machine().account(&state, address).unwrap();
+                    prop_assert_eq!(before, now);
+                }
+                Ok(points)
+            })();
+            machine
+                .explain(&env(), &steps_of(&steps), &state, None, &mut |_, _| {}, &mut back)
+                .unwrap();
+            // The fee and the nonce, at least.
+            prop_assert!(told? >= 1);
         }
 
         #[test]

@@ -42,7 +42,7 @@ pub(crate) struct Entry {
 }
 
 /// Readers by what they read.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Index {
     accounts: AddressMap<Entry>,
     few: Vec<(U256, Span)>,
@@ -64,6 +64,16 @@ fn slot_key(address: Address, slot: U256) -> FixedBytes<52> {
         place.copy_from_slice(&limb.to_ne_bytes());
     }
     FixedBytes(key)
+}
+
+/// The way back.
+fn of_slot_key(key: &FixedBytes<52>) -> (Address, U256) {
+    let (contract, rest) = key.split_at(20);
+    let mut limbs = [0; 4];
+    for (limb, bytes) in limbs.iter_mut().zip(rest.chunks_exact(8)) {
+        *limb = bytes.try_into().map_or(0, u64::from_ne_bytes);
+    }
+    (Address::from_slice(contract), U256::from_limbs(limbs))
 }
 
 fn span_of(start: usize, len: usize) -> Span {
@@ -129,6 +139,29 @@ impl Index {
         index.readers.shrink_to_fit();
         index.few.shrink_to_fit();
         index
+    }
+
+    /// What it was built from, in any order.
+    pub(crate) fn keys(&self) -> Vec<(Key, u32)> {
+        let mut keys = Vec::new();
+        let mut add = |key: Key, span: Span| keys.extend(self.span(span).iter().map(|reader| (key, *reader)));
+        for (address, entry) in &self.accounts {
+            add(Key::Balance(*address), entry.balance);
+            add(Key::Nonce(*address), entry.nonce);
+            add(Key::Code(*address), entry.code);
+            let start = entry.few.start as usize;
+            for (slot, span) in self.few.get(start..start + entry.few.len as usize).unwrap_or_default() {
+                add(Key::Slot(*address, *slot), *span);
+            }
+        }
+        for (key, span) in &self.many {
+            let (address, slot) = of_slot_key(key);
+            add(Key::Slot(address, slot), *span);
+        }
+        for (topic, span) in &self.topics {
+            add(Key::Topic(*topic), *span);
+        }
+        keys
     }
 
     fn add(&mut self, readers: impl Iterator<Item = u32>) -> Span {
@@ -205,5 +238,39 @@ impl Index {
     fn span(&self, span: Span) -> &[u32] {
         let start = span.start as usize;
         self.readers.get(start..start + span.len as usize).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_keys_of_an_index_are_those_that_it_was_built_from(
+            drawn in prop::collection::vec((0_u8..6, 0_u8..3, 0_u64..24, 0_u32..4), 0..120)
+        ) {
+            let mut keys: Vec<(Key, u32)> = drawn
+                .into_iter()
+                .map(|(kind, account, n, reader)| {
+                    let address = Address::repeat_byte(account);
+                    let key = match kind {
+                        0 => Key::Balance(address),
+                        1 => Key::Nonce(address),
+                        2 => Key::Code(address),
+                        3 => Key::Topic(B256::from(U256::from(n))),
+                        _ => Key::Slot(address, U256::from(n) << 190),
+                    };
+                    (key, reader)
+                })
+                .collect();
+            let mut again = Index::new(keys.clone()).keys();
+            keys.sort_unstable();
+            keys.dedup();
+            again.sort_unstable();
+            prop_assert_eq!(again, keys);
+        }
     }
 }

@@ -10,10 +10,12 @@
 mod bad_input;
 mod case_files;
 mod common;
+mod evidence;
 mod expressions;
 mod judging;
 mod recorded;
 mod recording;
+mod sequences;
 mod transactions;
 mod undecided;
 mod watching;

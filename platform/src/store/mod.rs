@@ -4,7 +4,9 @@
 //! `BEGIN IMMEDIATE`; readers never wait for them. Cursors and versions are read inside the transaction that raises them,
 //! since `platform invariants add` may run beside `platform run`.
 
+mod catalog;
 mod incidents;
+mod keys;
 mod log;
 mod registry;
 mod reports;
@@ -22,6 +24,8 @@ use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub use self::catalog::{Action, CatalogError, Contract, Kind, Members, Relation};
+pub use self::keys::{AuditRow, KeyRow};
 pub use self::registry::Row as RegisteredInvariant;
 pub use self::reports::ReportError;
 pub use self::services::{Service, ServiceError};

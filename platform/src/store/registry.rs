@@ -78,6 +78,45 @@ impl Store {
         Ok(ids)
     }
 
+    /// Puts another invariant in the place of `id`, as a new version, and logs it; false when there is no active one of this id.
+    ///
+    /// # Errors
+    /// When the database fails; then it stays as it was.
+    pub async fn replace_invariant(&self, id: u64, draft: &Draft) -> Result<bool, LogError> {
+        let Draft {
+            invariant,
+            network,
+            variable,
+        } = draft;
+        let mut writing = self.begin().await?;
+        let replaced = sqlx::query(
+            "UPDATE invariants SET name = ?, contract = ?, slot = ?, value_type = ?, byte_offset = ?, comparison = ?,
+               target = ?, network = ?, variable = ? WHERE id = ? AND removed_at_ms IS NULL",
+        )
+        .bind(&invariant.name)
+        .bind(invariant.contract.as_slice())
+        .bind(B256::from(invariant.slot).to_vec())
+        .bind(invariant.value_type.to_string())
+        .bind(i64::from(invariant.offset))
+        .bind(invariant.comparison.symbol())
+        .bind(B256::from(invariant.target).to_vec())
+        .bind(network)
+        .bind(variable.as_deref())
+        .bind(signed(id))
+        .execute(writing.connection())
+        .await?;
+        if replaced.rows_affected() == 0 {
+            return Ok(false);
+        }
+        sqlx::query("UPDATE registry SET version = version + 1")
+            .execute(writing.connection())
+            .await?;
+        let last = self.log_set(writing.connection()).await?;
+        writing.commit().await?;
+        self.announce(last);
+        Ok(true)
+    }
+
     /// Removes an invariant as a new version and logs it; false when there is no active one of this id.
     ///
     /// # Errors
@@ -107,6 +146,18 @@ impl Store {
     /// When the database fails.
     pub async fn invariants(&self) -> Result<Vec<Row>, LogError> {
         active(&mut *self.pool.acquire().await?).await
+    }
+
+    /// An active invariant.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn invariant(&self, id: u64) -> Result<Option<Row>, LogError> {
+        let found = sqlx::query("SELECT * FROM invariants WHERE removed_at_ms IS NULL AND id = ?")
+            .bind(signed(id))
+            .fetch_optional(&self.pool)
+            .await?;
+        found.as_ref().map(row).transpose()
     }
 
     /// The version in force, and its invariants for the engine.

@@ -13,6 +13,7 @@ mod gate;
 mod live;
 mod replay;
 mod reports;
+mod rest;
 mod store;
 mod stream;
 mod world;

@@ -86,9 +86,10 @@ impl Health {
         self.lacks.clear();
     }
 
-    /// Somebody else was faster, after this long.
+    /// Somebody else was faster, after this long. That counts at once: what it did before would only make others wait again.
     pub(super) fn was_slow(&mut self, waited: Duration, now: Instant) {
         self.measured(waited, now);
+        self.latency = self.latency.map(|(smooth, at)| (smooth.max(waited), at));
     }
 
     fn measured(&mut self, took: Duration, now: Instant) {
@@ -166,7 +167,7 @@ mod tests {
         all[0].good(ms(20), now);
         all[1].good(ms(5), now);
         assert_eq!(order(&all, &[], now, &PATIENCE), [0, 1], "close enough");
-        all[0].was_slow(ms(400), now);
+        all[0].was_slow(ms(60), now);
         assert_eq!(order(&all, &[], now, &PATIENCE), [1, 0]);
         let later = now + ms(31_000);
         assert_eq!(order(&all, &[], later, &PATIENCE), [0, 1], "long ago: tried again");

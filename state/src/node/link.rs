@@ -9,11 +9,34 @@ use alloy::{
     },
     transports::ws::{WebSocketConfig, WsConnect},
 };
-use reqwest::header::CONTENT_TYPE;
+use reqwest::{StatusCode, header::CONTENT_TYPE};
 use serde_json::value::RawValue;
 use url::Url;
 
 use super::call::{Answer, Call, RpcFailure};
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// For people.
+    pub(super) why: String,
+    /// It could not be reached, or was too busy: soon it may answer.
+    pub(super) is_passing: bool,
+}
+
+impl Fault {
+    fn passing(why: impl Into<String>) -> Self {
+        let why = why.into();
+        Self { why, is_passing: true }
+    }
+}
+
+/// What does not pass by itself.
+impl From<String> for Fault {
+    fn from(why: String) -> Self {
+        Self { why, is_passing: false }
+    }
+}
 
 /// A connection.
 #[derive(Debug)]
@@ -53,7 +76,7 @@ impl Link {
     }
 
     /// Sends the calls as one batch; gives an answer to each, in their order. `Err` says why there are none.
-    pub(super) async fn send(&self, calls: &[&Call], most_bytes: usize) -> Result<Vec<Answer>, String> {
+    pub(super) async fn send(&self, calls: &[&Call], most_bytes: usize) -> Result<Vec<Answer>, Fault> {
         match self {
             Self::Http { client, url } => http(client, url, calls, most_bytes).await,
             Self::Ws { url, client } => {
@@ -95,7 +118,8 @@ fn install_crypto() {
 }
 
 /// What went wrong, without the address: it may hold a key.
-fn without_url(error: reqwest::Error) -> String {
+fn without_url(error: reqwest::Error) -> Fault {
+    let is_passing = !error.is_timeout() && !error.is_builder();
     let error = error.without_url();
     let mut text = error.to_string();
     let mut source = std::error::Error::source(&error);
@@ -103,10 +127,10 @@ fn without_url(error: reqwest::Error) -> String {
         text = format!("{text}: {inner}");
         source = inner.source();
     }
-    text
+    Fault { why: text, is_passing }
 }
 
-async fn http(client: &reqwest::Client, url: &Url, calls: &[&Call], most_bytes: usize) -> Result<Vec<Answer>, String> {
+async fn http(client: &reqwest::Client, url: &Url, calls: &[&Call], most_bytes: usize) -> Result<Vec<Answer>, Fault> {
     let body = packet(calls)?;
     let mut response = client
         .post(url.clone())
@@ -119,15 +143,18 @@ async fn http(client: &reqwest::Client, url: &Url, calls: &[&Call], most_bytes: 
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(without_url)? {
         if bytes.len() + chunk.len() > most_bytes {
-            return Err(format!("an answer of more than {most_bytes} bytes"));
+            return Err(format!("an answer of more than {most_bytes} bytes").into());
         }
         bytes.extend_from_slice(&chunk);
     }
     // Some nodes send JSON-RPC errors with an HTTP error.
     match serde_json::from_slice::<ResponsePacket>(&bytes) {
-        Ok(packet) => in_order(packet, calls),
-        Err(_) if !status.is_success() => Err(format!("HTTP {}", status.as_u16())),
-        Err(error) => Err(format!("an answer that is no JSON-RPC: {error}")),
+        Ok(packet) => Ok(in_order(packet, calls)?),
+        Err(_) if !status.is_success() => Err(Fault {
+            why: format!("HTTP {}", status.as_u16()),
+            is_passing: status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS,
+        }),
+        Err(error) => Err(format!("an answer that is no JSON-RPC: {error}").into()),
     }
 }
 
@@ -191,7 +218,7 @@ fn in_order(packet: ResponsePacket, calls: &[&Call]) -> Result<Vec<Answer>, Stri
         .collect()
 }
 
-async fn connect(url: &Url, most_bytes: usize) -> Result<RpcClient, String> {
+async fn connect(url: &Url, most_bytes: usize) -> Result<RpcClient, Fault> {
     let config = WebSocketConfig::default()
         .max_message_size(Some(most_bytes))
         .max_frame_size(Some(most_bytes));
@@ -203,7 +230,7 @@ async fn connect(url: &Url, most_bytes: usize) -> Result<RpcClient, String> {
     ClientBuilder::default()
         .ws(connect)
         .await
-        .map_err(|error| hide(url, &error.to_string()))
+        .map_err(|error| Fault::passing(hide(url, &error.to_string())))
 }
 
 /// An error's text without the address, which may hold a key.
@@ -211,7 +238,7 @@ fn hide(url: &Url, text: &str) -> String {
     text.replace(url.as_str(), "the endpoint")
 }
 
-async fn websocket(client: &RpcClient, calls: &[&Call]) -> Result<Vec<Answer>, String> {
+async fn websocket(client: &RpcClient, calls: &[&Call]) -> Result<Vec<Answer>, Fault> {
     let mut batch = client.new_batch();
     let mut waiting = Vec::with_capacity(calls.len());
     for call in calls {
@@ -220,13 +247,13 @@ async fn websocket(client: &RpcClient, calls: &[&Call]) -> Result<Vec<Answer>, S
             .map_err(|error| error.to_string())?;
         waiting.push(waiter);
     }
-    batch.send().await.map_err(|error| error.to_string())?;
+    batch.send().await.map_err(|error| Fault::passing(error.to_string()))?;
     let mut answers = Vec::with_capacity(calls.len());
     for (waiter, call) in waiting.into_iter().zip(calls) {
         answers.push(match waiter.await {
             Ok(raw) => Ok(raw),
             Err(RpcError::ErrorResp(error)) => Err(RpcFailure::new(&call.method, error.code, &error.message)),
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(Fault::passing(error.to_string())),
         });
     }
     Ok(answers)

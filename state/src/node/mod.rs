@@ -2,7 +2,7 @@
 //!
 //! What always holds: an answer counts only from an endpoint whose chain id was found right; every request has a deadline and every
 //! answer a size; a slow endpoint is not waited for while another one is there ([`NodeConfig::hedge_after`]), and one at fault is set
-//! aside with its reason. A batch is one round trip.
+//! aside with its reason; when none can be reached all are asked again a few times ([`NodeConfig::retries`]). A batch is one round trip.
 
 mod call;
 mod health;
@@ -17,6 +17,7 @@ use std::{
 };
 
 use alloy::{primitives::U64, rpc::types::Block};
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use engine::B256;
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use serde::de::DeserializeOwned;
@@ -25,7 +26,7 @@ use serde_json::json;
 pub use self::call::{Answer, Call, RpcFailure, read};
 use self::{
     health::{Health, Patience, order},
-    link::Link,
+    link::{Fault, Link},
 };
 use crate::config::{NodeConfig, label};
 
@@ -112,6 +113,20 @@ struct Inner {
     endpoints: Vec<Endpoint>,
     chain_id: u64,
     round_trips: AtomicU64,
+}
+
+/// Why all that were asked gave no answer.
+struct Unanswered {
+    error: NodeError,
+    /// One of them may answer soon.
+    is_passing: bool,
+}
+
+impl From<NodeError> for Unanswered {
+    fn from(error: NodeError) -> Self {
+        let is_passing = false;
+        Self { error, is_passing }
+    }
 }
 
 /// A chain, asked over JSON-RPC. Cheap to clone.
@@ -269,23 +284,51 @@ impl Node {
         let mut methods: Vec<&str> = calls.iter().map(|call| &*call.method).collect();
         methods.sort_unstable();
         methods.dedup();
+        let mut pauses = ExponentialBuilder::default()
+            .with_jitter()
+            .with_min_delay(inner.config.retry_pause)
+            .with_max_times(inner.config.retries)
+            .build();
+        loop {
+            let asked = self.ask_in_turn(&calls, &methods, deadline).await;
+            let Err(Unanswered {
+                error,
+                is_passing: true,
+            }) = asked
+            else {
+                return asked.map_err(|unanswered| unanswered.error);
+            };
+            match pauses.next() {
+                Some(pause) if Instant::now() + pause < deadline => {
+                    tracing::debug!(%error, ?pause, "no node answers; all are asked again");
+                    tokio::time::sleep(pause).await;
+                }
+                _ => return Err(error),
+            }
+        }
+    }
+
+    /// Asks the endpoints, the best one first, until one answers.
+    async fn ask_in_turn(&self, calls: &[Call], methods: &[&str], deadline: Instant) -> Result<Vec<Answer>, Unanswered> {
+        let inner = &*self.inner;
         let health: Vec<Health> = inner
             .endpoints
             .iter()
             .map(|endpoint| endpoint.health().clone())
             .collect();
-        let turn = order(&health, &methods, Instant::now(), &patience(&inner.config));
+        let turn = order(&health, methods, Instant::now(), &patience(&inner.config));
         let mut turn = turn
             .into_iter()
             .filter_map(|index| inner.endpoints.get(index))
             .peekable();
         let Some(first) = turn.next() else {
-            return Err(NodeError::Unsupported(methods.join(", ")));
+            return Err(NodeError::Unsupported(methods.join(", ")).into());
         };
         let mut asked = FuturesUnordered::new();
         let mut waiting = vec![(first.label.as_str(), first, Instant::now())];
-        asked.push(self.attempt(first, &calls, deadline));
+        asked.push(self.attempt(first, calls, deadline));
         let mut reasons = Vec::new();
+        let mut is_passing = false;
         let mut second_best: Option<Vec<Answer>> = None;
         loop {
             let hedge = tokio::time::sleep(inner.config.hedge_after);
@@ -293,7 +336,7 @@ impl Node {
                 biased;
                 Some(ended) = asked.next() => Some(ended),
                 () = tokio::time::sleep_until(deadline.into()) => {
-                    return second_best.ok_or(NodeError::Deadline);
+                    return second_best.ok_or(NodeError::Deadline.into());
                 }
                 () = hedge, if turn.peek().is_some() => None,
             };
@@ -312,17 +355,19 @@ impl Node {
                         second_best = Some(answers);
                     }
                 }
-                Some((label, Err(why))) => {
+                Some((label, Err(fault))) => {
                     waiting.retain(|(other, _, _)| *other != label);
-                    reasons.push((label.to_owned(), why));
+                    is_passing |= fault.is_passing;
+                    reasons.push((label.to_owned(), fault.why));
                 }
-                None => {}
+                None => metrics::counter!("state_hedged_total").increment(1),
             }
             if let Some(next) = turn.next() {
                 waiting.push((next.label.as_str(), next, Instant::now()));
-                asked.push(self.attempt(next, &calls, deadline));
+                asked.push(self.attempt(next, calls, deadline));
             } else if asked.is_empty() {
-                return second_best.ok_or(NodeError::Unavailable(reasons));
+                let error = NodeError::Unavailable(reasons);
+                return second_best.ok_or(Unanswered { error, is_passing });
             }
         }
     }
@@ -333,7 +378,7 @@ impl Node {
         endpoint: &'a Endpoint,
         calls: &[Call],
         deadline: Instant,
-    ) -> (&'a str, Result<Vec<Answer>, String>) {
+    ) -> (&'a str, Result<Vec<Answer>, Fault>) {
         let inner = &*self.inner;
         let patience = patience(&inner.config);
         let begun = Instant::now();
@@ -356,11 +401,11 @@ impl Node {
             Err(_) if limit < inner.config.request_timeout => {
                 // The caller was in a hurry: that says little about the endpoint.
                 endpoint.health().was_slow(limit, now);
-                return (&endpoint.label, Err(format!("no answer within {limit:?}")));
+                return (&endpoint.label, Err(format!("no answer within {limit:?}").into()));
             }
             Err(_) => {
                 endpoint.link.drop_connection();
-                Err(format!("no answer within {limit:?}"))
+                Err(Fault::from(format!("no answer within {limit:?}")))
             }
         };
         let checked = answered.and_then(|mut answers| {
@@ -390,7 +435,7 @@ impl Node {
                     health.good(now.saturating_duration_since(begun), now);
                 }
             }
-            Err(why) => {
+            Err(Fault { why, .. }) => {
                 tracing::warn!(endpoint = endpoint.label, reason = why, "node endpoint set aside");
                 metrics::counter!("state_endpoint_faults_total", "endpoint" => endpoint.label.clone()).increment(1);
                 health.fault(why.clone(), now, &patience);
@@ -427,7 +472,7 @@ async fn chain_id_of(endpoint: &Endpoint, config: &NodeConfig) -> Result<u64, St
     let calls = [&call];
     let sent = endpoint.link.send(&calls, config.max_response_bytes);
     let answers = match tokio::time::timeout(config.request_timeout, sent).await {
-        Ok(answers) => answers?,
+        Ok(answers) => answers.map_err(|fault| fault.why)?,
         Err(_) => return Err(format!("no answer within {:?}", config.request_timeout)),
     };
     let answer = answers.first().ok_or_else(|| "no chain id".to_owned())?;

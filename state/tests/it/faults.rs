@@ -71,6 +71,56 @@ async fn with_nobody_else_the_reason_is_told_in_time_and_it_recovers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_is_slow_is_not_waited_for() {
+    let Some(world) = World::new().await else { return };
+    let (slow, quick) = (world.proxy(Duration::ZERO).await, world.proxy(Duration::ZERO).await);
+    let config = NodeConfig {
+        request_timeout: Duration::from_secs(120),
+        hedge_after: Duration::from_millis(50),
+        recheck: Duration::from_secs(3600),
+        ..node_config(&[slow.url(), quick.url()])
+    };
+    let node = Node::connect(config).await.unwrap();
+    let reader = Reader::new(node.clone(), reader_config()).await.unwrap();
+    // Longer than anybody here waits.
+    slow.set_delay(Duration::from_secs(100));
+    let (first, second) = (world.swap(1).await, world.swap(2).await);
+    let before = quick.round_trips();
+    let recording = reader.prestate(reader.head().hash(), &first, soon()).await.unwrap();
+    assert_eq!((recording.round_trips, quick.round_trips() - before), (1, 1));
+    // And it is known now: nothing is lost by asking it first again.
+    let asked = slow.round_trips();
+    reader.prestate(reader.head().hash(), &second, soon()).await.unwrap();
+    assert_eq!(slow.round_trips(), asked, "the quick one is asked first");
+    assert!(node.health().iter().all(|endpoint| endpoint.usable), "slow is no fault");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_passes_by_itself_is_waited_for_and_what_does_not_is_told_at_once() {
+    let Some(world) = World::new().await else { return };
+    let proxy = world.proxy(Duration::ZERO).await;
+    let busy = || Some(Fault::Once(Box::new(Fault::Unavailable)));
+    let swap = world.swap(1).await;
+    for (retries, answered) in [(0, false), (2, true)] {
+        let config = NodeConfig {
+            retries,
+            retry_pause: Duration::from_millis(5),
+            ..impatient(&[proxy.url()])
+        };
+        let reader = Reader::new(Node::connect(config).await.unwrap(), reader_config()).await.unwrap();
+        proxy.set_fault(busy());
+        let recording = reader.prestate(reader.head().hash(), &swap, soon()).await;
+        assert_eq!(recording.is_ok(), answered, "{recording:?}");
+    }
+    let node = Node::connect(impatient(&[proxy.url()])).await.unwrap();
+    proxy.set_fault(Some(Fault::ChainId(5)));
+    let before = proxy.round_trips();
+    let error = node.block(BlockRef::Latest, false, soon()).await.unwrap_err();
+    assert!(error.to_string().contains("chain 5"), "{error}");
+    assert_eq!(proxy.round_trips() - before, 1, "another chain does not pass");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn errors_are_told_and_a_deadline_is_kept() {
     let Some(world) = World::new().await else { return };
     let proxy = world.proxy(Duration::ZERO).await;

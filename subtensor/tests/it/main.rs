@@ -7,5 +7,9 @@
     missing_docs
 )]
 
+mod binary;
 mod data;
+mod faults;
 mod golden;
+mod node;
+mod world;

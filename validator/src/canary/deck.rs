@@ -3,10 +3,11 @@
 //! What always holds: at most [`CARDS`] of them and at most [`WORDS`] of state in each; the oldest make room.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use engine::{B256, Prestate};
 use rand::Rng;
-use wire::Challenge;
+use wire::{Challenge, InvariantSet};
 
 use super::Here;
 
@@ -32,8 +33,8 @@ pub struct Deck {
 
 impl Deck {
     /// Remembers a challenge that was judged. One without state, or with too much of it, only tells where the chain stands.
-    pub fn put(&mut self, challenge: &Challenge, ran: bool) {
-        self.here = Some(Here::of(challenge));
+    pub fn put(&mut self, challenge: &Challenge, set: &Arc<InvariantSet>, ran: bool) {
+        self.here = Some(Here::of(challenge, set));
         if !ran || !challenge.prestate.as_ref().is_some_and(|state| state.words() <= WORDS) {
             return;
         }
@@ -83,6 +84,7 @@ impl Card {
             chain_id: here.chain_id,
             head_hash: here.head_hash,
             env: here.env.clone(),
+            invariant_set_version: here.set.version,
             ..self.challenge
         };
         Some((challenge, state))

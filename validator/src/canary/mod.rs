@@ -16,8 +16,11 @@ pub mod deck;
 pub mod resign;
 pub mod shape;
 
+use std::sync::Arc;
+
 use engine::{B256, BlockEnv};
-use wire::Challenge;
+use protos::v1::ExecutionStatus;
+use wire::{Challenge, FindingVerdict, InvariantSet, Verdicts};
 
 pub use deck::Deck;
 
@@ -64,15 +67,33 @@ pub struct Here {
     pub head_hash: B256,
     /// The block after it.
     pub env: BlockEnv,
+    /// The invariants in force.
+    pub set: Arc<InvariantSet>,
 }
 
 impl Here {
-    /// The head of a challenge.
-    pub fn of(challenge: &Challenge) -> Self {
+    /// Where a challenge stands.
+    pub fn of(challenge: &Challenge, set: &Arc<InvariantSet>) -> Self {
         Self {
             chain_id: challenge.chain_id,
             head_hash: challenge.head_hash,
             env: challenge.env.clone(),
+            set: Arc::clone(set),
         }
     }
+}
+
+/// Whether these verdicts are of a transaction that ran, with an answer to everything: what a canary can be made of, and what it must be.
+pub fn ran(verdicts: &Verdicts) -> bool {
+    let ran = |execution: &wire::ReportedExecution| {
+        matches!(execution.status, ExecutionStatus::Success | ExecutionStatus::Revert)
+    };
+    let undecided = |verdict: &FindingVerdict| matches!(verdict, FindingVerdict::Undecided { .. });
+    verdicts.execution.as_ref().is_some_and(ran) && !verdicts.findings.iter().any(|finding| undecided(&finding.verdict))
+}
+
+/// Whether an answer to a canary can be held against the known one: it was made by executing, and not on a state of the miner's own.
+pub fn comparable(answer: &Verdicts, known: &Verdicts) -> bool {
+    let other_state = matches!((answer.state_digest, known.state_digest), (Some(told), Some(own)) if told != own);
+    answer.execution.is_some() && !other_state
 }

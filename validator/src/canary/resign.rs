@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use alloy::consensus::{EthereumTxEnvelope, SignableTransaction, TxEip4844};
 use alloy::eips::eip2718::{Decodable2718, Encodable2718};
-use alloy::primitives::{B256, Keccak256, TxKind};
+use alloy::primitives::{B256, Keccak256};
 use alloy::signers::SignerSync;
 use alloy::signers::local::PrivateKeySigner;
 use engine::{AccountState, Address, Bytes, Prestate, Transaction, U256};
@@ -127,6 +127,7 @@ fn mapping(key: Address, position: B256) -> B256 {
 mod tests {
     use super::*;
     use alloy::consensus::{TxEip1559, TxLegacy};
+    use alloy::primitives::TxKind;
     use engine::Account;
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;

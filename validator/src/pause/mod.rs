@@ -106,6 +106,8 @@ struct Flight {
     key: Option<IdempotencyKey>,
     /// What it must get ahead of.
     beat: Option<Fees>,
+    /// Held by who decides whether to send.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl std::fmt::Debug for Gatekeeper {
@@ -211,7 +213,7 @@ impl Gatekeeper {
                         } else {
                             blocks.add(step.head.number, step.block, Arc::clone(&step.included));
                         }
-                        if step.diff.is_everything() {
+                        if step.diff.everything {
                             warm.clear();
                         }
                     }
@@ -263,7 +265,9 @@ impl Gatekeeper {
         let attack = decode(request);
         let target = (request.contract, request.calldata.clone());
         let flight = self.enter(&target, &attack);
-        let handle = match self.sent_before(request, flight.key.as_ref()).await? {
+        let turn = flight.turn.lock().await;
+        let flying = lock(&self.flights).get(&target).and_then(|flight| flight.key.clone());
+        let (handle, marks) = match self.sent_before(request, flying.as_ref()).await? {
             Sent::Goes(handle) => {
                 let fees = attack.iter().map(fees_of).reduce(|a, b| higher(&a, &b));
                 if let Some(fees) = fees {
@@ -273,10 +277,13 @@ impl Gatekeeper {
             }
             Sent::Nothing(key) => match self.decide(request, &attack, asked).await? {
                 Err(reason) => return Ok(cannot(reason)),
-                Ok((gas, marks)) => (self.submit(key, request, &target, &attack, gas).await?, marks),
+                Ok((gas, marks)) => match self.submit(key, request, &target, &attack, gas).await? {
+                    Err(reason) => return Ok(cannot(reason)),
+                    Ok(handle) => (handle, marks),
+                },
             },
         };
-        let (handle, marks) = handle;
+        drop(turn);
         let hashes: Vec<B256> = request.attack.iter().map(|suspect| suspect.tx_hash).collect();
         self.follow(handle, request.incident, &hashes, marks, progress).await
     }
@@ -366,7 +373,7 @@ impl Gatekeeper {
         target: &Target,
         attack: &[Transaction],
         gas: u64,
-    ) -> Result<Handle, PauseError> {
+    ) -> Result<Result<Handle, String>, PauseError> {
         let own = attack.iter().map(fees_of).reduce(|a, b| higher(&a, &b));
         // From here on a repeat raises it; what came before is in `beat`.
         let beat = self.fly(target, &key);
@@ -375,12 +382,10 @@ impl Gatekeeper {
         if let Some(offer) = self.sender.offer(Lane::Pause, beat.as_ref(), cap)
             && !offer.ahead
         {
-            return Err(PauseError {
-                reason: format!(
-                    "the attack offers up to {} wei per gas, which cannot be beaten within the cap; raise sender.lanes.pause.max_fee_cap",
-                    beat.map_or(0, |beat| beat.max_fee)
-                ),
-            });
+            return Ok(Err(format!(
+                "the attack offers up to {} wei per gas, which cannot be beaten within the cap; raise sender.lanes.pause.max_fee_cap",
+                beat.map_or(0, |beat| beat.max_fee)
+            )));
         }
         let expires = self.simulator.reader().head().head().timestamp + self.config.expire_after.as_secs();
         let request = Request {
@@ -395,7 +400,7 @@ impl Gatekeeper {
         if let Some(now) = now.filter(|now| beat != Some(*now)) {
             self.outbid(Some(&handle.status().key), now).await;
         }
-        Ok(handle)
+        Ok(Ok(handle))
     }
 
     /// Until it is in a block, ahead of the attack.
@@ -538,7 +543,7 @@ impl Gatekeeper {
             flight.beat = Some(flight.beat.map_or(fees, |beat| higher(&beat, &fees)));
         }
         Entered {
-            key: flight.key.clone(),
+            turn: Arc::clone(&flight.turn),
             gatekeeper: self,
             target: target.clone(),
         }
@@ -555,7 +560,7 @@ impl Gatekeeper {
 
 /// A pause that waits for a call under way; when the last one goes, the call is no longer under way.
 struct Entered<'a> {
-    key: Option<IdempotencyKey>,
+    turn: Arc<tokio::sync::Mutex<()>>,
     gatekeeper: &'a Gatekeeper,
     target: Target,
 }

@@ -158,3 +158,134 @@ fn ending(sequence: &SequenceOutcome) -> String {
     let last = sequence.each.last().and_then(|outcome| outcome.execution.as_ref());
     last.map_or_else(|| "not run".to_owned(), |execution| execution.status.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use alloy::consensus::TxEnvelope;
+    use alloy::signers::SignerSync;
+    use alloy::signers::local::PrivateKeySigner;
+    use engine::{Account, AccountState, B256, Comparison, CompleteState, Hardfork, Invariant, Prestate, ValueType};
+
+    use super::*;
+
+    const GUARDED: Address = Address::repeat_byte(0xc0);
+    const GUARDIAN: Address = Address::repeat_byte(0x9d);
+
+    /// The guardian's call sets slot 0; anybody else's stores its value in slot 1, unless slot 0 is set.
+    fn code() -> Bytes {
+        let mut code = vec![0x33, 0x73];
+        code.extend_from_slice(GUARDIAN.as_slice());
+        code.extend([0x14, 0x60, 0x28, 0x57, 0x5f, 0x54, 0x60, 0x24, 0x57, 0x34, 0x60, 0x01, 0x55, 0x00]);
+        code.extend([0x5b, 0x5f, 0x5f, 0xfd, 0x5b, 0x60, 0x01, 0x5f, 0x55, 0x00]);
+        code.into()
+    }
+
+    fn attacker() -> PrivateKeySigner {
+        PrivateKeySigner::from_bytes(&B256::repeat_byte(7)).unwrap()
+    }
+
+    fn state(attackers_nonce: u64) -> CompleteState {
+        let account = |nonce, code_hash| {
+            let balance = U256::from(10).pow(U256::from(18));
+            let account = Account {
+                balance,
+                nonce,
+                code_hash,
+            };
+            AccountState {
+                account: Some(account),
+                ..AccountState::default()
+            }
+        };
+        let (empty, hash) = (alloy::primitives::KECCAK256_EMPTY, keccak256(code()));
+        let mut guarded = account(1, hash);
+        guarded.storage.insert(U256::from(1), U256::from(2));
+        CompleteState(Prestate {
+            accounts: BTreeMap::from([
+                (attacker().address(), account(attackers_nonce, empty)),
+                (GUARDIAN, account(0, empty)),
+                (GUARDED, guarded),
+            ]),
+            codes: BTreeMap::from([(hash, code())]),
+            block_hashes: BTreeMap::new(),
+        })
+    }
+
+    fn attack() -> Transaction {
+        let tx = TxEip1559 {
+            chain_id: 1,
+            gas_limit: 100_000,
+            max_fee_per_gas: 10,
+            to: TxKind::Call(GUARDED),
+            value: U256::from(9),
+            ..TxEip1559::default()
+        };
+        let signature = attacker().sign_hash_sync(&tx.signature_hash()).unwrap();
+        Transaction::decode(&TxEnvelope::from(tx.into_signed(signature)).encoded_2718()).unwrap()
+    }
+
+    fn env() -> BlockEnv {
+        BlockEnv {
+            number: 20_000_000,
+            timestamp: 1_720_000_000,
+            beneficiary: Address::ZERO,
+            gas_limit: 30_000_000,
+            base_fee: 7,
+            difficulty: U256::ZERO,
+            prevrandao: Some(B256::ZERO),
+            excess_blob_gas: Some(0),
+            hardfork: Some(Hardfork::Cancun),
+        }
+    }
+
+    fn set() -> WatchSet {
+        let (slot, word) = (U256::from(1), ValueType::Uint(256));
+        let at_most_five = Invariant::new(9, "at most 5", GUARDED, slot, word, 0, Comparison::Le, U256::from(5));
+        WatchSet::new(vec![at_most_five.unwrap().into()]).unwrap()
+    }
+
+    fn tried(from: Address, gas: u64, state: &dyn State) -> Found {
+        let pause = pause_call(1, from, GUARDED, &Bytes::new(), gas).unwrap();
+        let mut engine = Engine::new(1);
+        simulate(&mut engine, &env(), &pause, &[attack()], &set(), state, &|| false).unwrap()
+    }
+
+    #[test]
+    fn a_pause_that_closes_the_contract_stops_the_attack() {
+        let Found::Stops { gas_used } = tried(GUARDIAN, 100_000, &state(0)) else {
+            panic!("it does not stop it")
+        };
+        assert!((40_000..60_000).contains(&gas_used), "{gas_used}");
+    }
+
+    #[test]
+    fn a_call_that_changes_nothing_for_the_attack_is_no_help() {
+        let nobody = Address::repeat_byte(0x11);
+        assert_eq!(tried(nobody, 100_000, &state(0)), Found::Cannot(Why::NoHelp));
+    }
+
+    #[test]
+    fn a_pause_that_fails_itself_is_not_worth_sending() {
+        let found = tried(GUARDIAN, 30_000, &state(0));
+        assert!(matches!(found, Found::Cannot(Why::PauseFails(_))), "{found:?}");
+    }
+
+    #[test]
+    fn an_attack_that_was_mined_already_needs_no_pause() {
+        let found = tried(GUARDIAN, 100_000, &state(1));
+        assert!(matches!(found, Found::Cannot(Why::NoAttack(_))), "{found:?}");
+    }
+
+    #[test]
+    fn what_is_not_known_is_asked_for() {
+        let CompleteState(mut partial) = state(0);
+        partial.accounts.insert(Address::ZERO, AccountState::default());
+        partial.accounts.remove(&GUARDIAN);
+        let slots = &mut partial.accounts.get_mut(&GUARDED).unwrap().storage;
+        slots.insert(U256::ZERO, U256::ZERO);
+        let found = tried(GUARDIAN, 100_000, &partial);
+        assert_eq!(found, Found::Lacks(Missing::Account(GUARDIAN)));
+    }
+}

@@ -12,6 +12,7 @@ use sqlx::{Row, SqlitePool};
 mod codes;
 mod outbox;
 mod timelines;
+mod truth;
 mod weights;
 mod windows;
 

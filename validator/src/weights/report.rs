@@ -4,7 +4,6 @@
 //! sends what is new, in the form that the subnet asks for. A report stands in the database before its call leaves; each call has a
 //! deadline; whatever keeps weights from being sent is named in the log, in a metric and in the database.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -117,27 +116,27 @@ impl Reporter {
         let view = View { metagraph, me, params };
         let sealed = self.follow_sealed(&view).await?;
 
-        let window = self.store.unreported_window().await?;
-        let weights = match window {
-            Some(_) => super::weigh(&self.store.averages().await?, metagraph),
-            None => Vec::new(),
-        };
-        let mut commits = VecDeque::from(self.store.open_reports(Stage::Committed).await?);
         let mut situation = Situation::of(metagraph, me, &view.params, self.version_key);
-        situation.has_news = !weights.is_empty();
         situation.not_before = self.not_before;
+        // Each turn gives one commit up or is the last.
         loop {
-            situation.commit = commits.front().map(|report| Commit {
+            let commits = self.store.open_reports(Stage::Committed).await?;
+            let window = self.store.unreported_window().await?;
+            let weights = match window {
+                Some(_) => super::weigh(&self.store.averages().await?, metagraph),
+                None => Vec::new(),
+            };
+            situation.has_news = !weights.is_empty();
+            situation.commit = commits.first().map(|report| Commit {
                 id: report.id,
                 epoch: report.epoch,
             });
-            match (reporting::next(&situation), commits.front(), window) {
+            match (reporting::next(&situation), commits.first(), window) {
                 (Step::Expire(_), Some(report), _) => {
                     let reason = "the epoch in which it could be revealed is over";
                     if !self.close_unless_in_force(&view, report, Stage::Expired, reason).await? {
                         return Ok(());
                     }
-                    commits.pop_front();
                 }
                 (Step::Reveal(_), Some(report), _) => return self.reveal(&view, report).await,
                 (Step::Send(form), _, Some(window)) => {

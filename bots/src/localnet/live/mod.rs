@@ -6,7 +6,7 @@ pub(crate) mod blobs;
 mod drive;
 mod error;
 pub(crate) mod journal;
-mod rpc;
+pub(crate) mod rpc;
 mod schedule;
 mod town;
 

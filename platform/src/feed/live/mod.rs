@@ -196,6 +196,8 @@ pub struct LiveFeed {
     watched: Watched,
     status: LiveStatus,
     state: Arc<dyn StateSource>,
+    /// Set by the configuration, the log's position or the first node that answers, whichever is first.
+    chain_id: Arc<OnceLock<u64>>,
 }
 
 impl LiveFeed {
@@ -205,8 +207,12 @@ impl LiveFeed {
     /// A feed of these nodes. `log` knows what waited before; `watched` are the invariants in force.
     #[must_use]
     pub fn new(urls: Vec<Url>, options: LiveOptions, log: Arc<dyn Log>, watched: Watched) -> Self {
-        let state = NodeState::new(&urls, &options);
-        Self::with_state(urls, options, log, watched, Arc::new(state))
+        let chain_id = Arc::default();
+        let state = NodeState::new(&urls, &options, Arc::clone(&chain_id));
+        Self {
+            chain_id,
+            ..Self::with_state(urls, options, log, watched, Arc::new(state))
+        }
     }
 
     /// As [`LiveFeed::new`], with another source of state.
@@ -225,6 +231,7 @@ impl LiveFeed {
             log,
             watched,
             state,
+            chain_id: Arc::default(),
         }
     }
 
@@ -242,7 +249,7 @@ impl LiveFeed {
         let position: Option<Position> = position
             .map(|text| serde_json::from_str(&text).map_err(|_| FeedError::Position(text)))
             .transpose()?;
-        let chain_id = OnceLock::new();
+        let chain_id = self.chain_id;
         let expected = match (self.options.chain_id, position) {
             (Some(expected), Some(position)) if expected != position.chain_id => {
                 return Err(FeedError::Chain {
@@ -255,7 +262,6 @@ impl LiveFeed {
         if let Some(expected) = expected {
             let _first = chain_id.set(expected);
         }
-        let chain_id = Arc::new(chain_id);
         let waiting = self.log.waiting(self.options.max_pending).await?;
         if !waiting.is_empty() {
             tracing::info!(

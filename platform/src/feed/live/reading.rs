@@ -2,7 +2,7 @@
 //!
 //! Its nodes are those of the feed, asked over their own connections: a slow read holds up no subscription.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use engine::{B256, EnvReads, Invariant, Transaction, WatchSet, Watched};
@@ -22,6 +22,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct NodeState {
     node: NodeConfig,
     reader: ReaderConfig,
+    /// The chain that the feed follows, once that is known: the state is read from no other.
+    chain_id: Arc<OnceLock<u64>>,
     shared: Arc<Shared>,
 }
 
@@ -42,10 +44,9 @@ struct Connection {
 }
 
 impl NodeState {
-    pub(super) fn new(urls: &[Url], options: &LiveOptions) -> Self {
+    pub(super) fn new(urls: &[Url], options: &LiveOptions, chain_id: Arc<OnceLock<u64>>) -> Self {
         let node = NodeConfig {
             endpoints: urls.to_vec(),
-            chain_id: options.chain_id,
             request_timeout: options.request_timeout,
             max_response_bytes: options.max_message_bytes,
             ..NodeConfig::default()
@@ -60,6 +61,7 @@ impl NodeState {
         Self {
             node,
             reader,
+            chain_id,
             shared: Arc::default(),
         }
     }
@@ -75,7 +77,11 @@ impl NodeState {
             return Err(reason.clone());
         }
         let connected = async {
-            let node = Node::connect(self.node.clone()).await.map_err(unreadable)?;
+            let config = NodeConfig {
+                chain_id: self.chain_id.get().copied(),
+                ..self.node.clone()
+            };
+            let node = Node::connect(config).await.map_err(unreadable)?;
             Reader::new(node, self.reader.clone()).await.map_err(unreadable)
         };
         match connected.await {

@@ -10,7 +10,7 @@ use platform::log::Event;
 use testkit::{Mining, TestAnvil, anvil};
 use wire::{ShippedPrestate, Wire};
 
-use super::world::{CHAIN, Live, Person, created, hash_of, includes, options};
+use super::world::{CHAIN, Live, Person, assert_true, created, hash_of, includes, options};
 use crate::world::open;
 
 /// A feed over this address of the node, on a database of its own.
@@ -220,6 +220,51 @@ async fn a_reorg_orphans_heads_and_what_they_included_waits_again() {
     assert_eq!(account.nonce, 0, "on the new chain it was never sent");
     let status = live.status.snapshot();
     assert_eq!((status.orphaned, status.included), (2, 1));
+}
+
+#[tokio::test]
+async fn after_a_reorg_every_slot_that_is_shown_is_what_the_node_says() {
+    let Some(anvil) = anvil(Mining::Manual, &[]) else {
+        return;
+    };
+    let (mut live, _folder) = live(anvil.ws()).await;
+    let node = anvil.provider();
+    let (alice, bob, carol) = (Person::new(&anvil, 0), Person::new(&anvil, 1), Person::new(&anvil, 2));
+    let contract = created(alice.address(), 0);
+    alice.send(&alice.creation(0)).await;
+    mine(&anvil).await;
+    live.head(|head| head.number == 1).await;
+    let written = bob.send(&bob.keep(0, contract, 7, 50)).await;
+    live.pending(written).await;
+    mine(&anvil).await;
+    live.head(|head| includes(head, written)).await;
+    let waits = carol.send(&carol.keep(0, contract, 3, 5)).await;
+    let before = live.pending(waits).await;
+    assert_eq!(assert_true(&node, &before).await, 1);
+    let kept = |pending: &protos::v1::PendingTransaction| {
+        let accounts = pending.prestate.iter().flat_map(|prestate| &prestate.accounts);
+        let mut slots = accounts.flat_map(|account| &account.storage);
+        slots.next().map(|slot| slot.value[31])
+    };
+    assert_eq!(kept(&before), Some(7), "what the block wrote");
+
+    let reorg = ReorgOptions {
+        depth: 1,
+        tx_block_pairs: Vec::new(),
+    };
+    node.anvil_reorg(reorg).await.unwrap();
+    let head = live.head(|head| !head.orphaned.is_empty()).await;
+    let mut again = std::collections::BTreeMap::new();
+    while again.len() < 2 {
+        if let Event::Pending(pending) = live.next().await
+            && pending.head_hash == head.hash
+        {
+            assert_eq!(assert_true(&node, &pending).await, 1);
+            again.insert(hash_of(&pending), kept(&pending));
+        }
+    }
+    assert_eq!(again[&waits], Some(0), "on the new chain nobody wrote it");
+    assert_eq!(again[&written], Some(0), "what the old block included waits again");
 }
 
 #[tokio::test]

@@ -92,6 +92,33 @@ async fn a_node_of_another_chain_is_never_listened_to() {
 }
 
 #[tokio::test]
+async fn the_chain_of_the_log_is_followed_and_read_whatever_the_first_node_says() {
+    let Some(anvil) = anvil(Mining::Manual, &[]) else {
+        return;
+    };
+    let proxy = Proxy::before(&anvil.http(), Duration::ZERO).await;
+    proxy.set_fault(Some(Fault::ChainId(1)));
+    let folder = tempfile::tempdir().unwrap();
+    let block = anvil.provider().get_block_by_number(0.into()).await.unwrap().unwrap();
+    let position = serde_json::json!({
+        "chain_id": CHAIN,
+        "number": 0,
+        "hash": block.header.hash,
+        "parent": block.header.inner.parent_hash,
+    });
+    // Nothing but the log says which chain it is.
+    let urls = [proxy.url().to_owned(), anvil.http()];
+    let store = open(folder.path()).await;
+    let mut live = Live::start(&urls, options(), store, Some(position.to_string()));
+    let alice = Person::new(&anvil, 0);
+    let hash = alice.send(&alice.transfer(0, 5)).await;
+    let pending = live.pending(hash).await;
+    assert!(pending.prestate.is_some(), "its state is read from the node of the chain");
+    let status = live.settles(|status| !status.endpoints[0].error.is_empty()).await;
+    assert!(status.endpoints[0].error.contains("it is of chain 1"), "{status:?}");
+}
+
+#[tokio::test]
 async fn when_no_node_is_heard_the_gap_is_told_and_no_head_is_missing_after_it() {
     let Some(anvil) = anvil(Mining::Manual, &[]) else {
         return;

@@ -3,5 +3,6 @@
 mod binary;
 mod chain;
 mod faults;
+mod flood;
 mod restart;
 mod world;

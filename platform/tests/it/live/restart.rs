@@ -5,7 +5,7 @@ use alloy::providers::ext::AnvilApi;
 use platform::log::Event;
 use testkit::{Mining, anvil};
 
-use super::world::{Person, Pumped, Relay, hash_of, heights, includes, shown};
+use super::world::{Person, Pumped, Relay, assert_true, created, hash_of, heights, includes, shown};
 use crate::world::open;
 
 #[tokio::test]
@@ -90,10 +90,15 @@ async fn a_node_that_is_started_again_is_taken_up_with_the_right_state() {
     let folder = tempfile::tempdir().unwrap();
     let feed = Pumped::start(&relay.ws(), open(folder.path()).await);
     let alice = Person::new(&before, 0);
-    let included = alice.send(&alice.transfer(0, 5)).await;
+    let bob = Person::new(&before, 1);
+    let included = alice.send(&alice.creation(0)).await;
     feed.until(|events| shown(events, included) == 1).await;
     before.provider().anvil_mine(Some(1), None).await.unwrap();
     feed.until(|events| heights(events) == [0, 1]).await;
+    let contract = created(alice.address(), 0);
+    bob.send(&bob.keep(0, contract, 7, 5)).await;
+    before.provider().anvil_mine(Some(1), None).await.unwrap();
+    feed.until(|events| heights(events) == [0, 1, 2]).await;
 
     let dump = before.provider().anvil_dump_state().await.unwrap();
     relay.lead_to(None);
@@ -102,17 +107,25 @@ async fn a_node_that_is_started_again_is_taken_up_with_the_right_state() {
         return;
     };
     assert!(after.provider().anvil_load_state(dump).await.unwrap());
-    assert_eq!(after.provider().get_block_number().await.unwrap(), 1);
+    assert_eq!(after.provider().get_block_number().await.unwrap(), 2);
     relay.lead_to(Some(&after));
 
     let alice = Person::new(&after, 0);
-    let hash = alice.send(&alice.transfer(1, 5)).await;
+    let hash = alice.send(&alice.keep(1, contract, 3, 5)).await;
     let events = feed.until(|events| shown(events, hash) >= 1).await;
     let pending = events.iter().rev().find_map(|event| match event {
         Event::Pending(pending) if hash_of(pending) == hash => Some(pending.clone()),
         _ => None,
     });
-    let prestate = pending.unwrap().prestate.expect("its state, read from the new process");
+    let pending = pending.unwrap();
+    assert_eq!(
+        assert_true(&after.provider(), &pending).await,
+        1,
+        "every slot is what the new process says"
+    );
+    let prestate = pending.prestate.expect("its state, read from the new process");
+    let slots: Vec<_> = prestate.accounts.iter().flat_map(|account| &account.storage).collect();
+    assert_eq!(slots[0].value[31], 7, "what was written before the restart");
     let sender = prestate
         .accounts
         .iter()

@@ -434,6 +434,30 @@ impl Pumped {
     }
 }
 
+/// Every account and every slot of the state that was shown with a transaction is what the node says of that block; gives how many
+/// slots.
+pub(crate) async fn assert_true(node: &DynProvider, pending: &v1::PendingTransaction) -> usize {
+    let head = B256::from_slice(&pending.head_hash);
+    let prestate = pending.prestate.as_ref().expect("its state");
+    let mut slots = 0;
+    for account in &prestate.accounts {
+        let address = Address::from_slice(&account.address);
+        let balance = node.get_balance(address).hash(head).await.unwrap();
+        let nonce = node.get_transaction_count(address).hash(head).await.unwrap();
+        // One that does not exist is shipped without a balance.
+        let shipped = U256::try_from_be_slice(&account.balance).unwrap();
+        assert_eq!((shipped, account.nonce), (balance, nonce), "{address} at {head}");
+        for slot in &account.storage {
+            let key = U256::try_from_be_slice(&slot.key).unwrap();
+            let value = node.get_storage_at(address, key).hash(head).await.unwrap();
+            let shipped = U256::try_from_be_slice(&slot.value).unwrap();
+            assert_eq!(shipped, value, "slot {key} of {address} at {head}");
+            slots += 1;
+        }
+    }
+    slots
+}
+
 /// How often this transaction is shown among the events.
 pub(crate) fn shown(events: &[Event], hash: B256) -> usize {
     let of = |event: &&Event| matches!(event, Event::Pending(pending) if hash_of(pending) == hash);

@@ -131,7 +131,8 @@ impl Chain {
         let mut everybody = Vec::with_capacity(people);
         let mut accounts = HashMap::with_capacity(people);
         for number in 0..people {
-            let key = PrivateKeySigner::from_bytes(&keccak256(format!("crowd {number}")))?;
+            let key = PrivateKeySigner::from_bytes(&keccak256(format!("crowd {number}")));
+            let key = key.map_err(alloy::signers::Error::other)?;
             accounts.insert(key.address(), VecDeque::from([(0, rich)]));
             everybody.push(Person { key, nonce: 0 });
         }

@@ -1,0 +1,397 @@
+//! A validator's judge among many miners on loopback, and bare calls of the same size among as many bare servers.
+//!
+//! Ours is all that the pipeline does for an item: draw, challenge, sign, send, check the signed answers, decide, record. The bare side
+//! draws as many servers and sends and gets as many bytes by the same generated client over channels of the same settings; its server
+//! gives the same bytes each time. What a miner does for an answer (checking, executing, signing) is no work of the validator's: against
+//! [`Side::Servers`] they only sign.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use chain::{AccountId, Axon, AxonInfo, Keypair, Metagraph, Neuron, auth};
+use engine::{B256, Bytes, Recorder};
+use hdrhistogram::Histogram;
+use miner::service::ChallengeService;
+use node::exit::Failure;
+use prost::Message;
+use protos::v1::miner_client::MinerClient;
+use protos::v1::miner_server::{Miner, MinerServer};
+use protos::v1;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Response, Status};
+use validator::arbiter::Arbiter;
+use validator::canary::CanaryParameters;
+use validator::codes::Codes;
+use validator::draw;
+use validator::intake::Item;
+use validator::judge::Judge;
+use validator::miners::{Miners, Sealed};
+use validator::proof::Proofs;
+use validator::store::{Judged, Store};
+use wire::{Answer, AnswerOutcome, Challenge, InvariantSet, ShippedPrestate, Verdicts, Wire};
+
+use crate::contest::{Contender, Contest};
+use crate::loopback::LoopbackError;
+
+/// Where an answer is signed for.
+const ANSWER_PATH: &str = "/portcullis.v1.Miner/Challenge#answer";
+/// No call takes longer.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// Items in one transaction of the database, as in the pipeline.
+const BATCH: usize = 64;
+
+/// Who answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Miners as they are: they check, execute and sign.
+    Miners,
+    /// Servers that know the answer and only sign it.
+    Servers,
+}
+
+/// What came of a measured while.
+#[derive(Debug, Clone)]
+pub struct Measured {
+    /// Answered challenges.
+    pub challenges: u64,
+    /// Items.
+    pub items: u64,
+    /// How long it took.
+    pub took: Duration,
+    /// Of each challenge, from sending to the checked answer, microseconds.
+    pub latency: Histogram<u64>,
+}
+
+impl Measured {
+    /// Nothing yet.
+    ///
+    /// # Errors
+    /// Never in practice: the bounds are constant.
+    pub fn new() -> Result<Self, hdrhistogram::CreationError> {
+        Ok(Self {
+            challenges: 0,
+            items: 0,
+            took: Duration::ZERO,
+            latency: Histogram::new_with_bounds(1, 60_000_000, 3)?,
+        })
+    }
+
+    /// Another while.
+    pub fn add(&mut self, other: &Self) {
+        self.challenges += other.challenges;
+        self.items += other.items;
+        self.took += other.took;
+        // The same bounds: adding cannot fail.
+        let _same = self.latency.add(&other.latency);
+    }
+
+    /// Challenges a second.
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        self.challenges as f64 / self.took.as_secs_f64()
+    }
+}
+
+/// A judge and its miners; and the bare servers.
+#[derive(Debug)]
+pub struct Judging {
+    judge: Arc<Judge>,
+    store: Store,
+    item: Arc<dyn Fn(u64) -> Item + Send + Sync>,
+    bare: Vec<MinerClient<Channel>>,
+    request: v1::ChallengeRequest,
+    draws: Mutex<ChaCha8Rng>,
+    cursor: std::sync::atomic::AtomicU64,
+    shutdown: CancellationToken,
+    _folder: tempfile::TempDir,
+}
+
+/// A server that knows the answer.
+struct Knows {
+    hotkey: Arc<Keypair>,
+    verdicts: Verdicts,
+}
+
+/// A server that gives the same bytes each time, without a look at the request.
+struct Bare {
+    ready: v1::Signed,
+}
+
+#[tonic::async_trait]
+impl Miner for Bare {
+    async fn challenge(&self, _: Request<v1::ChallengeRequest>) -> Result<Response<v1::Signed>, Status> {
+        Ok(Response::new(self.ready.clone()))
+    }
+}
+
+#[tonic::async_trait]
+impl Miner for Knows {
+    async fn challenge(&self, request: Request<v1::ChallengeRequest>) -> Result<Response<v1::Signed>, Status> {
+        let request = request.into_inner();
+        let missing = || Status::invalid_argument("field `challenge` is missing");
+        let signed = request.challenge.ok_or_else(missing)?;
+        let sender: [u8; 32] = signed.hotkey[..].try_into().map_err(|_| missing())?;
+        // `Challenge.id` is the first field: tag, length, 32 bytes.
+        let id = signed.payload.get(2..34).ok_or_else(missing)?;
+        let answer = Answer {
+            challenge_id: B256::try_from(id).map_err(|_| missing())?,
+            outcome: AnswerOutcome::Verdicts(self.verdicts.clone()),
+        };
+        let payload = answer.to_wire().encode_to_vec();
+        let sealed = auth::seal(&self.hotkey, Some(&AccountId::new(sender)), ANSWER_PATH, payload, auth::now_ns());
+        Ok(Response::new(sealed))
+    }
+}
+
+fn key(number: u16) -> Keypair {
+    let mut seed = [0; 32];
+    if let Some(first) = seed.first_chunk_mut::<2>() {
+        *first = number.to_be_bytes();
+    }
+    Keypair::from_seed(seed)
+}
+
+async fn serve(
+    service: impl Miner,
+    shutdown: &CancellationToken,
+) -> Result<SocketAddr, LoopbackError> {
+    let listener = node::server::bind(([127, 0, 0, 1], 0).into()).await.map_err(LoopbackError::Miner)?;
+    let address = listener.local_addr().map_err(LoopbackError::Folder)?;
+    let routes = tonic::service::Routes::new(MinerServer::new(service));
+    let _server: tokio::task::JoinHandle<Result<(), Failure>> = tokio::spawn(node::server::serve(
+        listener,
+        routes,
+        &[],
+        protos::FILE_DESCRIPTOR_SET,
+        shutdown.clone(),
+    ));
+    Ok(address)
+}
+
+impl Judging {
+    /// Serves `count` miners and as many bare servers, all asked about `contender`.
+    ///
+    /// # Errors
+    /// When they cannot be started, or the engine gives no prestate.
+    pub async fn start(contest: &Contest, contender: &Contender, count: u16, side: Side) -> Result<Self, LoopbackError> {
+        let shutdown = CancellationToken::new();
+        let recorder = Recorder::new(&contest.state);
+        let outcome = contest
+            .engine()
+            .judge(&contest.env, &contender.transaction, &recorder, &contender.invariants)?;
+        let prestate = recorder.into_prestate();
+        let verdicts = Verdicts::from(&outcome).on_state(Some(prestate.digest()));
+        let codes: HashMap<B256, Bytes> = prestate.codes.clone().into_iter().collect();
+        let shipped = ShippedPrestate::from(prestate);
+
+        let validator = Arc::new(key(u16::MAX));
+        let permitted = Neuron {
+            validator_permit: true,
+            ..Neuron::new(0, validator.account())
+        };
+        let mut metagraph = Metagraph::new(1, 360, vec![permitted]);
+        let permits = watch::channel(Arc::new(metagraph.clone())).1;
+        let mut bare = Vec::new();
+        let challenge = Challenge {
+            id: B256::repeat_byte(1),
+            chain_id: contest.engine().chain_id(),
+            head_hash: contest.head,
+            env: contest.env.clone(),
+            invariant_set_version: 1,
+            invariants: contender.invariants.to_vec(),
+            transaction: contender.transaction.clone(),
+            prestate: Some(shipped.clone()),
+            deadline: DEADLINE,
+        };
+        for uid in 1..=count {
+            let hotkey = Arc::new(key(uid));
+            let account = hotkey.account();
+            let knows = Knows {
+                hotkey: Arc::clone(&hotkey),
+                verdicts: verdicts.clone(),
+            };
+            let address = match side {
+                Side::Servers => serve(knows, &shutdown).await?,
+                Side::Miners => {
+                    let config = crate::loopback::miner_config();
+                    let service =
+                        ChallengeService::start(&config, hotkey, permits.clone(), None, shutdown.clone());
+                    serve(service.map_err(LoopbackError::Miner)?, &shutdown).await?
+                }
+            };
+            let info = AxonInfo {
+                version: 1,
+                ip: address.ip(),
+                port: address.port(),
+                protocol: 4,
+            };
+            metagraph.neurons.push(Neuron {
+                axon: Some(Axon { block: 0, info }),
+                ..Neuron::new(uid, account)
+            });
+            bare.push(bare_client(uid, &verdicts, &shutdown).await?);
+        }
+
+        let folder = tempfile::tempdir().map_err(LoopbackError::Folder)?;
+        let store = Store::open(&folder.path().join("validator.db")).await?;
+        let kept = Arc::new(Codes::new(store.clone(), 64 << 20));
+        kept.insert(codes.into_iter().collect()).await?;
+        let payload = Sealed::new(&challenge, HashMap::new()).payload;
+        let request = v1::ChallengeRequest {
+            challenge: Some(auth::seal(&validator, Some(&validator.account()), "/", payload, auth::now_ns())),
+            codes: Vec::new(),
+        };
+        let judge = Judge {
+            miners: Arc::new(Miners::new(validator, Arc::clone(&kept))),
+            arbiter: Arbiter::start(1).map_err(LoopbackError::Folder)?,
+            codes: kept,
+            metagraph: watch::channel(Arc::new(metagraph)).1,
+            draws: Mutex::new(ChaCha8Rng::seed_from_u64(1)),
+            defender: None,
+            store: store.clone(),
+            reports: Arc::new(Notify::new()),
+            deadline: DEADLINE,
+            audit_rate: 0.0,
+            // What is measured is the network's part: everybody has proven itself.
+            proofs: Proofs::new(HashMap::new(), 0),
+            canaries: CanaryParameters::default(),
+            deck: Mutex::default(),
+        };
+        let set = Arc::new(InvariantSet {
+            version: 1,
+            invariants: contender.invariants.to_vec(),
+        });
+        let item = move |cursor| Item {
+            cursor,
+            seen: Instant::now(),
+            chain_id: challenge.chain_id,
+            head_hash: challenge.head_hash,
+            env: challenge.env.clone(),
+            set: Arc::clone(&set),
+            transaction: challenge.transaction.clone(),
+            prestate: Some(shipped.clone()),
+        };
+        Ok(Self {
+            judge: Arc::new(judge),
+            store,
+            item: Arc::new(item),
+            bare,
+            request,
+            draws: Mutex::new(ChaCha8Rng::seed_from_u64(1)),
+            cursor: std::sync::atomic::AtomicU64::new(0),
+            shutdown,
+            _folder: folder,
+        })
+    }
+
+    /// Judges for about `budget`, at most `at_once` items at a time, and records them.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn ours(&self, budget: Duration, at_once: usize) -> Result<Measured, LoopbackError> {
+        let turns = Arc::new(Semaphore::new(at_once));
+        let (results, mut judged) = mpsc::channel::<Judged>(BATCH * 2);
+        let store = self.store.clone();
+        let recorder = tokio::spawn(async move {
+            let mut measured = Measured::new()?;
+            let mut batch = Vec::with_capacity(BATCH);
+            while judged.recv_many(&mut batch, BATCH).await > 0 {
+                let low_water = batch.iter().map(|item| item.cursor).max().unwrap_or(0);
+                store.record(&batch, low_water).await?;
+                for item in batch.drain(..) {
+                    measured.items += 1;
+                    for micros in item.samples.iter().filter_map(|sample| sample.latency) {
+                        measured.challenges += 1;
+                        measured.latency.saturating_record(micros);
+                    }
+                }
+            }
+            Ok::<_, LoopbackError>(measured)
+        });
+        let start = Instant::now();
+        while start.elapsed() < budget {
+            let Ok(turn) = Arc::clone(&turns).acquire_owned().await else { break };
+            let cursor = 1 + self.cursor.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let (judge, item, results) = (Arc::clone(&self.judge), (self.item)(cursor), results.clone());
+            tokio::spawn(async move {
+                if let Ok(judged) = judge.judge(item).await {
+                    let _ended = results.send(judged).await;
+                }
+                drop(turn);
+            });
+        }
+        drop(results);
+        let mut measured = recorder.await.map_err(|_| LoopbackError::NoValidator)??;
+        measured.took = start.elapsed();
+        Ok(measured)
+    }
+
+    /// The same number of the same bytes, bare.
+    ///
+    /// # Errors
+    /// Never in practice: a histogram's bounds are constant.
+    pub async fn bare(&self, budget: Duration, at_once: usize) -> Result<Measured, LoopbackError> {
+        let turns = Arc::new(Semaphore::new(at_once));
+        let measured = Arc::new(Mutex::new(Measured::new()?));
+        let start = Instant::now();
+        while start.elapsed() < budget {
+            let Ok(turn) = Arc::clone(&turns).acquire_owned().await else { break };
+            let drawn: Vec<MinerClient<Channel>> = {
+                let mut draws = self.draws.lock().unwrap_or_else(PoisonError::into_inner);
+                draw::draw(&self.bare, &mut *draws).into_iter().cloned().collect()
+            };
+            let (request, measured) = (self.request.clone(), Arc::clone(&measured));
+            tokio::spawn(async move {
+                let mut calls = JoinSet::new();
+                for mut client in drawn {
+                    let request = request.clone();
+                    calls.spawn(async move {
+                        let sent = Instant::now();
+                        client.challenge(request).await.map(|_| sent.elapsed())
+                    });
+                }
+                while let Some(Ok(Ok(took))) = calls.join_next().await {
+                    let mut measured = measured.lock().unwrap_or_else(PoisonError::into_inner);
+                    measured.challenges += 1;
+                    measured.latency.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+                }
+                measured.lock().unwrap_or_else(PoisonError::into_inner).items += 1;
+                drop(turn);
+            });
+        }
+        let _all = turns.acquire_many(u32::try_from(at_once).unwrap_or(1)).await;
+        let mut measured = measured.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        measured.took = start.elapsed();
+        Ok(measured)
+    }
+
+    /// Ends all servers.
+    pub fn stop(&self) {
+        self.shutdown.cancel();
+    }
+}
+
+async fn bare_client(
+    uid: u16,
+    verdicts: &Verdicts,
+    shutdown: &CancellationToken,
+) -> Result<MinerClient<Channel>, LoopbackError> {
+    let hotkey = Arc::new(key(uid));
+    let answer = Answer {
+        challenge_id: B256::repeat_byte(1),
+        outcome: AnswerOutcome::Verdicts(verdicts.clone()),
+    };
+    let payload = answer.to_wire().encode_to_vec();
+    let ready = auth::seal(&hotkey, Some(&hotkey.account()), ANSWER_PATH, payload, auth::now_ns());
+    let bare = Bare { ready };
+    let address = serve(bare, shutdown).await?;
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
+    Ok(MinerClient::new(endpoint.tcp_nodelay(true).connect().await?))
+}

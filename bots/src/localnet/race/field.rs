@@ -1,0 +1,257 @@
+//! Where the race is run: vaults that can be robbed, each with an invariant of its own, and raiders that rob them.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+use alloy::consensus::TxEnvelope;
+use alloy::eips::eip2718::Encodable2718;
+use alloy::primitives::{Address, B256, Bytes, TxKind, U256};
+use alloy::sol_types::SolCall;
+use contracts::{Contract, Raider, Vault, layout};
+use rand::Rng;
+use tokio::time::Instant;
+
+use crate::localnet::LocalnetError;
+use crate::localnet::live::LiveError;
+use crate::localnet::live::rpc::{NodeClient, Sent};
+use crate::scenario::wallet::{Draft, Fees, Form, Wallet};
+use crate::scenario::{NETWORK, StatedInvariant};
+
+const GWEI: u128 = 1_000_000_000;
+/// Wei that each vault holds.
+const TREASURE: u64 = 10;
+/// Wei with which a raid begins, in ether.
+const STAKE: u64 = 5;
+/// Raiders, each with a captain of its own.
+const CAPTAINS: usize = 4;
+/// Gas of the creation of a contract.
+const CREATION_GAS: u64 = 1_500_000;
+/// Gas of a raid.
+const RAID_GAS: u64 = 1_000_000;
+/// Creations that are sent together: less than a block holds.
+const TOGETHER: usize = 15;
+/// How long a block of the setup may take.
+const MINED_WITHIN: Duration = Duration::from_secs(60);
+/// What everybody pays for the setup.
+const SETUP_FEES: Fees = Fees {
+    max: 1_000 * GWEI,
+    tip: GWEI,
+};
+
+/// Wei of so many ether.
+fn ether(amount: u64) -> U256 {
+    U256::from(amount) * U256::from(10).pow(U256::from(18))
+}
+
+/// A thief with his contract.
+#[derive(Debug, Clone)]
+struct Captain {
+    wallet: Wallet,
+    raider: Address,
+}
+
+/// A raid, signed.
+#[derive(Debug, Clone)]
+pub(super) struct Raid {
+    pub(super) vault: Address,
+    pub(super) hash: B256,
+    pub(super) raw: Bytes,
+    /// Wei per gas that it offers the builder.
+    pub(super) tip: u128,
+}
+
+/// Vaults and captains on a chain.
+#[derive(Debug)]
+pub(super) struct Field {
+    guardian: Wallet,
+    captains: Vec<Captain>,
+    raids: usize,
+    /// The vaults that are watched.
+    pub(super) watched: Vec<Address>,
+    /// The vaults that nobody watches.
+    pub(super) unwatched: Vec<Address>,
+}
+
+impl Field {
+    /// Builds `count` vaults that will be watched, and as many that will not.
+    ///
+    /// # Errors
+    /// A node that does not take it.
+    pub(super) async fn build(node: &NodeClient, seed: u64, count: usize) -> Result<Self, LocalnetError> {
+        let wallet = |role: &str, index| Wallet::derive(seed, role, index).map_err(LiveError::Story);
+        node.check_chain().await?;
+        let mut guardian = wallet("guardian", 0)?;
+        let mut wallets = Vec::new();
+        for index in 0..CAPTAINS {
+            wallets.push(wallet("race captain", index)?);
+        }
+        let rich = ether(1_000_000);
+        let everybody: Vec<Address> = wallets.iter().chain([&guardian]).map(Wallet::address).collect();
+        node.fund(&everybody.iter().map(|who| (*who, rich)).collect::<Vec<_>>())
+            .await?;
+        let mut creations = Vec::new();
+        let mut captains = Vec::new();
+        for mut wallet in wallets {
+            let raider = wallet.address().create(wallet.nonce());
+            let input = Contract::Raider.creation(&Raider::constructorCall {});
+            creations.push(create(&mut wallet, input, U256::ZERO)?);
+            captains.push(Captain { wallet, raider });
+        }
+        let mut vaults = Vec::new();
+        for _ in 0..count * 2 {
+            vaults.push(guardian.address().create(guardian.nonce()));
+            let input = Contract::Vault.creation(&Vault::constructorCall { flashFeeBps_: 9 });
+            creations.push(create(&mut guardian, input, ether(TREASURE))?);
+        }
+        for together in creations.chunks(TOGETHER) {
+            mine(node, together).await?;
+        }
+        let unwatched = vaults.split_off(count);
+        Ok(Self {
+            guardian,
+            captains,
+            raids: 0,
+            watched: vaults,
+            unwatched,
+        })
+    }
+
+    /// The one who may pause the vaults.
+    pub(super) const fn guardian(&self) -> &Wallet {
+        &self.guardian
+    }
+
+    /// What each vault holds before it is robbed, in wei.
+    pub(super) fn treasure() -> U256 {
+        ether(TREASURE)
+    }
+
+    /// The invariants of the watched vaults: each holds what it was given.
+    ///
+    /// # Errors
+    /// The contract has no such variable.
+    pub(super) fn invariants(&self) -> Result<Vec<StatedInvariant>, LocalnetError> {
+        let variable = layout::variable(Contract::Vault, "totalAssets").map_err(|error| LocalnetError::Nonsense {
+            who: "the vault's artifact".to_owned(),
+            reason: error.to_string(),
+        })?;
+        let stated = |(index, vault): (usize, &Address)| StatedInvariant {
+            name: format!("vault-{index}-assets-cover-seed"),
+            contract: *vault,
+            comparison: ">=".to_owned(),
+            target: ether(TREASURE).to_string(),
+            storage: variable.key(),
+            slot_type: variable.label.clone(),
+            offset: variable.offset,
+            network: NETWORK.to_owned(),
+        };
+        Ok(self.watched.iter().enumerate().map(stated).collect())
+    }
+
+    /// Writes them as the platform reads them.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(super) fn write_invariants(&self, path: &Path) -> Result<(), LocalnetError> {
+        let failed = |reason: String| LocalnetError::File {
+            path: path.to_owned(),
+            reason,
+        };
+        let json = serde_json::to_vec_pretty(&self.invariants()?).map_err(|error| failed(error.to_string()))?;
+        std::fs::write(path, json).map_err(|error| failed(error.to_string()))
+    }
+
+    /// The next raid, of the next captain, with a tip of chance.
+    ///
+    /// # Errors
+    /// Signing fails.
+    pub(super) fn raid(&mut self, vault: Address, base_fee: u64, rng: &mut impl Rng) -> Result<Raid, LocalnetError> {
+        let turn = self.raids % self.captains.len().max(1);
+        self.raids += 1;
+        let captain = self.captains.get_mut(turn).ok_or_else(|| LocalnetError::Nonsense {
+            who: "the race".to_owned(),
+            reason: "has no captain".to_owned(),
+        })?;
+        let tip = u128::from(rng.random_range(1..=80_u32)) * GWEI;
+        let draft = Draft {
+            to: TxKind::Call(captain.raider),
+            value: ether(STAKE),
+            input: Raider::raidCall {
+                vault,
+                wanted: ether(1),
+            }
+            .abi_encode()
+            .into(),
+            gas_limit: RAID_GAS,
+        };
+        let fees = Fees {
+            max: u128::from(base_fee) * 2 + tip,
+            tip,
+        };
+        let tx = captain
+            .wallet
+            .sign(draft, Form::DynamicFee, fees)
+            .map_err(LiveError::Story)?;
+        Ok(Raid {
+            vault,
+            hash: *tx.tx_hash(),
+            raw: tx.encoded_2718().into(),
+            tip,
+        })
+    }
+}
+
+/// What pauses a vault.
+pub(super) fn pause_calldata() -> Bytes {
+    Vault::setPausedCall { paused_: true }.abi_encode().into()
+}
+
+fn create(wallet: &mut Wallet, input: Bytes, value: U256) -> Result<TxEnvelope, LocalnetError> {
+    let draft = Draft {
+        to: TxKind::Create,
+        value,
+        input,
+        gas_limit: CREATION_GAS,
+    };
+    Ok(wallet
+        .sign(draft, Form::DynamicFee, SETUP_FEES)
+        .map_err(LiveError::Story)?)
+}
+
+/// Sends these and waits until they are mined, successfully.
+async fn mine(node: &NodeClient, transactions: &[TxEnvelope]) -> Result<(), LocalnetError> {
+    let raw: Vec<Bytes> = transactions.iter().map(|tx| tx.encoded_2718().into()).collect();
+    let mut seen = node.head().await?;
+    for said in node.send_all(&raw).await? {
+        if let Sent::Refused(reason) = said {
+            let node = node.name().to_owned();
+            let what = "a vault";
+            return Err(LiveError::Refused { node, what, reason }.into());
+        }
+    }
+    let mut open: HashMap<B256, ()> = transactions.iter().map(|tx| (*tx.tx_hash(), ())).collect();
+    let until = Instant::now() + MINED_WITHIN;
+    while let Some(hash) = open.keys().next().copied() {
+        let failed = |hash, how| LiveError::Setup {
+            node: node.name().to_owned(),
+            hash,
+            stage: 1,
+            how,
+        };
+        if Instant::now() > until {
+            return Err(failed(hash, "is in no block after a minute").into());
+        }
+        node.mine().await?;
+        let head = node.head().await?;
+        for block in seen.number + 1..=head.number {
+            for receipt in node.receipts(block).await? {
+                if open.remove(&receipt.hash).is_some() && !receipt.succeeded {
+                    return Err(failed(receipt.hash, "failed").into());
+                }
+            }
+        }
+        seen = head;
+    }
+    Ok(())
+}

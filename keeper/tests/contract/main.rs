@@ -1,0 +1,19 @@
+//! The compiled Agent, executed, against the pure rules: PA-01 to PA-18 in numbers, twice; the defence lane; hostile jobs; gas; and
+//! any sequence of calls.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
+
+mod contained;
+mod defence;
+mod draw;
+mod gas;
+mod jobs;
+mod keepers;
+mod sequences;
+mod slashing;
+mod world;

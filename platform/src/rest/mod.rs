@@ -1,0 +1,201 @@
+//! The registry over HTTP: the original system's REST contract, path for path, with what it lacked: keys for writes, secrets
+//! that are not shown, values that are checked.
+//!
+//! What always holds: a change needs a key with the role `write` and is in the audit log, refused or not; a secret leaves the
+//! platform never; what does not fit is a 422 that names the field, and changes nothing.
+
+pub mod actions;
+pub mod body;
+pub mod contracts;
+pub mod dashboards;
+pub mod error;
+pub mod invariants;
+pub mod key;
+pub mod options;
+pub mod vault;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{FromRequestParts, RawPathParams, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use axum::{Json, Router};
+use http::request::Parts;
+use http::{HeaderMap, Method, StatusCode};
+use serde::{Deserialize, Serialize};
+use tower_http::cors::{Any, CorsLayer};
+use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::timeout::TimeoutLayer;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
+use utoipa::{OpenApi as _, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use self::error::{Misfit, Refusal, name};
+use self::key::{Keys, Role};
+use self::vault::Vault;
+use crate::store::{Kind, Store};
+
+/// The largest body that is taken, in bytes.
+pub const BODY_LIMIT: usize = 1 << 20;
+/// How long a request may take, its body included.
+pub const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+
+/// What every handler has.
+#[derive(Debug, Clone)]
+pub struct Rest {
+    store: Arc<Store>,
+    keys: Keys,
+    vault: Vault,
+    /// What may be done without a key.
+    anonymous: Option<Role>,
+}
+
+/// The answer to a deletion.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Message {
+    /// What was done.
+    pub message: String,
+}
+
+impl Message {
+    fn deleted(kind: Kind) -> Json<Self> {
+        Json(Self {
+            message: format!("{} deleted", name(kind)),
+        })
+    }
+}
+
+#[derive(utoipa::OpenApi)]
+#[openapi(info(
+    title = "Portcullis",
+    description = "What is watched, and what happens when it breaks. Writes need an API key, as `X-API-Key` or `Authorization: Bearer`."
+))]
+struct Document;
+
+/// `{id}` of the path.
+struct Id(u64);
+
+/// `{id}` and the number of what is linked.
+struct Pair(u64, u64);
+
+/// The path's numbers, in order.
+async fn numbers<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Vec<u64>, Response> {
+    let params = RawPathParams::from_request_parts(parts, state)
+        .await
+        .map_err(axum::response::IntoResponse::into_response)?;
+    let number = |(name, text): (&str, &str)| {
+        // More than SQLite holds is no number of anything.
+        let number = text.parse().ok().filter(|number| i64::try_from(*number).is_ok());
+        number.ok_or_else(|| {
+            let misfit = Misfit {
+                loc: vec!["path".into(), name.into()],
+                msg: "Input should be a valid integer, unable to parse string as an integer".to_owned(),
+                kind: "int_parsing".to_owned(),
+            };
+            Refusal::from(misfit).into_response()
+        })
+    };
+    params.iter().map(number).collect()
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        Ok(Self(numbers(parts, state).await?.first().copied().unwrap_or_default()))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Pair {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        let numbers = numbers(parts, state).await?;
+        let at = |index: usize| numbers.get(index).copied().unwrap_or_default();
+        Ok(Self(at(0), at(1)))
+    }
+}
+
+impl Rest {
+    /// Over `store`; `anonymous` is what may be done without a key.
+    #[must_use]
+    pub fn new(store: Arc<Store>, vault: Vault, anonymous: Option<Role>) -> Self {
+        Self {
+            keys: Keys::new(Arc::clone(&store)),
+            store,
+            vault,
+            anonymous,
+        }
+    }
+
+    /// The routes, with everything around them.
+    pub fn router(self) -> Router {
+        let (api, mut document) = OpenApiRouter::with_openapi(Document::openapi())
+            .routes(routes!(welcome))
+            .routes(routes!(invariants::list, invariants::create))
+            .routes(routes!(invariants::read, invariants::update, invariants::delete))
+            .routes(routes!(invariants::link_action, invariants::unlink_action))
+            .routes(routes!(contracts::list, contracts::create))
+            .routes(routes!(contracts::read, contracts::update, contracts::delete))
+            .routes(routes!(contracts::link, contracts::unlink))
+            .routes(routes!(actions::list, actions::create))
+            .routes(routes!(actions::read, actions::update, actions::delete))
+            .routes(routes!(dashboards::list, dashboards::create))
+            .routes(routes!(dashboards::read, dashboards::update, dashboards::delete))
+            .routes(routes!(dashboards::link, dashboards::unlink))
+            .split_for_parts();
+        let key = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-Key")));
+        document.components.get_or_insert_default().add_security_scheme("api_key", key);
+        let cors = CorsLayer::new().allow_origin(Any).allow_methods(Any).allow_headers(Any);
+        api.layer(axum::middleware::from_fn_with_state(self.clone(), guard))
+            .with_state(self)
+            .merge(utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", document))
+            .layer(RequestBodyLimitLayer::new(BODY_LIMIT))
+            .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_LIMIT))
+            .layer(cors)
+    }
+}
+
+/// Who may, and who did.
+async fn guard(State(rest): State<Rest>, request: Request, next: Next) -> Response {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let needed = if reads { Role::Read } else { Role::Write };
+    let actor = match rest.keys.check(key_of(request.headers())).await {
+        Ok(actor) => actor,
+        Err(error) => return Refusal::Broken(error).into_response(),
+    };
+    let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+    let response = if actor.role.max(rest.anonymous) >= Some(needed) {
+        next.run(request).await
+    } else if actor.role.is_none() {
+        Refusal::NoKey.into_response()
+    } else {
+        Refusal::Forbidden(needed.name()).into_response()
+    };
+    if !reads && let Err(error) = rest.store.audit(&actor.name, &method, &path, response.status().as_u16()).await {
+        tracing::error!(%error, actor = actor.name, method, path, "a change is not in the audit log");
+    }
+    response
+}
+
+/// `X-API-Key`, or `Authorization: Bearer`.
+fn key_of(headers: &HeaderMap) -> Option<&str> {
+    let key = headers.get("x-api-key").and_then(|value| value.to_str().ok());
+    key.or_else(|| headers.get(http::header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer "))
+}
+
+/// RFC 3339.
+pub(crate) fn date(unix_ms: u64) -> String {
+    let time = std::time::UNIX_EPOCH.checked_add(Duration::from_millis(unix_ms));
+    time.map_or_else(String::new, |time| humantime::format_rfc3339_millis(time).to_string())
+}
+
+/// A word of welcome
+#[utoipa::path(get, path = "/", responses((status = 200, body = Message)))]
+async fn welcome() -> Json<Message> {
+    Json(Message {
+        message: "Welcome to Portcullis".to_owned(),
+    })
+}

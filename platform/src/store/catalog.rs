@@ -1,0 +1,429 @@
+//! Contracts, defence actions, dashboards, and what belongs to what.
+
+use std::collections::BTreeSet;
+
+use sqlx::{Row as _, SqliteConnection};
+
+use super::{Store, now_ms, signed, unsigned};
+use crate::log::LogError;
+
+/// What can be registered, beside invariants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A contract.
+    Contract,
+    /// An invariant; its own columns are the registry's.
+    Invariant,
+    /// A defence action.
+    Action,
+    /// A dashboard.
+    Dashboard,
+}
+
+impl Kind {
+    const fn find(self) -> &'static str {
+        match self {
+            Self::Contract => "SELECT id FROM contracts WHERE id = ?",
+            Self::Invariant => "SELECT id FROM invariants WHERE id = ? AND removed_at_ms IS NULL",
+            Self::Action => "SELECT id FROM defense_actions WHERE id = ?",
+            Self::Dashboard => "SELECT id FROM dashboards WHERE id = ?",
+        }
+    }
+}
+
+/// Which belongs to which: the owner first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relation {
+    /// A contract's invariants.
+    ContractInvariant,
+    /// An invariant's actions.
+    InvariantAction,
+    /// A dashboard's contracts.
+    DashboardContract,
+    /// A dashboard's own invariants.
+    DashboardInvariant,
+    /// A dashboard's own actions.
+    DashboardAction,
+}
+
+impl Relation {
+    const ALL: [Self; 5] = [
+        Self::ContractInvariant,
+        Self::InvariantAction,
+        Self::DashboardContract,
+        Self::DashboardInvariant,
+        Self::DashboardAction,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::ContractInvariant => "contract_invariant",
+            Self::InvariantAction => "invariant_action",
+            Self::DashboardContract => "dashboard_contract",
+            Self::DashboardInvariant => "dashboard_invariant",
+            Self::DashboardAction => "dashboard_action",
+        }
+    }
+
+    /// What the owner is.
+    #[must_use]
+    pub const fn owner(self) -> Kind {
+        match self {
+            Self::ContractInvariant => Kind::Contract,
+            Self::InvariantAction => Kind::Invariant,
+            Self::DashboardContract | Self::DashboardInvariant | Self::DashboardAction => Kind::Dashboard,
+        }
+    }
+
+    /// What belongs to it.
+    #[must_use]
+    pub const fn member(self) -> Kind {
+        match self {
+            Self::ContractInvariant | Self::DashboardInvariant => Kind::Invariant,
+            Self::InvariantAction | Self::DashboardAction => Kind::Action,
+            Self::DashboardContract => Kind::Contract,
+        }
+    }
+}
+
+/// A change that was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// There is no such thing.
+    #[error("{0:?} {1} is not there")]
+    Unknown(Kind, u64),
+    /// The database failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+impl From<sqlx::Error> for CatalogError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Log(error.into())
+    }
+}
+
+/// A registered contract.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contract {
+    /// Its address, as it was given.
+    pub address: String,
+    /// Its chain, by name.
+    pub network: String,
+    /// A JSON object.
+    pub variables: String,
+}
+
+/// A defence action.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Action {
+    /// `TELEGRAM_ALERT` or `PAUSE_AGENT`.
+    pub kind: String,
+    /// Its chain, by name.
+    pub network: String,
+    /// Encrypted.
+    pub tg_api_key: Option<Vec<u8>>,
+    /// Where the alert goes.
+    pub tg_chat_id: Option<String>,
+    /// Whom it names.
+    pub role_id: Option<String>,
+    /// What the pause calls.
+    pub function_sig: Option<String>,
+    /// With what.
+    pub calldata: Option<String>,
+}
+
+/// New members of an owner, by relation.
+pub type Members = [(Relation, Vec<u64>)];
+
+impl Store {
+    /// Whether it is there.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn exists(&self, kind: Kind, id: u64) -> Result<bool, LogError> {
+        Ok(exists(&mut *self.pool.acquire().await?, kind, id).await?)
+    }
+
+    /// The members of an owner, by number.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn members(&self, relation: Relation, owner: u64) -> Result<Vec<u64>, LogError> {
+        let ids: Vec<i64> = sqlx::query_scalar("SELECT member FROM links WHERE relation = ? AND owner = ? ORDER BY member")
+            .bind(relation.name())
+            .bind(signed(owner))
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(ids.into_iter().map(unsigned).collect())
+    }
+
+    /// All links of a relation, owner first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn all_members(&self, relation: Relation) -> Result<BTreeSet<(u64, u64)>, LogError> {
+        let pairs: Vec<(i64, i64)> = sqlx::query_as("SELECT owner, member FROM links WHERE relation = ?")
+            .bind(relation.name())
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(pairs.into_iter().map(|(owner, member)| (unsigned(owner), unsigned(member))).collect())
+    }
+
+    /// Links or unlinks a member; both are there, and doing it again changes nothing.
+    ///
+    /// # Errors
+    /// [`CatalogError::Unknown`] for whichever is not there.
+    pub async fn link(&self, relation: Relation, owner: u64, member: u64, linked: bool) -> Result<(), CatalogError> {
+        let mut writing = self.begin().await?;
+        for (kind, id) in [(relation.owner(), owner), (relation.member(), member)] {
+            if !exists(writing.connection(), kind, id).await? {
+                return Err(CatalogError::Unknown(kind, id));
+            }
+        }
+        let change = if linked {
+            "INSERT INTO links (relation, owner, member) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+        } else {
+            "DELETE FROM links WHERE relation = ? AND owner = ? AND member = ?"
+        };
+        sqlx::query(change)
+            .bind(relation.name())
+            .bind(signed(owner))
+            .bind(signed(member))
+            .execute(writing.connection())
+            .await?;
+        writing.commit().await?;
+        Ok(())
+    }
+
+    /// Replaces the members of an owner.
+    ///
+    /// # Errors
+    /// [`CatalogError::Unknown`] for the owner or a member that is not there; then nothing changed.
+    pub async fn replace_members(&self, owner: u64, members: &Members) -> Result<(), CatalogError> {
+        let mut writing = self.begin().await?;
+        replace(writing.connection(), owner, members).await?;
+        writing.commit().await?;
+        Ok(())
+    }
+
+    /// The contracts (that of `id` alone, where one is given), by number.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn contracts(&self, id: Option<u64>) -> Result<Vec<(u64, Contract)>, LogError> {
+        let rows = sqlx::query("SELECT * FROM contracts WHERE ?1 IS NULL OR id = ?1 ORDER BY id")
+            .bind(id.map(signed))
+            .fetch_all(&self.pool)
+            .await?;
+        let contract = |row: &sqlx::sqlite::SqliteRow| {
+            let contract = Contract {
+                address: row.try_get("address")?,
+                network: row.try_get("network")?,
+                variables: row.try_get("variables")?,
+            };
+            Ok((unsigned(row.try_get("id")?), contract))
+        };
+        rows.iter().map(contract).collect()
+    }
+
+    /// Writes a contract with its members: a new one without `id`, otherwise in the place of that one. Gives its number.
+    ///
+    /// # Errors
+    /// [`CatalogError::Unknown`]; then nothing changed.
+    pub async fn put_contract(
+        &self,
+        id: Option<u64>,
+        contract: &Contract,
+        members: &Members,
+    ) -> Result<u64, CatalogError> {
+        let mut writing = self.begin().await?;
+        let written: Option<i64> = match id {
+            None => {
+                sqlx::query_scalar(
+                    "INSERT INTO contracts (address, network, variables, created_at_ms) VALUES (?, ?, ?, ?) RETURNING id",
+                )
+                .bind(&contract.address)
+                .bind(&contract.network)
+                .bind(&contract.variables)
+                .bind(now_ms())
+                .fetch_optional(writing.connection())
+                .await?
+            }
+            Some(id) => {
+                sqlx::query_scalar("UPDATE contracts SET address = ?, network = ?, variables = ? WHERE id = ? RETURNING id")
+                    .bind(&contract.address)
+                    .bind(&contract.network)
+                    .bind(&contract.variables)
+                    .bind(signed(id))
+                    .fetch_optional(writing.connection())
+                    .await?
+            }
+        };
+        let id = written.map(unsigned).ok_or(CatalogError::Unknown(Kind::Contract, id.unwrap_or_default()))?;
+        replace(writing.connection(), id, members).await?;
+        writing.commit().await?;
+        Ok(id)
+    }
+
+    /// The defence actions (that of `id` alone, where one is given), by number.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn actions(&self, id: Option<u64>) -> Result<Vec<(u64, Action)>, LogError> {
+        let rows = sqlx::query("SELECT * FROM defense_actions WHERE ?1 IS NULL OR id = ?1 ORDER BY id")
+            .bind(id.map(signed))
+            .fetch_all(&self.pool)
+            .await?;
+        let action = |row: &sqlx::sqlite::SqliteRow| {
+            let action = Action {
+                kind: row.try_get("type")?,
+                network: row.try_get("network")?,
+                tg_api_key: row.try_get("tg_api_key")?,
+                tg_chat_id: row.try_get("tg_chat_id")?,
+                role_id: row.try_get("role_id")?,
+                function_sig: row.try_get("function_sig")?,
+                calldata: row.try_get("calldata")?,
+            };
+            Ok((unsigned(row.try_get("id")?), action))
+        };
+        rows.iter().map(action).collect()
+    }
+
+    /// Writes a defence action: a new one without `id`, otherwise in the place of that one. Gives its number.
+    ///
+    /// # Errors
+    /// [`CatalogError::Unknown`]; then nothing changed.
+    pub async fn put_action(&self, id: Option<u64>, action: &Action) -> Result<u64, CatalogError> {
+        let mut writing = self.begin().await?;
+        let query = match id {
+            None => sqlx::query_scalar(
+                "INSERT INTO defense_actions
+                   (type, network, tg_api_key, tg_chat_id, role_id, function_sig, calldata, created_at_ms)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+            ),
+            Some(_) => sqlx::query_scalar(
+                "UPDATE defense_actions
+                 SET type = ?, network = ?, tg_api_key = ?, tg_chat_id = ?, role_id = ?, function_sig = ?, calldata = ?
+                 WHERE id = ? RETURNING id",
+            ),
+        };
+        let written: Option<i64> = query
+            .bind(&action.kind)
+            .bind(&action.network)
+            .bind(&action.tg_api_key)
+            .bind(&action.tg_chat_id)
+            .bind(&action.role_id)
+            .bind(&action.function_sig)
+            .bind(&action.calldata)
+            .bind(id.map_or_else(now_ms, signed))
+            .fetch_optional(writing.connection())
+            .await?;
+        writing.commit().await?;
+        written.map(unsigned).ok_or(CatalogError::Unknown(Kind::Action, id.unwrap_or_default()))
+    }
+
+    /// The dashboards (that of `id` alone, where one is given), by number.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn dashboards(&self, id: Option<u64>) -> Result<Vec<(u64, String)>, LogError> {
+        let rows: Vec<(i64, String)> = sqlx::query_as("SELECT id, name FROM dashboards WHERE ?1 IS NULL OR id = ?1 ORDER BY id")
+            .bind(id.map(signed))
+            .fetch_all(&self.pool)
+            .await?;
+        Ok(rows.into_iter().map(|(id, name)| (unsigned(id), name)).collect())
+    }
+
+    /// Writes a dashboard with its members: a new one without `id`, otherwise in the place of that one. Gives its number.
+    ///
+    /// # Errors
+    /// [`CatalogError::Unknown`]; then nothing changed.
+    pub async fn put_dashboard(&self, id: Option<u64>, name: &str, members: &Members) -> Result<u64, CatalogError> {
+        let mut writing = self.begin().await?;
+        let query = match id {
+            None => sqlx::query_scalar("INSERT INTO dashboards (name, created_at_ms) VALUES (?, ?) RETURNING id"),
+            Some(_) => sqlx::query_scalar("UPDATE dashboards SET name = ? WHERE id = ? RETURNING id"),
+        };
+        let written: Option<i64> = query
+            .bind(name)
+            .bind(id.map_or_else(now_ms, signed))
+            .fetch_optional(writing.connection())
+            .await?;
+        let id = written.map(unsigned).ok_or(CatalogError::Unknown(Kind::Dashboard, id.unwrap_or_default()))?;
+        replace(writing.connection(), id, members).await?;
+        writing.commit().await?;
+        Ok(id)
+    }
+
+    /// Deletes a contract, an action or a dashboard, with its links. Invariants are [`Store::remove_invariant`]'s; only their
+    /// links go here.
+    ///
+    /// # Errors
+    /// [`CatalogError::Unknown`].
+    pub async fn delete(&self, kind: Kind, id: u64) -> Result<(), CatalogError> {
+        let mut writing = self.begin().await?;
+        let delete = match kind {
+            Kind::Contract => Some("DELETE FROM contracts WHERE id = ?"),
+            Kind::Action => Some("DELETE FROM defense_actions WHERE id = ?"),
+            Kind::Dashboard => Some("DELETE FROM dashboards WHERE id = ?"),
+            Kind::Invariant => None,
+        };
+        if let Some(delete) = delete {
+            let deleted = sqlx::query(delete).bind(signed(id)).execute(writing.connection()).await?;
+            if deleted.rows_affected() == 0 {
+                return Err(CatalogError::Unknown(kind, id));
+            }
+        }
+        for relation in Relation::ALL {
+            for (is, column) in [(relation.owner(), "owner"), (relation.member(), "member")] {
+                if is == kind {
+                    let unlink = match column {
+                        "owner" => "DELETE FROM links WHERE relation = ? AND owner = ?",
+                        _ => "DELETE FROM links WHERE relation = ? AND member = ?",
+                    };
+                    sqlx::query(unlink)
+                        .bind(relation.name())
+                        .bind(signed(id))
+                        .execute(writing.connection())
+                        .await?;
+                }
+            }
+        }
+        writing.commit().await?;
+        Ok(())
+    }
+}
+
+async fn exists(db: &mut SqliteConnection, kind: Kind, id: u64) -> Result<bool, sqlx::Error> {
+    let found: Option<i64> = sqlx::query_scalar(kind.find())
+        .bind(signed(id))
+        .fetch_optional(db)
+        .await?;
+    Ok(found.is_some())
+}
+
+async fn replace(db: &mut SqliteConnection, owner: u64, members: &Members) -> Result<(), CatalogError> {
+    for (relation, members) in members {
+        if !exists(db, relation.owner(), owner).await? {
+            return Err(CatalogError::Unknown(relation.owner(), owner));
+        }
+        sqlx::query("DELETE FROM links WHERE relation = ? AND owner = ?")
+            .bind(relation.name())
+            .bind(signed(owner))
+            .execute(&mut *db)
+            .await?;
+        for member in members {
+            if !exists(db, relation.member(), *member).await? {
+                return Err(CatalogError::Unknown(relation.member(), *member));
+            }
+            sqlx::query("INSERT INTO links (relation, owner, member) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
+                .bind(relation.name())
+                .bind(signed(owner))
+                .bind(signed(*member))
+                .execute(&mut *db)
+                .await?;
+        }
+    }
+    Ok(())
+}

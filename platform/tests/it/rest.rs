@@ -1,0 +1,358 @@
+//! The REST contract, walked by a client that knows only its table: path, fields, defaults, status codes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use platform::rest::Rest;
+use platform::rest::actions::MASK;
+use platform::rest::key::{Role, make};
+use platform::rest::vault::Vault;
+use platform::store::Store;
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::world::open;
+
+const VAULT: &str = "0x5FbDB2315678afecb367f032d93F642f64180aa3";
+
+/// A served registry, and a client with a key.
+struct World {
+    address: SocketAddr,
+    client: Client,
+    key: String,
+    store: Arc<Store>,
+    _folder: tempfile::TempDir,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+impl World {
+    async fn new() -> Self {
+        Self::with(Some(Role::Read)).await
+    }
+
+    async fn with(anonymous: Option<Role>) -> Self {
+        let _chosen = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path()).await;
+        let key = make(&store, "front end", Role::Write).await.unwrap().to_string();
+        let vault = Vault::in_file(&folder.path().join("secrets")).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Rest::new(Arc::clone(&store), vault, anonymous).router();
+        let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self {
+            address,
+            client: Client::new(),
+            key,
+            store,
+            _folder: folder,
+            serving,
+        }
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
+        self.ask_with(&self.key, method, path, body).await
+    }
+
+    async fn ask_with(&self, key: &str, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
+        let mut request = self.client.request(method, format!("http://{}{path}", self.address));
+        if !key.is_empty() {
+            request = request.header("X-API-Key", key);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap_or_default())
+    }
+
+    async fn get(&self, path: &str) -> (u16, Value) {
+        self.ask(Method::GET, path, None).await
+    }
+
+    async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        self.ask(Method::POST, path, Some(body)).await
+    }
+
+    /// Posts what must be taken, and gives its number.
+    async fn make(&self, path: &str, body: Value) -> u64 {
+        let (status, made) = self.post(path, body).await;
+        assert_eq!(status, 200, "{path}: {made}");
+        made["id"].as_u64().unwrap()
+    }
+}
+
+fn invariant() -> Value {
+    json!({ "contract": VAULT, "type": ">=", "variable": "totalAssets", "target": "100", "storage": "0x2" })
+}
+
+#[tokio::test]
+async fn an_invariant_is_made_read_changed_and_deleted() {
+    let world = World::new().await;
+    let (status, made) = world.post("/invariants", invariant()).await;
+    assert_eq!(status, 200);
+    assert_eq!(made["network"], "ethereum", "the default");
+    assert_eq!((&made["defense_action_ids"], &made["is_active"]), (&json!([]), &json!(true)));
+    assert!(made["created_at"].as_str().unwrap().contains('T'));
+    assert_eq!((&made["type"], &made["target"], &made["variable"]), (&json!(">="), &json!("100"), &json!("totalAssets")));
+    let path = format!("/invariants/{}", made["id"]);
+    assert_eq!(world.get(&path).await, (200, made.clone()));
+    assert_eq!(world.get("/invariants").await, (200, json!([made])));
+
+    let mut changed = invariant();
+    changed["target"] = json!("200");
+    changed["network"] = json!("chain-31337");
+    let (status, after) = world.ask(Method::PUT, &path, Some(changed)).await;
+    assert_eq!((status, &after["target"], &after["id"]), (200, &json!("200"), &made["id"]));
+    let (version, set) = world.store.invariant_set().await.unwrap();
+    assert_eq!((version, set.len()), (2, 1), "each change is a version of the stream's set");
+
+    let deleted = world.ask(Method::DELETE, &path, None).await;
+    assert_eq!(deleted, (200, json!({ "message": "Invariant deleted" })));
+    assert_eq!(world.get(&path).await, (404, json!({ "detail": "Invariant not found" })));
+    assert_eq!(world.ask(Method::DELETE, &path, None).await.0, 404);
+    assert_eq!(world.store.invariant_set().await.unwrap().1.len(), 0);
+}
+
+#[tokio::test]
+async fn an_older_client_leaves_the_variable_out() {
+    let world = World::new().await;
+    let mut body = invariant();
+    body.as_object_mut().unwrap().remove("variable");
+    let (status, made) = world.post("/invariants", body).await;
+    assert_eq!((status, &made["variable"]), (200, &Value::Null));
+}
+
+#[tokio::test]
+async fn contracts_actions_and_dashboards_have_the_same_five_requests() {
+    let world = World::new().await;
+    for (path, name, body) in [
+        ("/contracts", "Contract", json!({ "address": VAULT, "network": "ethereum" })),
+        ("/defense-actions", "Defense Action", json!({ "type": "PAUSE_AGENT", "network": "ethereum", "function_sig": "pause()" })),
+        ("/dashboards", "Dashboard", json!({ "name": "mine" })),
+    ] {
+        let (status, made) = world.post(path, body.clone()).await;
+        assert_eq!(status, 200, "{path}: {made}");
+        let one = format!("{path}/{}", made["id"]);
+        assert_eq!(world.get(&one).await.0, 200);
+        assert_eq!(world.get(path).await.1.as_array().unwrap().len(), 1);
+        assert_eq!(world.ask(Method::PUT, &one, Some(body.clone())).await, (200, made), "{path}");
+        let message = format!("{name} deleted");
+        assert_eq!(world.ask(Method::DELETE, &one, None).await, (200, json!({ "message": message })));
+        let detail = json!({ "detail": format!("{name} not found") });
+        assert_eq!(world.get(&one).await, (404, detail.clone()));
+        assert_eq!(world.ask(Method::PUT, &one, Some(body)).await, (404, detail.clone()));
+        assert_eq!(world.ask(Method::DELETE, &one, None).await, (404, detail));
+        assert_eq!(world.get(path).await, (200, json!([])));
+    }
+}
+
+#[tokio::test]
+async fn a_dashboard_is_the_whole_tree_without_repeats() {
+    let world = World::new().await;
+    let action = json!({ "type": "TELEGRAM_ALERT", "network": "ethereum", "tg_chat_id": "-100" });
+    let (a, b) = (world.make("/defense-actions", action.clone()).await, world.make("/defense-actions", action).await);
+    let mut alarmed = invariant();
+    alarmed["defense_action_ids"] = json!([a]);
+    let (i, j) = (world.make("/invariants", alarmed).await, world.make("/invariants", invariant()).await);
+    let contract = json!({ "address": VAULT, "network": "ethereum", "variables": { "owner": "0" }, "invariant_ids": [i] });
+    let c = world.make("/contracts", contract).await;
+    let dashboard = json!({ "name": "all", "contract_ids": [c], "invariant_ids": [i, j], "defense_action_ids": [a, b] });
+    let d = world.make("/dashboards", dashboard).await;
+    let (status, tree) = world.get(&format!("/dashboards/{d}")).await;
+    assert_eq!(status, 200);
+    let ids = |list: &str| -> Vec<u64> { tree[list].as_array().unwrap().iter().map(|one| one["id"].as_u64().unwrap()).collect() };
+    assert_eq!((ids("contracts"), ids("invariants"), ids("defense_actions")), (vec![c], vec![i, j], vec![a, b]));
+    assert_eq!((&tree["name"], &tree["contracts"][0]["variables"]), (&json!("all"), &json!({ "owner": "0" })));
+
+    let replaced = json!({ "name": "less", "contract_ids": [c] });
+    let (_, after) = world.ask(Method::PUT, &format!("/dashboards/{d}"), Some(replaced)).await;
+    assert_eq!((&after["invariant_ids"], &after["contract_ids"]), (&json!([]), &json!([c])), "a relation list is replaced");
+    let (_, tree) = world.get(&format!("/dashboards/{d}")).await;
+    assert_eq!(tree["invariants"][0]["id"], i, "its contract's");
+    assert_eq!(tree["defense_actions"][0]["id"], a, "its contract's invariant's");
+
+    world.ask(Method::DELETE, &format!("/invariants/{i}"), None).await;
+    assert_eq!(world.get(&format!("/contracts/{c}")).await.1["invariant_ids"], json!([]), "a deleted one is nobody's");
+}
+
+#[tokio::test]
+async fn links_are_made_and_unmade_as_often_as_one_likes() {
+    let world = World::new().await;
+    let a = world.make("/defense-actions", json!({ "type": "PAUSE_AGENT", "network": "ethereum" })).await;
+    let i = world.make("/invariants", invariant()).await;
+    let c = world.make("/contracts", json!({ "address": VAULT, "network": "ethereum" })).await;
+    let d = world.make("/dashboards", json!({ "name": "x" })).await;
+    for (path, list, id) in [
+        (format!("/dashboards/{d}/contracts/{c}"), format!("/dashboards/{d}"), ("contract_ids", c)),
+        (format!("/contracts/{c}/invariants/{i}"), format!("/contracts/{c}"), ("invariant_ids", i)),
+        (format!("/invariants/{i}/defense-actions/{a}"), format!("/invariants/{i}"), ("defense_action_ids", a)),
+    ] {
+        for (method, members) in [(Method::POST, json!([id.1])), (Method::DELETE, json!([]))] {
+            for _ in 0..2 {
+                assert_eq!(world.ask(method.clone(), &path, None).await.0, 200, "{method} {path}");
+                assert_eq!(world.get(&list).await.1[id.0], members);
+            }
+        }
+        let (parent, _) = path.rsplit_once('/').unwrap();
+        assert_eq!(world.ask(Method::POST, &format!("{parent}/999"), None).await.0, 404);
+    }
+    assert_eq!(world.ask(Method::POST, &format!("/contracts/77/invariants/{i}"), None).await, (404, json!({ "detail": "Contract not found" })));
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_a_422_that_names_the_field_and_changes_nothing() {
+    let world = World::new().await;
+    let with = |field: &str, value: Value| {
+        let mut body = invariant();
+        body[field] = value;
+        body
+    };
+    for (path, body, field) in [
+        ("/invariants", with("contract", json!("0x12")), "contract"),
+        ("/invariants", with("type", json!("~")), "type"),
+        ("/invariants", with("target", json!("ten")), "target"),
+        ("/invariants", with("target", json!(10)), "target"),
+        ("/invariants", with("storage", json!("slot")), "storage"),
+        ("/invariants", with("slot_type", json!("uint7")), "slot_type"),
+        ("/invariants", with("network", json!("mars")), "network"),
+        ("/invariants", with("defense_action_ids", json!(["x"])), "defense_action_ids"),
+        ("/invariants", json!({}), "contract"),
+        ("/contracts", json!({ "address": "x", "network": "ethereum" }), "address"),
+        ("/contracts", json!({ "address": VAULT, "network": "ethereum", "variables": [] }), "variables"),
+        ("/defense-actions", json!({ "type": "FAX", "network": "ethereum" }), "type"),
+        ("/defense-actions", json!({ "type": "PAUSE_AGENT", "network": "ethereum", "calldata": "0xzz" }), "calldata"),
+        ("/dashboards", json!({ "name": 7 }), "name"),
+        ("/dashboards", json!({ "name": "a\u{0}b" }), "name"),
+    ] {
+        let (status, answer) = world.post(path, body.clone()).await;
+        assert_eq!(status, 422, "{path} {body}: {answer}");
+        let first = &answer["detail"][0];
+        assert_eq!((&first["loc"][0], &first["loc"][1]), (&json!("body"), &json!(field)), "{answer}");
+        assert!(first["msg"].is_string() && first["type"].is_string());
+        assert_eq!(world.get(path).await.1, json!([]), "nothing was made");
+    }
+    assert_eq!(world.post("/dashboards", json!({ "name": "x", "contract_ids": [5] })).await, (404, json!({ "detail": "Contract not found" })));
+    assert_eq!(world.get("/dashboards").await.1, json!([]));
+    for id in ["x", "-1", "1.5", "99999999999999999999999"] {
+        let (status, answer) = world.get(&format!("/invariants/{id}")).await;
+        assert_eq!((status, &answer["detail"][0]["loc"]), (422, &json!(["path", "id"])), "{id}");
+    }
+    let mut sent = Vec::new();
+    for body in ["", "{", "[]", "null", "\"x\""] {
+        let request = world.client.post(format!("http://{}/contracts", world.address)).header("X-API-Key", &world.key);
+        sent.push(request.header("content-type", "application/json").body(body).send().await.unwrap().status());
+    }
+    assert_eq!(sent, [StatusCode::UNPROCESSABLE_ENTITY; 5]);
+    let huge = "x".repeat(2 << 20);
+    let request = world.client.post(format!("http://{}/dashboards", world.address)).header("X-API-Key", &world.key);
+    assert_eq!(request.json(&json!({ "name": huge })).send().await.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn sql_and_html_are_text_like_any_other() {
+    let world = World::new().await;
+    for name in ["'; DROP TABLE dashboards; --", "<script>alert(1)</script>", "\u{202e}\u{1f6e1}", "a\"b\\c\n"] {
+        let id = world.make("/dashboards", json!({ "name": name })).await;
+        assert_eq!(world.get(&format!("/dashboards/{id}")).await.1["name"], name);
+    }
+    assert_eq!(world.get("/dashboards").await.1.as_array().unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn a_secret_goes_in_and_never_comes_out() {
+    let world = World::new().await;
+    let token = "12345:very-secret";
+    let mut action = json!({ "type": "TELEGRAM_ALERT", "network": "ethereum", "tg_api_key": token, "tg_chat_id": "-100" });
+    let id = world.make("/defense-actions", action.clone()).await;
+    let path = format!("/defense-actions/{id}");
+    let (_, read) = world.get(&path).await;
+    assert_eq!(read["tg_api_key"], MASK);
+    let stored = |rows: Vec<(u64, platform::store::Action)>| rows[0].1.tg_api_key.clone();
+    let sealed = stored(world.store.actions(None).await.unwrap()).unwrap();
+    assert!(!sealed.windows(6).any(|part| part == b"secret"), "encrypted at rest");
+
+    // A front end sends back what it has read.
+    action["tg_api_key"] = json!(MASK);
+    action["tg_chat_id"] = json!("-200");
+    let (status, after) = world.ask(Method::PUT, &path, Some(action.clone())).await;
+    assert_eq!((status, &after["tg_chat_id"]), (200, &json!("-200")));
+    assert_eq!(stored(world.store.actions(None).await.unwrap()).unwrap(), sealed, "the secret stays");
+    action["tg_api_key"] = Value::Null;
+    world.ask(Method::PUT, &path, Some(action)).await;
+    assert_eq!(stored(world.store.actions(None).await.unwrap()), None);
+}
+
+#[tokio::test]
+async fn a_change_needs_a_key_that_may_and_is_written_down() {
+    let world = World::new().await;
+    let reader = make(&world.store, "reader", Role::Read).await.unwrap().to_string();
+    let body = || Some(json!({ "name": "x" }));
+    let post = async |key: &str| world.ask_with(key, Method::POST, "/dashboards", body()).await.0;
+    let mut wrong = world.key.clone();
+    wrong.pop();
+    assert_eq!(post("").await, 401);
+    assert_eq!(post("pk_00000000_00").await, 401);
+    assert_eq!(post(&wrong).await, 401, "a key with its prefix right and its secret wrong");
+    assert_eq!(post(&"k".repeat(5_000)).await, 401);
+    assert_eq!(post(&reader).await, 403);
+    assert_eq!(post(&world.key).await, 200);
+    let keys = world.store.keys(None).await.unwrap();
+    assert!(keys.iter().all(|key| !world.key.contains(&key.hash) && key.hash.starts_with("$argon2id$")));
+    world.store.revoke_key(keys[0].id).await.unwrap();
+    assert_eq!(post(&world.key).await, 401, "a revoked key is refused at once");
+    assert_eq!(world.ask_with("", Method::GET, "/dashboards", None).await.0, 200, "reading is free here");
+
+    let audited = world.store.audited(None, 100).await.unwrap();
+    let told: Vec<(&str, u16)> = audited.iter().rev().map(|row| (row.actor.split(' ').next().unwrap(), row.status)).collect();
+    assert_eq!(
+        told,
+        [("anonymous", 401), ("anonymous", 401), ("anonymous", 401), ("anonymous", 401), ("reader", 403), ("front", 200), ("anonymous", 401)]
+    );
+    assert!(audited.iter().all(|row| row.method == "POST" && row.path == "/dashboards"));
+
+    let closed = World::with(None).await;
+    assert_eq!(closed.ask_with("", Method::GET, "/dashboards", None).await.0, 401);
+    assert_eq!(closed.get("/dashboards").await.0, 200);
+    let bearer = closed.client.get(format!("http://{}/contracts", closed.address)).bearer_auth(&closed.key);
+    assert_eq!(bearer.send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn any_web_page_may_ask_and_the_document_tells_what() {
+    let world = World::new().await;
+    let asked = world.client.request(Method::OPTIONS, format!("http://{}/invariants", world.address));
+    let asked = asked.header("origin", "https://front.example").header("access-control-request-method", "POST");
+    let answer = asked.header("access-control-request-headers", "x-api-key,content-type").send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), &answer.headers()["access-control-allow-origin"]), (200, &"*".parse().unwrap()));
+    assert_eq!(world.get("/").await.0, 200);
+    let (status, document) = world.get("/openapi.json").await;
+    assert_eq!(status, 200);
+    let mut paths: Vec<&String> = document["paths"].as_object().unwrap().keys().collect();
+    paths.sort();
+    assert_eq!(
+        paths,
+        [
+            "/",
+            "/contracts",
+            "/contracts/{id}",
+            "/contracts/{id}/invariants/{inv_id}",
+            "/dashboards",
+            "/dashboards/{id}",
+            "/dashboards/{id}/contracts/{contract_id}",
+            "/defense-actions",
+            "/defense-actions/{id}",
+            "/invariants",
+            "/invariants/{id}",
+            "/invariants/{id}/defense-actions/{action_id}",
+        ]
+    );
+    let page = world.client.get(format!("http://{}/docs/", world.address)).send().await.unwrap();
+    assert!(page.status() == 200 && page.text().await.unwrap().contains("swagger"));
+}
