@@ -6,3 +6,4 @@
 pub mod adversaries;
 pub mod localnet;
 pub mod scenario;
+pub mod scoring;

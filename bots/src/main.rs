@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bots::adversaries;
+use bots::{adversaries, scoring};
 use bots::localnet::report::Report;
 use bots::localnet::race::{self, RaceOptions};
 use bots::localnet::{LocalnetError, Options, tables};
@@ -42,6 +42,8 @@ enum Command {
     /// Exit code: 0 when every attack was confirmed, nothing else was, and the honest miner earned most; 1 when not, 2 when something
     /// given is wrong, 4 when a node ended, 130 when interrupted.
     Adversaries(adversaries::Options),
+    /// Make the picture and the tables of `docs/scoring.md` anew
+    Scoring(scoring::Options),
     /// The recorded scenario that the project contains
     #[command(subcommand)]
     Scenario(Scenario),
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         match command {
             Command::Localnet(options) => localnet(&options, &mut interrupted).await,
             Command::Race(options) => race(&options, &mut interrupted).await,
+            Command::Scoring(options) => scoring::write(&options).or_configuration(),
             Command::Adversaries(options) => adversaries(&options, &mut interrupted).await,
             Command::Scenario(Scenario::Write { folder }) => write_scenario(&folder),
         }

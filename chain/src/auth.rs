@@ -1,9 +1,12 @@
-//! Request signing after Bittensor's `btauth/1`, carried in the message [`v1::Signed`].
+//! Request signing after Bittensor's `btauth/1`: as gRPC metadata, checked by a tower layer ([`layer`]), or in the message
+//! [`v1::Signed`], where what was signed is kept or passed on.
 //!
 //! The signature covers method, body digest, nonce, sender and receiver, so that a message is good for one call of one
 //! receiver. [`open`] checks in the scheme's order: shape, receiver, freshness, signature, replay. The nonce is written
 //! down only after the signature verified, so that nobody can burn another's nonces. The clock is an argument: these
 //! are rules over plain values; [`now_ns`] is what a shell passes.
+
+pub mod layer;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -198,8 +201,13 @@ pub fn seal(
     payload: impl Into<Bytes>,
     now_ns: u64,
 ) -> v1::Signed {
+    seal_with_nonce(keypair, receiver, path, payload, fresh_nonce(now_ns))
+}
+
+/// `now_ns`, or one more than the last one of this process where that is later.
+fn fresh_nonce(now_ns: u64) -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
-    seal_with_nonce(keypair, receiver, path, payload, next_nonce(&LAST, now_ns))
+    next_nonce(&LAST, now_ns)
 }
 
 /// Signs like [`seal`], with a nonce that the caller answers for.
@@ -267,13 +275,42 @@ fn open_for(
     now_ns: u64,
     guard: &ReplayGuard,
 ) -> Result<Sender, AuthError> {
-    let hotkey = AccountId::new(protos::fixed("signed.hotkey", &signed.hotkey)?);
-    let signature: SignatureBytes = protos::fixed("signed.signature", &signed.signature)?;
-    let receiver = match signed.receiver.len() {
-        0 => None,
-        _ => Some(AccountId::new(protos::fixed("signed.receiver", &signed.receiver)?)),
+    let head = Head {
+        hotkey: AccountId::new(protos::fixed("signed.hotkey", &signed.hotkey)?),
+        signature: protos::fixed("signed.signature", &signed.signature)?,
+        receiver: match signed.receiver.len() {
+            0 => None,
+            _ => Some(AccountId::new(protos::fixed("signed.receiver", &signed.receiver)?)),
+        },
+        nonce_ns: signed.nonce_ns,
     };
-    let nonce_ns = signed.nonce_ns;
+    check(&head, &signed.payload, me, path, now_ns, guard)
+}
+
+/// What a signed request says beside its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Head {
+    hotkey: AccountId,
+    receiver: Option<AccountId>,
+    nonce_ns: u64,
+    signature: SignatureBytes,
+}
+
+/// The checks, in the scheme's order.
+fn check(
+    head: &Head,
+    body: &[u8],
+    me: Option<&AccountId>,
+    path: &str,
+    now_ns: u64,
+    guard: &ReplayGuard,
+) -> Result<Sender, AuthError> {
+    let Head {
+        hotkey,
+        receiver,
+        nonce_ns,
+        signature,
+    } = *head;
     if receiver.as_ref() != me {
         return Err(AuthError::WrongReceiver {
             receiver,
@@ -281,7 +318,7 @@ fn open_for(
         });
     }
     check_freshness(nonce_ns, now_ns)?;
-    let expected = message(METHOD, path, &signed.payload, nonce_ns, &hotkey, receiver.as_ref());
+    let expected = message(METHOD, path, body, nonce_ns, &hotkey, receiver.as_ref());
     if !wallet::verify(&hotkey, expected.as_bytes(), &signature) {
         return Err(AuthError::BadSignature { hotkey });
     }

@@ -65,7 +65,9 @@ pub enum KeyfileError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ContentError {
     /// The file needs a password.
-    #[error("is encrypted ({0}) and there is no password for it; say where it is by --wallet.password, or set btcli's variable BT_PW_...")]
+    #[error(
+        "is encrypted ({0}) and there is no password for it; say where it is by --wallet.password, or set btcli's variable BT_PW_..."
+    )]
     Encrypted(&'static str),
     /// The password does not open the file, or somebody altered it.
     #[error("the password is wrong, or the file was altered")]

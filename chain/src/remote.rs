@@ -10,10 +10,10 @@ use prost::Message;
 use protos::v1;
 use protos::v1::ledger_client::LedgerClient;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Response, Status};
+use tonic::{Request, Response, Status};
 
 use crate::account::AccountId;
-use crate::auth::{self, AuthKind};
+use crate::auth::{self, AuthKind, layer};
 use crate::error::{LedgerError, Refusal};
 use crate::history::EpochEntry;
 use crate::ledger::{
@@ -106,7 +106,8 @@ impl RemoteLedger {
         })
     }
 
-    /// Sends mutations only where the ledger's subnet is `netuid`; anywhere else they are refused with `SubnetNotExists`.
+    /// Reads the metagraph and sends mutations only where the ledger's subnet is `netuid`; anywhere else they are refused with
+    /// `SubnetNotExists`.
     #[must_use]
     pub const fn on_subnet(mut self, netuid: u16) -> Self {
         self.netuid = Some(netuid);
@@ -166,8 +167,8 @@ impl RemoteLedger {
         })
     }
 
-    /// Signs a call for this ledger.
-    async fn seal(&self, hotkey: &Keypair, path: &str, call: &impl Message) -> Result<v1::Signed, LedgerError> {
+    /// A call signed for this ledger.
+    async fn signed<C: Message>(&self, hotkey: &Keypair, path: &str, call: C) -> Result<Request<C>, LedgerError> {
         let known = *self.known();
         let receiver = match known {
             Some(id) => id,
@@ -180,13 +181,7 @@ impl RemoteLedger {
                 chain.genesis_id
             }
         };
-        Ok(auth::seal(
-            hotkey,
-            Some(&receiver),
-            path,
-            call.encode_to_vec(),
-            auth::now_ns(),
-        ))
+        Ok(layer::signed(call, path, hotkey, Some(&receiver), auth::now_ns()))
     }
 
     /// Forgets whom mutations are for, when the answer says that another ledger has taken the place.
@@ -215,7 +210,11 @@ impl Ledger for RemoteLedger {
         Box::pin(async {
             let mut client = self.client.clone();
             let metagraph = self.call(client.get_metagraph(v1::GetMetagraphRequest {})).await?;
-            self.read(metagraph.try_into())
+            let metagraph: Metagraph = self.read(metagraph.try_into())?;
+            match self.netuid {
+                Some(netuid) if netuid != metagraph.netuid => Err(Refusal::SubnetNotExists.into()),
+                _ => Ok(metagraph),
+            }
         })
     }
 
@@ -242,7 +241,7 @@ impl Ledger for RemoteLedger {
     fn register<'a>(&'a self, hotkey: &'a Keypair) -> Answer<'a, Registration> {
         Box::pin(async move {
             let mut client = self.client.clone();
-            let signed = self.seal(hotkey, path::REGISTER, &v1::RegisterCall {}).await?;
+            let signed = self.signed(hotkey, path::REGISTER, v1::RegisterCall {}).await?;
             let receipt = self.call(client.register(signed)).await;
             let receipt = self.settle(receipt)?;
             let uid = u16::try_from(receipt.uid).map_err(|e| protos::DecodeError::invalid("receipt.uid", e));
@@ -256,7 +255,9 @@ impl Ledger for RemoteLedger {
     fn add_stake<'a>(&'a self, hotkey: &'a Keypair, amount: u64) -> Answer<'a, u64> {
         Box::pin(async move {
             let mut client = self.client.clone();
-            let signed = self.seal(hotkey, path::ADD_STAKE, &v1::AddStakeCall { amount }).await?;
+            let signed = self
+                .signed(hotkey, path::ADD_STAKE, v1::AddStakeCall { amount })
+                .await?;
             let receipt = self.call(client.add_stake(signed)).await;
             Ok(self.settle(receipt)?.stake)
         })
@@ -266,7 +267,7 @@ impl Ledger for RemoteLedger {
         Box::pin(async move {
             let mut client = self.client.clone();
             let signed = self
-                .seal(hotkey, path::SERVE_AXON, &v1::ServeAxonCall::from(&axon))
+                .signed(hotkey, path::SERVE_AXON, v1::ServeAxonCall::from(&axon))
                 .await?;
             let receipt = self.call(client.serve_axon(signed)).await;
             Ok(self.settle(receipt)?.block)
@@ -277,7 +278,7 @@ impl Ledger for RemoteLedger {
         Box::pin(async move {
             let mut client = self.client.clone();
             let signed = self
-                .seal(hotkey, path::SET_WEIGHTS, &v1::SetWeightsCall::from(&weights))
+                .signed(hotkey, path::SET_WEIGHTS, v1::SetWeightsCall::from(&weights))
                 .await?;
             let receipt = self.call(client.set_weights(signed)).await;
             Ok(self.settle(receipt)?.block)
@@ -288,7 +289,7 @@ impl Ledger for RemoteLedger {
         Box::pin(async move {
             let mut client = self.client.clone();
             let call = v1::CommitWeightsCall::from(&commit);
-            let signed = self.seal(hotkey, path::COMMIT_WEIGHTS, &call).await?;
+            let signed = self.signed(hotkey, path::COMMIT_WEIGHTS, call).await?;
             let receipt = self.call(client.commit_weights(signed)).await;
             Ok(self.settle(receipt)?.block)
         })
@@ -298,7 +299,7 @@ impl Ledger for RemoteLedger {
         Box::pin(async move {
             let mut client = self.client.clone();
             let call = v1::RevealWeightsCall::from(&reveal);
-            let signed = self.seal(hotkey, path::REVEAL_WEIGHTS, &call).await?;
+            let signed = self.signed(hotkey, path::REVEAL_WEIGHTS, call).await?;
             let receipt = self.call(client.reveal_weights(signed)).await;
             Ok(self.settle(receipt)?.block)
         })
@@ -308,7 +309,7 @@ impl Ledger for RemoteLedger {
         Box::pin(async move {
             let mut client = self.client.clone();
             let call = v1::CommitTimelockedCall::from(&commit);
-            let signed = self.seal(hotkey, path::COMMIT_TIMELOCKED, &call).await?;
+            let signed = self.signed(hotkey, path::COMMIT_TIMELOCKED, call).await?;
             let receipt = self.call(client.commit_timelocked(signed)).await;
             Ok(self.settle(receipt)?.block)
         })

@@ -250,7 +250,9 @@ pub fn retry_after(error: &LedgerError, block: u64, next_epoch_block: u64) -> u6
                 next_epoch_block
             }
             // The subnet has changed the form in which it takes weights: once that is known, nothing is to be waited for.
-            Refusal::CommitRevealEnabled | Refusal::CommitRevealDisabled | Refusal::IncorrectCommitRevealVersion => block,
+            Refusal::CommitRevealEnabled | Refusal::CommitRevealDisabled | Refusal::IncorrectCommitRevealVersion => {
+                block
+            }
             refusal => refusal.retry_at_block().unwrap_or(soon),
         },
         // It may have taken effect: the next metagraph shows it.
@@ -482,7 +484,10 @@ mod tests {
         };
         assert!(may_have_taken_effect(&lost) && !may_have_taken_effect(&LedgerError::Busy));
         for (error, why) in [
-            (Refusal::SettingWeightsTooFast { retry_at_block: 1 }.into(), Why::RateLimit),
+            (
+                Refusal::SettingWeightsTooFast { retry_at_block: 1 }.into(),
+                Why::RateLimit,
+            ),
             (Refusal::NeuronNoValidatorPermit.into(), Why::NoPermit),
             (Refusal::IncorrectWeightVersionKey.into(), Why::OldVersion),
             (Refusal::HotKeyNotRegisteredInSubNet.into(), Why::NotRegistered),

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chain::auth::{self, AuthKind};
+use chain::auth::{self, AuthKind, layer};
 use chain::local::params::Overrides;
 use chain::local::rules::Operation;
 use chain::local::service::LedgerService;
@@ -21,7 +21,6 @@ use chain::local::{LocalLedger, OpenError, Opening, StoreError};
 use chain::remote::RemoteLedger;
 use chain::{AccountId, AxonInfo, Keypair, Ledger, LedgerError, Refusal, WeightsCall, wire};
 use proptest::prelude::*;
-use prost::Message;
 use protos::v1;
 use protos::v1::ledger_client::LedgerClient;
 use tokio_util::sync::CancellationToken;
@@ -197,15 +196,21 @@ async fn a_replayed_stale_altered_or_misaddressed_request_is_refused() {
         LedgerError::Unauthenticated { kind, .. } => kind,
         other => panic!("{other:?}"),
     };
-    let stake = |nonce_ns| {
-        let call = v1::AddStakeCall { amount: TAO }.encode_to_vec();
-        auth::seal_with_nonce(&pair(1), Some(&me), wire::path::ADD_STAKE, call, nonce_ns)
+    let sign = |receiver: &AccountId, nonce_ns| {
+        let call = v1::AddStakeCall { amount: TAO };
+        layer::signed_with_nonce(call, wire::path::ADD_STAKE, &pair(1), Some(receiver), nonce_ns)
     };
+    let stake = |nonce_ns| sign(&me, nonce_ns);
+    // The same signature over another message.
+    fn moved<C>(signed: tonic::Request<v1::AddStakeCall>, call: C) -> tonic::Request<C> {
+        let (metadata, extensions, _) = signed.into_parts();
+        tonic::Request::from_parts(metadata, extensions, call)
+    }
 
-    let honest = stake(auth::now_ns());
-    assert_eq!(client.add_stake(honest.clone()).await.unwrap().into_inner().stake, TAO);
+    let nonce = auth::now_ns();
+    assert_eq!(client.add_stake(stake(nonce)).await.unwrap().into_inner().stake, TAO);
     assert_eq!(
-        kind(client.add_stake(honest.clone()).await.unwrap_err()),
+        kind(client.add_stake(stake(nonce)).await.unwrap_err()),
         AuthKind::ReplayedRequest
     );
     let stale = stake(auth::now_ns() - 11_000_000_000);
@@ -215,44 +220,41 @@ async fn a_replayed_stale_altered_or_misaddressed_request_is_refused() {
         kind(client.add_stake(early).await.unwrap_err()),
         AuthKind::FutureRequest
     );
-    let more = v1::AddStakeCall { amount: 9 * TAO }.encode_to_vec();
-    let altered = v1::Signed {
-        payload: more.into(),
-        ..stake(auth::now_ns())
-    };
+    let altered = moved(stake(auth::now_ns()), v1::AddStakeCall { amount: 9 * TAO });
     assert_eq!(
         kind(client.add_stake(altered).await.unwrap_err()),
         AuthKind::BadSignature
     );
     // Signed for another method: the same bytes would mean something else there.
+    let elsewhere = moved(stake(auth::now_ns()), v1::RegisterCall {});
     assert_eq!(
-        kind(client.register(stake(auth::now_ns())).await.unwrap_err()),
+        kind(client.register(elsewhere).await.unwrap_err()),
         AuthKind::BadSignature
     );
-    let elsewhere = AccountId::new([7; 32]);
-    let call = v1::AddStakeCall { amount: TAO }.encode_to_vec();
-    let misaddressed = auth::seal(&pair(1), Some(&elsewhere), wire::path::ADD_STAKE, call, auth::now_ns());
+    let misaddressed = sign(&AccountId::new([7; 32]), auth::now_ns());
     assert_eq!(
         kind(client.add_stake(misaddressed).await.unwrap_err()),
         AuthKind::WrongReceiver
     );
-    let short = v1::Signed {
-        hotkey: vec![1; 31].into(),
-        ..stake(auth::now_ns())
-    };
-    let status = client.add_stake(short).await.unwrap_err();
-    assert!(status.message().contains("signed.hotkey"), "{status:?}");
-    let garbage = auth::seal(
-        &pair(1),
-        Some(&me),
-        wire::path::ADD_STAKE,
-        &b"\xff\xff"[..],
-        auth::now_ns(),
+    let mut impostor = stake(auth::now_ns());
+    let other = pair(2).account().to_string().parse().unwrap();
+    impostor.metadata_mut().insert(layer::HOTKEY_KEY, other);
+    assert_eq!(
+        kind(client.add_stake(impostor).await.unwrap_err()),
+        AuthKind::BadSignature
     );
-    let status = client.add_stake(garbage).await.unwrap_err();
-    assert!(
-        matches!(wire::from_status(&status, "", 0), LedgerError::Invalid(_)),
-        "{status:?}"
+    let mut malformed = stake(auth::now_ns());
+    malformed
+        .metadata_mut()
+        .insert(layer::NONCE_KEY, "soon".parse().unwrap());
+    let status = client.add_stake(malformed).await.unwrap_err();
+    assert!(status.message().contains(layer::NONCE_KEY), "{status:?}");
+    assert_eq!(kind(status), AuthKind::MalformedRequest);
+    // What nobody signed reaches no handler.
+    let bare = v1::AddStakeCall { amount: TAO };
+    assert_eq!(
+        kind(client.add_stake(bare).await.unwrap_err()),
+        AuthKind::MalformedRequest
     );
     assert_eq!(
         served.local.state().by_hotkey(&pair(1).account()).unwrap().stake,
@@ -579,12 +581,12 @@ async fn the_nonce_of_a_refused_operation_stays_used() {
     let served = Served::start(&home.path().join("ledger.db")).await;
     let me = served.local.genesis_id();
     let mut client = served.raw().await;
-    let call = v1::RegisterCall {}.encode_to_vec();
     served.remote().register(&pair(1)).await.unwrap();
-    let signed = auth::seal(&pair(1), Some(&me), REGISTER, call, auth::now_ns());
-    let first = wire::from_status(&client.register(signed.clone()).await.unwrap_err(), "", 0);
+    let nonce = auth::now_ns();
+    let signed = || layer::signed_with_nonce(v1::RegisterCall {}, REGISTER, &pair(1), Some(&me), nonce);
+    let first = wire::from_status(&client.register(signed()).await.unwrap_err(), "", 0);
     assert_eq!(first, LedgerError::Refused(Refusal::HotKeyAlreadyRegisteredInSubNet));
-    let second = wire::from_status(&client.register(signed).await.unwrap_err(), "", 0);
+    let second = wire::from_status(&client.register(signed()).await.unwrap_err(), "", 0);
     assert!(
         matches!(
             second,

@@ -100,3 +100,28 @@ contract TestJob {
         }
     }
 }
+
+/// @title For tests: what a guard pauses.
+contract TestPausable {
+    address public immutable owner;
+    /// @notice Who may pause.
+    address public guardian;
+    bool public paused;
+
+    error OnlyGuardian();
+    error OnlyOwner();
+
+    constructor() {
+        owner = msg.sender;
+    }
+
+    function setGuardian(address guardian_) external {
+        if (msg.sender != owner) revert OnlyOwner();
+        guardian = guardian_;
+    }
+
+    function setPaused(bool paused_) external {
+        if (msg.sender != guardian) revert OnlyGuardian();
+        paused = paused_;
+    }
+}

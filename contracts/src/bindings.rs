@@ -89,3 +89,8 @@ sol!(
     TestJob,
     "artifacts/TestJob.json"
 );
+sol!(
+    #[sol(all_derives)]
+    TestPausable,
+    "artifacts/TestPausable.json"
+);

@@ -12,7 +12,7 @@ pub mod layout;
 
 pub use bindings::{
     Agent, AgentKeepers, AgentLens, FeeToken, Pair, PauseGuard, PermitToken, QuietToken, Raider, Router,
-    ServicePayment, ServicePaymentFactory, TestJob, Token, Vault,
+    ServicePayment, ServicePaymentFactory, TestJob, TestPausable, Token, Vault,
 };
 
 use alloy::primitives::Bytes;
@@ -81,6 +81,8 @@ contracts! {
     AgentLens,
     /// A protocol's right to be paused, in the hands of a job.
     PauseGuard,
+    /// For tests: what a guard pauses.
+    TestPausable,
     /// For tests: an ERC-20 with EIP-2612 permits.
     PermitToken,
     /// For tests: a token that keeps a part of what is moved.

@@ -85,13 +85,19 @@ pub fn signed_with_nonce<T: Message>(
 /// [`DecodeError`] names the field that is missing or of another form.
 fn head(metadata: &MetadataMap) -> Result<Head, DecodeError> {
     let text = |key: &'static str| match metadata.get(key) {
-        Some(value) => value.to_str().map(Some).map_err(|error| DecodeError::invalid(key, error)),
+        Some(value) => value
+            .to_str()
+            .map(Some)
+            .map_err(|error| DecodeError::invalid(key, error)),
         None => Ok(None),
     };
     let needed = |key| text(key)?.ok_or_else(|| DecodeError::invalid(key, "is missing; the request is not signed"));
     let version = needed(VERSION_KEY)?;
     if version != VERSION {
-        return Err(DecodeError::invalid(VERSION_KEY, format_args!("is `{version}`, expected {VERSION}")));
+        return Err(DecodeError::invalid(
+            VERSION_KEY,
+            format_args!("is `{version}`, expected {VERSION}"),
+        ));
     }
     let account = |key, text: &str| text.parse().map_err(|error| DecodeError::invalid(key, error));
     let mut signature: SignatureBytes = [0; 64];
@@ -99,7 +105,9 @@ fn head(metadata: &MetadataMap) -> Result<Head, DecodeError> {
         .map_err(|error| DecodeError::invalid(SIGNATURE_KEY, error))?;
     Ok(Head {
         hotkey: account(HOTKEY_KEY, needed(HOTKEY_KEY)?)?,
-        receiver: text(RECEIVER_KEY)?.map(|text| account(RECEIVER_KEY, text)).transpose()?,
+        receiver: text(RECEIVER_KEY)?
+            .map(|text| account(RECEIVER_KEY, text))
+            .transpose()?,
         nonce_ns: needed(NONCE_KEY)?
             .parse()
             .map_err(|error| DecodeError::invalid(NONCE_KEY, error))?,

@@ -233,7 +233,10 @@ mod tests {
         let named = format!("file:{}", path.display());
         assert_eq!(source(&named).password().unwrap().bytes(), b"two words");
         assert_eq!(format!("{:?}", source(&named)), named);
-        let missing = source("env:PORTCULLIS_NO_SUCH_PASSWORD").password().unwrap_err().to_string();
+        let missing = source("env:PORTCULLIS_NO_SUCH_PASSWORD")
+            .password()
+            .unwrap_err()
+            .to_string();
         assert!(missing.contains("PORTCULLIS_NO_SUCH_PASSWORD"), "{missing}");
         let nowhere = source("file:/no/such/file").password().unwrap_err().to_string();
         assert!(nowhere.contains("/no/such/file"), "{nowhere}");

@@ -1,77 +1,76 @@
 //! The gRPC service `portcullis.v1.Ledger` over the embedded ledger.
 //!
-//! Reads are open. A mutation is opened by [`auth::open`] for the ledger's genesis id before anything of it is believed;
-//! its nonce is stored with what it changes, so that it stays used after a restart.
+//! Reads are open. A mutation passes the [`Gate`] for the ledger's genesis id before any handler sees it; its nonce is stored with
+//! what it changes, so that it stays used after a restart.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use prost::Message;
 use protos::v1;
 use protos::v1::ledger_server::{Ledger as Service, LedgerServer};
 use tonic::{Request, Response, Status};
+use tower::Layer;
 
 use super::LocalLedger;
 use super::rules::Operation;
 use super::writer::Done;
-use crate::account::AccountId;
-use crate::auth;
+use crate::auth::layer::{self, Gate, Gated};
 use crate::error::LedgerError;
 use crate::ledger::{AxonInfo, Beacon, Ledger, TimelockedCommit, WeightsCall, WeightsCommit, WeightsReveal};
 use crate::replay::{ReplayGuard, ReplayLimits};
-use crate::wire::{self, path};
+use crate::wire;
 
 /// The largest request: weights on every uid there can be fit many times.
 const REQUEST_LIMIT: usize = 4 << 20;
+
+/// What needs no signature: every read. Whatever else there is, or comes to be, does.
+const OPEN: &[&str] = &[
+    "/portcullis.v1.Ledger/GetChain",
+    "/portcullis.v1.Ledger/GetMetagraph",
+    "/portcullis.v1.Ledger/GetHyperparameters",
+    "/portcullis.v1.Ledger/GetWeights",
+    "/portcullis.v1.Ledger/GetBeacon",
+    "/portcullis.v1.Ledger/GetHistory",
+];
 
 /// The service's implementation.
 #[derive(Debug)]
 pub struct LedgerService {
     ledger: LocalLedger,
     block_time: Duration,
-    me: AccountId,
-    guard: ReplayGuard,
     now_ns: fn() -> u64,
 }
 
 impl LedgerService {
-    /// Serves `ledger`, whose clock makes a block each `block_time`. `now_ns` is the wall clock, [`auth::now_ns`].
+    /// Serves `ledger`, whose clock makes a block each `block_time`. `now_ns` is the wall clock, [`crate::auth::now_ns`].
     pub fn new(ledger: LocalLedger, block_time: Duration, now_ns: fn() -> u64) -> Self {
-        let guard = ReplayGuard::new(ReplayLimits::default());
-        for (hotkey, nonce) in ledger.recent_nonces() {
-            // Room for what the database kept is not in question: it keeps less than the guard.
-            let _kept = guard.admit(*hotkey, *nonce, *nonce);
-        }
         Self {
-            me: ledger.genesis_id(),
             ledger,
             block_time,
-            guard,
             now_ns,
         }
     }
 
-    /// The tonic server of it.
-    pub fn into_server(self) -> LedgerServer<Self> {
-        LedgerServer::from_arc(Arc::new(self)).max_decoding_message_size(REQUEST_LIMIT)
+    /// The tonic server of it, behind the check of signatures.
+    pub fn into_server(self) -> Gated<LedgerServer<Self>> {
+        let guard = ReplayGuard::new(ReplayLimits::default());
+        for (hotkey, nonce) in self.ledger.recent_nonces() {
+            // Room for what the database kept is not in question: it keeps less than the guard.
+            let _kept = guard.admit(*hotkey, *nonce, *nonce);
+        }
+        let gate = Gate::new(Some(self.ledger.genesis_id()), OPEN, REQUEST_LIMIT, guard, self.now_ns);
+        gate.layer(LedgerServer::from_arc(Arc::new(self)).max_decoding_message_size(REQUEST_LIMIT))
     }
 
-    /// Checks who sent it, reads the call, and carries it out.
-    async fn mutate<C: Message + Default>(
+    /// Reads the call of who was let in, and carries it out.
+    async fn mutate<C>(
         &self,
-        signed: &v1::Signed,
-        path: &str,
+        request: Request<C>,
         operation: impl FnOnce(C) -> Result<Operation, protos::DecodeError>,
     ) -> Result<Done, Status> {
-        let opened = auth::open(signed, &self.me, path, (self.now_ns)(), &self.guard);
-        let sender = opened.map_err(|error| {
-            tracing::info!(path, %error, "request refused");
-            Status::from(error)
-        })?;
-        let invalid = |reason: String| wire::to_status(&LedgerError::Invalid(reason));
-        let call = C::decode(signed.payload.clone())
-            .map_err(|error| invalid(format!("field `signed.payload` is not the call of {path}: {error}")))?;
-        let operation = operation(call).map_err(|error| invalid(error.to_string()))?;
+        let sender = layer::sender(&request)?;
+        let invalid = |error: protos::DecodeError| wire::to_status(&LedgerError::Invalid(error.to_string()));
+        let operation = operation(request.into_inner()).map_err(invalid)?;
         let done = self
             .ledger
             .submit(sender.hotkey, operation, Some(sender.nonce_ns))
@@ -116,51 +115,54 @@ impl Service for LedgerService {
             .map_err(|error| wire::to_status(&error))
     }
 
-    async fn register(&self, request: Request<v1::Signed>) -> Result<Response<v1::RegisterReceipt>, Status> {
+    async fn register(&self, request: Request<v1::RegisterCall>) -> Result<Response<v1::RegisterReceipt>, Status> {
         let read = |_: v1::RegisterCall| Ok(Operation::Register);
-        let done = self.mutate(request.get_ref(), path::REGISTER, read).await?;
+        let done = self.mutate(request, read).await?;
         Ok(Response::new(v1::RegisterReceipt {
             uid: done.uid.into(),
             block: done.block,
         }))
     }
 
-    async fn add_stake(&self, request: Request<v1::Signed>) -> Result<Response<v1::AddStakeReceipt>, Status> {
+    async fn add_stake(&self, request: Request<v1::AddStakeCall>) -> Result<Response<v1::AddStakeReceipt>, Status> {
         let read = |call: v1::AddStakeCall| Ok(Operation::AddStake(call.amount));
-        let done = self.mutate(request.get_ref(), path::ADD_STAKE, read).await?;
+        let done = self.mutate(request, read).await?;
         Ok(Response::new(v1::AddStakeReceipt {
             stake: done.stake,
             block: done.block,
         }))
     }
 
-    async fn serve_axon(&self, request: Request<v1::Signed>) -> Result<Response<v1::Receipt>, Status> {
+    async fn serve_axon(&self, request: Request<v1::ServeAxonCall>) -> Result<Response<v1::Receipt>, Status> {
         let read = |call: v1::ServeAxonCall| AxonInfo::try_from(call).map(Operation::ServeAxon);
-        let done = self.mutate(request.get_ref(), path::SERVE_AXON, read).await?;
+        let done = self.mutate(request, read).await?;
         Ok(Response::new(v1::Receipt { block: done.block }))
     }
 
-    async fn set_weights(&self, request: Request<v1::Signed>) -> Result<Response<v1::Receipt>, Status> {
+    async fn set_weights(&self, request: Request<v1::SetWeightsCall>) -> Result<Response<v1::Receipt>, Status> {
         let read = |call: v1::SetWeightsCall| WeightsCall::try_from(call).map(Operation::SetWeights);
-        let done = self.mutate(request.get_ref(), path::SET_WEIGHTS, read).await?;
+        let done = self.mutate(request, read).await?;
         Ok(Response::new(v1::Receipt { block: done.block }))
     }
 
-    async fn commit_weights(&self, request: Request<v1::Signed>) -> Result<Response<v1::Receipt>, Status> {
+    async fn commit_weights(&self, request: Request<v1::CommitWeightsCall>) -> Result<Response<v1::Receipt>, Status> {
         let read = |call: v1::CommitWeightsCall| WeightsCommit::try_from(call).map(Operation::CommitWeights);
-        let done = self.mutate(request.get_ref(), path::COMMIT_WEIGHTS, read).await?;
+        let done = self.mutate(request, read).await?;
         Ok(Response::new(v1::Receipt { block: done.block }))
     }
 
-    async fn reveal_weights(&self, request: Request<v1::Signed>) -> Result<Response<v1::Receipt>, Status> {
+    async fn reveal_weights(&self, request: Request<v1::RevealWeightsCall>) -> Result<Response<v1::Receipt>, Status> {
         let read = |call: v1::RevealWeightsCall| WeightsReveal::try_from(call).map(Operation::RevealWeights);
-        let done = self.mutate(request.get_ref(), path::REVEAL_WEIGHTS, read).await?;
+        let done = self.mutate(request, read).await?;
         Ok(Response::new(v1::Receipt { block: done.block }))
     }
 
-    async fn commit_timelocked(&self, request: Request<v1::Signed>) -> Result<Response<v1::Receipt>, Status> {
+    async fn commit_timelocked(
+        &self,
+        request: Request<v1::CommitTimelockedCall>,
+    ) -> Result<Response<v1::Receipt>, Status> {
         let read = |call: v1::CommitTimelockedCall| TimelockedCommit::try_from(call).map(Operation::CommitTimelocked);
-        let done = self.mutate(request.get_ref(), path::COMMIT_TIMELOCKED, read).await?;
+        let done = self.mutate(request, read).await?;
         Ok(Response::new(v1::Receipt { block: done.block }))
     }
 

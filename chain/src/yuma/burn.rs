@@ -13,7 +13,10 @@ const ONE: u64 = 1 << 32;
 /// The chain keeps the factor as `U64F64::from_num(1.26)`: the nearest double, which is a little more than 1.26. Dividing in fixed
 /// point would cut it to a little less, and the price would be one RAO short.
 pub fn raise(burn: u64, increase: u64, min: u64, max: u64) -> u64 {
-    #[allow(clippy::cast_precision_loss, reason = "a factor of more than 2^53 thousandths is past every maximum")]
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "a factor of more than 2^53 thousandths is past every maximum"
+    )]
     let factor = U64F64::saturating_from_num(increase as f64 / 1_000.0).max(U64F64::from_num(1));
     let raised: u64 = U64F64::saturating_from_num(burn)
         .saturating_mul(factor)

@@ -2,7 +2,7 @@
 
 use alloy::primitives::{Address, B256, U256};
 use alloy::sol_types::SolCall;
-use contracts::{Agent, Contract, PauseGuard, Vault};
+use contracts::{Agent, Contract, PauseGuard, TestPausable};
 use keeper::rule::Refusal;
 
 use crate::world::{DEFENCE, GWEI, RETRY, World, customer, number, owner, refused, tenths, who, whole, worker};
@@ -183,16 +183,16 @@ fn a_window_of_nothing_is_open_to_all_at_once() {
     }
 }
 
-/// A vault whose power to pause is the guard's, and its pause job.
+/// A contract whose power to pause is the guard's, and its pause job.
 fn guarded(world: &mut World) -> (Address, Address, B256) {
-    let birth = Contract::Vault.creation(&Vault::constructorCall { flashFeeBps_: 9 });
-    let guard_of_later = who(999);
-    assert_ne!(guard_of_later, owner());
-    let vault = world.chain.create(owner(), birth).unwrap();
+    let target = world
+        .chain
+        .create(owner(), Contract::TestPausable.bytecode().clone())
+        .unwrap();
     let arguments = PauseGuard::constructorCall {
         owner_: owner(),
-        target_: vault,
-        pauseCall_: Vault::setPausedCall { paused_: true }.abi_encode().into(),
+        target_: target,
+        pauseCall_: TestPausable::setPausedCall { paused_: true }.abi_encode().into(),
         reporters_: vec![who(11), who(12), who(13)],
         threshold_: U256::from(2),
     };
@@ -208,7 +208,16 @@ fn guarded(world: &mut World) -> (Address, Address, B256) {
         data: PauseGuard::checkCall {}.abi_encode().into(),
     };
     let receipt = world.pay(customer(), whole(1), &call).unwrap();
-    (vault, guard, receipt.event::<Agent::RegisterJob>().unwrap().jobKey)
+    (target, guard, receipt.event::<Agent::RegisterJob>().unwrap().jobKey)
+}
+
+fn pause(key: B256, keeper: u32) -> Agent::executeCall {
+    Agent::executeCall {
+        jobKey: key,
+        keeperId: U256::from(keeper),
+        options: U256::ZERO,
+        jobCalldata: PauseGuard::pauseCall {}.abi_encode().into(),
+    }
 }
 
 #[test]
@@ -217,43 +226,55 @@ fn two_of_three_reporters_make_the_pause_executable() {
     for _ in 0..3 {
         world.keeper(whole(5_000));
     }
-    let (vault, guard, key) = guarded(&mut world);
+    let (target, guard, key) = guarded(&mut world);
     let incident = B256::from(U256::from(42));
     let report = PauseGuard::reportCall { incident };
     let other = world.assigned(key) % 3 + 1;
-    let pause = |keeper: u32| Agent::executeCall {
-        jobKey: key,
-        keeperId: U256::from(keeper),
-        options: U256::ZERO,
-        jobCalldata: PauseGuard::pauseCall {}.abi_encode().into(),
-    };
+    let paused = |world: &mut World| world.chain.view(target, &TestPausable::pausedCall {}).unwrap();
 
     assert!(world.chain.call(who(5), guard, &report).unwrap_err().is::<PauseGuard::OnlyReporter>());
     world.chain.call(who(11), guard, &report).unwrap();
     assert!(world.chain.call(who(11), guard, &report).unwrap_err().is::<PauseGuard::AlreadyReported>());
-    refused::<Agent::JobCheckResolverReturnedFalse>(world.act(worker(other), &pause(other)));
+    refused::<Agent::JobCheckResolverReturnedFalse>(world.act(worker(other), &pause(key, other)));
     let early = world.chain.call(customer(), guard, &PauseGuard::pauseCall {});
     assert!(early.unwrap_err().is::<PauseGuard::NotConfirmed>());
 
     world.chain.call(who(12), guard, &report).unwrap();
     let confirmed = world.chain.number();
-    refused::<Agent::DefenceLaneClosed>(world.act(worker(other), &pause(other)));
+    refused::<Agent::DefenceLaneClosed>(world.act(worker(other), &pause(key, other)));
     world.blocks(2);
-    // The vault belongs to its owner still, so the pause fails: recorded, and tried again.
-    world.act(worker(other), &pause(other)).unwrap();
-    assert_eq!(world.job(key).failures, 1);
+    // The target does not obey the guard yet, so the pause fails: recorded, and tried again 12 s later.
+    world.act(worker(other), &pause(key, other)).unwrap();
+    assert_eq!((world.job(key).failures, paused(&mut world)), (1, false));
     assert_eq!(world.chain.number(), confirmed + 2);
+    let hand_over = TestPausable::setGuardianCall { guardian_: guard };
+    world.chain.call(owner(), target, &hand_over).unwrap();
+    world.chain.pass(12);
+    let next = world.assigned(key);
+    world.act(worker(next), &pause(key, next)).unwrap();
+    assert!(paused(&mut world));
 
-    // Everything else goes through the guard's owner.
-    let foreign = PauseGuard::forwardCall {
-        data: Vault::setPausedCall { paused_: false }.abi_encode().into(),
+    // The incident is over; the third report of it starts nothing.
+    world.chain.call(who(13), guard, &report).unwrap();
+    refused::<Agent::JobCheckResolverReturnedFalse>(world.act(worker(next), &pause(key, next)));
+    let open = PauseGuard::forwardCall {
+        data: TestPausable::setPausedCall { paused_: false }.abi_encode().into(),
     };
-    assert!(world.chain.call(customer(), guard, &foreign).unwrap_err().is::<PauseGuard::OnlyOwner>());
+    assert!(world.chain.call(customer(), guard, &open).unwrap_err().is::<PauseGuard::OnlyOwner>());
+    world.chain.call(owner(), guard, &open).unwrap();
+    assert!(!paused(&mut world));
+}
+
+#[test]
+fn a_false_alarm_is_ended_by_the_guards_owner() {
+    let mut world = World::new();
+    world.keeper(whole(5_000));
+    let (_, guard, key) = guarded(&mut world);
+    let report = PauseGuard::reportCall { incident: B256::ZERO };
+    world.chain.call(who(11), guard, &report).unwrap();
+    world.chain.call(who(12), guard, &report).unwrap();
     let clear = PauseGuard::clearCall {};
     assert!(world.chain.call(customer(), guard, &clear).unwrap_err().is::<PauseGuard::OnlyOwner>());
     world.chain.call(owner(), guard, &clear).unwrap();
-    world.chain.pass(12);
-    refused::<Agent::JobCheckResolverReturnedFalse>(world.act(worker(other), &pause(other)));
-    assert!(!world.chain.view(vault, &Vault::pausedCall {}).unwrap());
+    refused::<Agent::JobCheckResolverReturnedFalse>(world.act(worker(1), &pause(key, 1)));
 }
-

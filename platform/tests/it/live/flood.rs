@@ -20,15 +20,16 @@ async fn nothing_of_a_flood_is_lost_and_what_became_of_each_is_told() {
     let crowd = Crowd::start(Chain::new(400).unwrap(), Duration::from_millis(500)).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let feed = Pumped::start(&crowd.ws(), open(folder.path()).await);
-    until(|| crowd.subscribers() == 1).await;
+    until(|| crowd.subscribers() == 1, String::new).await;
     crowd.set_rate(variable("FLOOD_RATE", 300));
     tokio::time::sleep(Duration::from_secs(variable("FLOOD_SECONDS", 2))).await;
     crowd.set_rate(0);
-    until(|| {
-        let (sums, status) = (crowd.sums(), feed.status.snapshot());
+    let stands = || (crowd.sums(), feed.status.snapshot());
+    let rests = || {
+        let (sums, status) = stands();
         sums.waiting == 0 && status.included == sums.included && status.pending == 0
-    })
-    .await;
+    };
+    until(rests, || format!("{:#?}", stands())).await;
     let sums: Sums = crowd.sums();
     let events = feed
         .until(|events| {
@@ -67,12 +68,13 @@ async fn nothing_of_a_flood_is_lost_and_what_became_of_each_is_told() {
 }
 
 /// Waits until it is so.
-async fn until(says: impl Fn() -> bool) {
+async fn until(says: impl Fn() -> bool, stands: impl Fn() -> String) {
     let wait = async {
         while !says() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     let patience = Duration::from_secs(60);
-    assert!(tokio::time::timeout(patience, wait).await.is_ok(), "it does not come to rest");
+    let rests = tokio::time::timeout(patience, wait).await.is_ok();
+    assert!(rests, "it does not come to rest: {}", stands());
 }
