@@ -10,7 +10,7 @@ PROFILE ?= demo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-live anvil test tools contracts bench clean
+.PHONY: help demo demo-live race anvil test tools contracts bench clean
 
 help: ## List the targets
 	@echo "Portcullis. Targets:"
@@ -32,6 +32,10 @@ demo-live: anvil ## The same on a living chain: anvil is started, the contracts 
 	$(CARGO) build --locked --profile $(PROFILE) --bins -p chain -p platform -p validator -p miner -p bots
 	$(CARGO) run --quiet --locked --profile $(PROFILE) -p bots --bin bots -- localnet --live \
 		$(if $(REPORT),--report "$(REPORT)") $(ARGS)
+
+race: anvil ## A hundred attacks on a real node against the pause, with Portcullis and without (ARGS="--attacks 10")
+	$(CARGO) build --locked --profile $(PROFILE) --bins -p chain -p platform -p validator -p miner -p bots
+	$(CARGO) run --quiet --locked --profile $(PROFILE) -p bots --bin bots -- race $(if $(REPORT),--report "$(REPORT)") $(ARGS)
 
 # The development node of `demo-live`: ANVIL, else the one in PATH, else npm installs it.
 anvil:
@@ -69,7 +73,7 @@ contracts: tools ## Compile the Solidity sources into contracts/artifacts
 	cd contracts && node compile.mjs
 
 bench: ## Measure the engine and the network, each beside its baseline
-	$(CARGO) bench --locked -p benches
+	$(CARGO) bench --locked -p benches -p keeper
 
 clean: ## Remove everything that was built
 	$(CARGO) clean

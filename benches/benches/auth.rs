@@ -82,8 +82,8 @@ impl Exchange {
 
 fn run() -> Result<(), BenchError> {
     let contest = Contest::new()?;
-    let engine = contest.engine();
-    let judge = |contender: &Contender| {
+    let mut engine = contest.engine();
+    let mut judge = |contender: &Contender| {
         let judged = engine.judge(
             &contest.env,
             &contender.transaction,

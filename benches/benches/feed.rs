@@ -20,9 +20,9 @@ use alloy::primitives::B256;
 use benches::measure::{self, MeasureError};
 use futures::{SinkExt as _, StreamExt as _};
 use hdrhistogram::Histogram;
+use platform::feed::FeedError;
 use platform::feed::live::{LiveFeed, LiveOptions};
 use platform::feed::pump::{Distribution, pump};
-use platform::feed::FeedError;
 use platform::log::{Event, Log as _, LogError};
 use platform::store::Store;
 use platform::validators::Validators;
@@ -338,9 +338,15 @@ async fn flood(seconds: u64, rate: u64) -> Result<Case, BenchError> {
     let bare_seen = subscriber.await??;
 
     let log = audit(&store).await?;
-    let minutes = sizes.chunks(60).map(|minute| minute.iter().max().copied().unwrap_or_default() / 1024);
+    let minutes = sizes
+        .chunks(60)
+        .map(|minute| minute.iter().max().copied().unwrap_or_default() / 1024);
     let quarter = |number: usize| {
-        let mut part: Vec<u64> = sizes.chunks(sizes.len().div_ceil(4).max(1)).nth(number).unwrap_or_default().to_vec();
+        let mut part: Vec<u64> = sizes
+            .chunks(sizes.len().div_ceil(4).max(1))
+            .nth(number)
+            .unwrap_or_default()
+            .to_vec();
         part.sort_unstable();
         part.get(part.len() / 2).copied().unwrap_or_default()
     };

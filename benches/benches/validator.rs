@@ -76,10 +76,17 @@ fn run() -> Result<(), BenchError> {
     let signing = signing();
     let mut cases = Vec::new();
     // A dry run shows that everything answers.
-    let (whiles, each) = if measure::is_dry_run() { (1, Duration::from_millis(20)) } else { (ROUNDS, WHILE) };
+    let (whiles, each) = if measure::is_dry_run() {
+        (1, Duration::from_millis(20))
+    } else {
+        (ROUNDS, WHILE)
+    };
     for side in [Side::Servers, Side::Miners] {
         for miners in MINERS {
-            let contender = contest.contenders.get(1).ok_or_else(|| BenchError::Nothing("contest".to_owned()))?;
+            let contender = contest
+                .contenders
+                .get(1)
+                .ok_or_else(|| BenchError::Nothing("contest".to_owned()))?;
             let judging = runtime.block_on(Judging::start(&contest, contender, miners, side))?;
             for at_once in AT_ONCE {
                 let name = match side {

@@ -16,9 +16,9 @@ use hdrhistogram::Histogram;
 use miner::service::ChallengeService;
 use node::exit::Failure;
 use prost::Message;
+use protos::v1;
 use protos::v1::miner_client::MinerClient;
 use protos::v1::miner_server::{Miner, MinerServer};
-use protos::v1;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
@@ -104,13 +104,36 @@ impl Measured {
 pub struct Judging {
     judge: Arc<Judge>,
     store: Store,
-    item: Arc<dyn Fn(u64) -> Item + Send + Sync>,
+    asked: Asked,
     bare: Vec<MinerClient<Channel>>,
     request: v1::ChallengeRequest,
     draws: Mutex<ChaCha8Rng>,
     cursor: std::sync::atomic::AtomicU64,
     shutdown: CancellationToken,
     _folder: tempfile::TempDir,
+}
+
+/// What is asked, again and again.
+#[derive(Debug)]
+struct Asked {
+    challenge: Challenge,
+    set: Arc<InvariantSet>,
+}
+
+impl Asked {
+    fn item(&self, cursor: u64) -> Item {
+        let challenge = &self.challenge;
+        Item {
+            cursor,
+            seen: Instant::now(),
+            chain_id: challenge.chain_id,
+            head_hash: challenge.head_hash,
+            env: challenge.env.clone(),
+            set: Arc::clone(&self.set),
+            transaction: challenge.transaction.clone(),
+            prestate: challenge.prestate.clone(),
+        }
+    }
 }
 
 /// A server that knows the answer.
@@ -145,7 +168,13 @@ impl Miner for Knows {
             outcome: AnswerOutcome::Verdicts(self.verdicts.clone()),
         };
         let payload = answer.to_wire().encode_to_vec();
-        let sealed = auth::seal(&self.hotkey, Some(&AccountId::new(sender)), ANSWER_PATH, payload, auth::now_ns());
+        let sealed = auth::seal(
+            &self.hotkey,
+            Some(&AccountId::new(sender)),
+            ANSWER_PATH,
+            payload,
+            auth::now_ns(),
+        );
         Ok(Response::new(sealed))
     }
 }
@@ -158,11 +187,10 @@ fn key(number: u16) -> Keypair {
     Keypair::from_seed(seed)
 }
 
-async fn serve(
-    service: impl Miner,
-    shutdown: &CancellationToken,
-) -> Result<SocketAddr, LoopbackError> {
-    let listener = node::server::bind(([127, 0, 0, 1], 0).into()).await.map_err(LoopbackError::Miner)?;
+async fn serve(service: impl Miner, shutdown: &CancellationToken) -> Result<SocketAddr, LoopbackError> {
+    let listener = node::server::bind(([127, 0, 0, 1], 0).into())
+        .await
+        .map_err(LoopbackError::Miner)?;
     let address = listener.local_addr().map_err(LoopbackError::Folder)?;
     let routes = tonic::service::Routes::new(MinerServer::new(service));
     let _server: tokio::task::JoinHandle<Result<(), Failure>> = tokio::spawn(node::server::serve(
@@ -180,7 +208,12 @@ impl Judging {
     ///
     /// # Errors
     /// When they cannot be started, or the engine gives no prestate.
-    pub async fn start(contest: &Contest, contender: &Contender, count: u16, side: Side) -> Result<Self, LoopbackError> {
+    pub async fn start(
+        contest: &Contest,
+        contender: &Contender,
+        count: u16,
+        side: Side,
+    ) -> Result<Self, LoopbackError> {
         let shutdown = CancellationToken::new();
         let recorder = Recorder::new(&contest.state);
         let outcome = contest
@@ -207,7 +240,7 @@ impl Judging {
             invariant_set_version: 1,
             invariants: contender.invariants.to_vec(),
             transaction: contender.transaction.clone(),
-            prestate: Some(shipped.clone()),
+            prestate: Some(shipped),
             deadline: DEADLINE,
         };
         for uid in 1..=count {
@@ -221,8 +254,7 @@ impl Judging {
                 Side::Servers => serve(knows, &shutdown).await?,
                 Side::Miners => {
                     let config = crate::loopback::miner_config();
-                    let service =
-                        ChallengeService::start(&config, hotkey, permits.clone(), None, shutdown.clone());
+                    let service = ChallengeService::start(&config, hotkey, permits.clone(), None, shutdown.clone());
                     serve(service.map_err(LoopbackError::Miner)?, &shutdown).await?
                 }
             };
@@ -245,7 +277,13 @@ impl Judging {
         kept.insert(codes.into_iter().collect()).await?;
         let payload = Sealed::new(&challenge, HashMap::new()).payload;
         let request = v1::ChallengeRequest {
-            challenge: Some(auth::seal(&validator, Some(&validator.account()), "/", payload, auth::now_ns())),
+            challenge: Some(auth::seal(
+                &validator,
+                Some(&validator.account()),
+                "/",
+                payload,
+                auth::now_ns(),
+            )),
             codes: Vec::new(),
         };
         let judge = Judge {
@@ -268,20 +306,10 @@ impl Judging {
             version: 1,
             invariants: contender.invariants.to_vec(),
         });
-        let item = move |cursor| Item {
-            cursor,
-            seen: Instant::now(),
-            chain_id: challenge.chain_id,
-            head_hash: challenge.head_hash,
-            env: challenge.env.clone(),
-            set: Arc::clone(&set),
-            transaction: challenge.transaction.clone(),
-            prestate: Some(shipped.clone()),
-        };
         Ok(Self {
             judge: Arc::new(judge),
             store,
-            item: Arc::new(item),
+            asked: Asked { challenge, set },
             bare,
             request,
             draws: Mutex::new(ChaCha8Rng::seed_from_u64(1)),
@@ -317,9 +345,11 @@ impl Judging {
         });
         let start = Instant::now();
         while start.elapsed() < budget {
-            let Ok(turn) = Arc::clone(&turns).acquire_owned().await else { break };
+            let Ok(turn) = Arc::clone(&turns).acquire_owned().await else {
+                break;
+            };
             let cursor = 1 + self.cursor.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            let (judge, item, results) = (Arc::clone(&self.judge), (self.item)(cursor), results.clone());
+            let (judge, item, results) = (Arc::clone(&self.judge), self.asked.item(cursor), results.clone());
             tokio::spawn(async move {
                 if let Ok(judged) = judge.judge(item).await {
                     let _ended = results.send(judged).await;
@@ -342,7 +372,9 @@ impl Judging {
         let measured = Arc::new(Mutex::new(Measured::new()?));
         let start = Instant::now();
         while start.elapsed() < budget {
-            let Ok(turn) = Arc::clone(&turns).acquire_owned().await else { break };
+            let Ok(turn) = Arc::clone(&turns).acquire_owned().await else {
+                break;
+            };
             let drawn: Vec<MinerClient<Channel>> = {
                 let mut draws = self.draws.lock().unwrap_or_else(PoisonError::into_inner);
                 draw::draw(&self.bare, &mut *draws).into_iter().cloned().collect()
@@ -360,7 +392,9 @@ impl Judging {
                 while let Some(Ok(Ok(took))) = calls.join_next().await {
                     let mut measured = measured.lock().unwrap_or_else(PoisonError::into_inner);
                     measured.challenges += 1;
-                    measured.latency.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+                    measured
+                        .latency
+                        .saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
                 }
                 measured.lock().unwrap_or_else(PoisonError::into_inner).items += 1;
                 drop(turn);

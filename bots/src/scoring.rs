@@ -74,7 +74,9 @@ pub fn write(options: &Options) -> Result<(), ScoringError> {
     };
     let picture = options.folder.join(PICTURE);
     std::fs::write(&picture, surface(&ScoreParameters::default())?).map_err(file(&picture))?;
-    let Some(report) = &options.adversaries else { return Ok(()) };
+    let Some(report) = &options.adversaries else {
+        return Ok(());
+    };
     let text = std::fs::read(report).map_err(file(report))?;
     let report: Report = serde_json::from_slice(&text).map_err(|reason| ScoringError::Report {
         path: report.clone(),
@@ -247,7 +249,7 @@ fn draw_arrival(area: &Area<'_>, parameters: &ScoreParameters) -> Drawn {
         .margin_right(20)
         .x_label_area_size(40)
         .y_label_area_size(48)
-        .build_cartesian_2d(0..full * 2, 0.0..1.05)?;
+        .build_cartesian_2d(0.0..full as f64 * 2.0, 0.0..1.5)?;
     chart
         .configure_mesh()
         .max_light_lines(0)
@@ -266,7 +268,7 @@ fn draw_arrival(area: &Area<'_>, parameters: &ScoreParameters) -> Drawn {
                 violating,
                 found: violating,
             };
-            (asked, confidence(&known, parameters))
+            (asked as f64, confidence(&known, parameters))
         });
         let share = violating as f64 / parameters.probation_violations.max(1) as f64;
         let colour = shade(0.35 + 0.65 * share);
@@ -296,10 +298,26 @@ pub fn parameters() -> String {
         ("accuracy_exponent", defaults.accuracy_exponent.to_string(), "b"),
         ("latency_exponent", defaults.latency_exponent.to_string(), "g"),
         ("target_latency", seconds(defaults.target_latency), "T"),
-        ("latency_floor", seconds(defaults.latency_floor), "the least L99 that is counted"),
-        ("smoothing", defaults.smoothing.to_string(), "the newest window's share in the moving average"),
-        ("probation_challenges", defaults.probation_challenges.to_string(), "challenges until a new miner earns in full"),
-        ("probation_violations", defaults.probation_violations.to_string(), "violations among them"),
+        (
+            "latency_floor",
+            seconds(defaults.latency_floor),
+            "the least L99 that is counted",
+        ),
+        (
+            "smoothing",
+            defaults.smoothing.to_string(),
+            "the newest window's share in the moving average",
+        ),
+        (
+            "probation_challenges",
+            defaults.probation_challenges.to_string(),
+            "challenges until a new miner earns in full",
+        ),
+        (
+            "probation_violations",
+            defaults.probation_violations.to_string(),
+            "violations among them",
+        ),
     ] {
         let _infallible = writeln!(text, "| `{key}` | {default} | {is} |");
     }
@@ -335,7 +353,10 @@ mod tests {
             networks: Vec::new(),
         };
         let page = format!("a\n{BEGIN}\nold\n{END}\nb\n");
-        assert_eq!(with_tables(&page, &report).unwrap(), format!("a\n{BEGIN}\n\n{END}\nb\n"));
+        assert_eq!(
+            with_tables(&page, &report).unwrap(),
+            format!("a\n{BEGIN}\n\n{END}\nb\n")
+        );
         assert_eq!(with_tables("nothing", &report), None);
         assert!(docs(PAGE).contains(BEGIN) && docs(PAGE).contains(END));
     }

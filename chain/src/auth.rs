@@ -6,6 +6,7 @@
 //! down only after the signature verified, so that nobody can burn another's nonces. The clock is an argument: these
 //! are rules over plain values; [`now_ns`] is what a shell passes.
 
+pub mod admission;
 pub mod layer;
 
 use std::sync::atomic::{AtomicU64, Ordering};

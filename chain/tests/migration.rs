@@ -32,7 +32,9 @@ async fn first_version(path: &Path) {
     let name = "0001_ledger.sql";
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(name);
     std::fs::copy(source, folder.path().join(name)).unwrap();
-    let pool = node::database::open(path, &Migrator::new(folder.path()).await.unwrap()).await.unwrap();
+    let pool = node::database::open(path, &Migrator::new(folder.path()).await.unwrap())
+        .await
+        .unwrap();
     sqlx::query("INSERT INTO subnet VALUES (1, ?, ?, 107, 100, 5, 7000000001)")
         .bind([9u8; 32].as_slice())
         .bind(HYPERPARAMETERS)
@@ -63,7 +65,10 @@ async fn first_version(path: &Path) {
             .await
             .unwrap();
     }
-    sqlx::query("INSERT INTO weights VALUES (1, '[[2,65535],[3,21845]]')").execute(&pool).await.unwrap();
+    sqlx::query("INSERT INTO weights VALUES (1, '[[2,65535],[3,21845]]')")
+        .execute(&pool)
+        .await
+        .unwrap();
     sqlx::query("INSERT INTO purses VALUES (?, 77, 2000000000000)")
         .bind(pair(1).account().as_bytes().as_slice())
         .execute(&pool)
@@ -97,17 +102,32 @@ async fn a_database_of_the_first_version_goes_on_where_it_stood() {
     assert_eq!((clock.block, clock.last_epoch_block, clock.epoch_index), (107, 100, 5));
     assert_eq!(clock.pending_emission(), 7_000_000_001, "what was pending still is");
     assert_eq!(clock.issued, 7_000_000_001 + 100 * TAO);
-    assert_eq!(ledger.recent_nonces(), [(pair(1).account(), 1_234_567)], "no request comes in twice");
+    assert_eq!(
+        ledger.recent_nonces(),
+        [(pair(1).account(), 1_234_567)],
+        "no request comes in twice"
+    );
     let params = state.hyperparameters();
     assert_eq!(
-        (params.netuid, params.tempo, params.weights_set_rate_limit, params.weights_version_key),
+        (
+            params.netuid,
+            params.tempo,
+            params.weights_set_rate_limit,
+            params.weights_version_key
+        ),
         (3, 20, 5, 2)
     );
     assert_eq!((params.burn, params.stake_threshold), (TAO / 10, 1_000 * TAO));
-    assert!(!params.commit_reveal_weights_enabled && !params.yuma3_on, "what is new does not set in by itself");
+    assert!(
+        !params.commit_reveal_weights_enabled && !params.yuma3_on,
+        "what is new does not set in by itself"
+    );
     assert_eq!(state.neurons.len(), 4);
     let miner = state.by_hotkey(&pair(2).account()).unwrap();
-    assert_eq!((miner.uid, miner.stake, miner.earned, miner.emission), (2, 37 * TAO, 37 * TAO, 37 * TAO / 5));
+    assert_eq!(
+        (miner.uid, miner.stake, miner.earned, miner.emission),
+        (2, 37 * TAO, 37 * TAO, 37 * TAO / 5)
+    );
     assert_eq!((miner.incentive, miner.incentive_share), (49_151, 0.75));
     assert_eq!(miner.axon.unwrap().info.ip.to_string(), "203.0.113.7");
     let purse = state.purse(&pair(1).account());
@@ -127,7 +147,10 @@ async fn a_database_of_the_first_version_goes_on_where_it_stood() {
     }
     let before = ledger.state();
     assert_eq!(before.clock.block, 120);
-    assert_eq!(before.neurons.iter().map(|n| n.incentive).collect::<Vec<_>>(), [0, 0, 32_767, 32_767]);
+    assert_eq!(
+        before.neurons.iter().map(|n| n.incentive).collect::<Vec<_>>(),
+        [0, 0, 32_767, 32_767]
+    );
     assert!(before.neurons[1].dividends == 65_535 && before.bonds.contains_key(&1));
     let history = ledger.history(2, 0).await.unwrap();
     assert_eq!((history.len(), history[0].epoch), (1, 6));
@@ -142,7 +165,11 @@ async fn the_first_version_of_the_program_does_not_touch_what_this_one_wrote() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("ledger.db");
     first_version(&path).await;
-    LocalLedger::open(&path, &Opening::default()).await.unwrap().close().await;
+    LocalLedger::open(&path, &Opening::default())
+        .await
+        .unwrap()
+        .close()
+        .await;
     let folder = tempfile::tempdir().unwrap();
     let name = "0001_ledger.sql";
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(name);

@@ -265,7 +265,7 @@ async fn a_replayed_stale_altered_or_misaddressed_request_is_refused() {
     // The guard's memory of what was accepted survives a restart.
     served.stop().await;
     let served = Served::start(&database).await;
-    let error = served.raw().await.add_stake(honest).await.unwrap_err();
+    let error = served.raw().await.add_stake(stake(nonce)).await.unwrap_err();
     assert_eq!(kind(error), AuthKind::ReplayedRequest);
     served.stop().await;
 }

@@ -8,11 +8,12 @@
 )]
 
 use chain::auth::{self, AuthKind};
-use chain::commit::hash;
 use chain::commit::round::{Schedule, Stateful};
+use chain::commit::{hash, timelock};
 use chain::keyfile::password::Password;
 use chain::replay::{ReplayGuard, ReplayLimits};
-use chain::{AccountId, WeightsReveal, keyfile, wallet};
+use chain::{AccountId, Beacon, WeightsReveal, keyfile, wallet};
+use codec::Encode;
 use prost::bytes::Bytes;
 use protos::v1;
 use serde_json::Value;
@@ -122,6 +123,36 @@ fn the_promise_by_hash_is_the_one_that_a_runtime_took() {
         hex::encode(hash::commit(&hotkey, netuid, &reveal).hash),
         text(case, "blake2b_256")
     );
+}
+
+#[test]
+fn the_beacon_and_the_envelope_of_sealed_weights_are_bittensors() {
+    let Some(vectors) = vectors() else { return };
+    let case = &vectors["timelock"];
+    let beacon = Beacon::quicknet();
+    assert_eq!(hex::encode(&beacon.public_key), text(case, "drand_quicknet_pubkey"));
+    let seconds = |name: &str| case[name].as_u64().unwrap() * 1_000;
+    assert_eq!(
+        (beacon.genesis_ms, beacon.period_ms),
+        (seconds("genesis_time"), seconds("period"))
+    );
+    let known = &case["known_round_signature"];
+    let (round, signature) = (
+        known["round"].as_u64().unwrap(),
+        hex::decode(text(known, "signature_hex")).unwrap(),
+    );
+    assert!(timelock::verify_round(&beacon.public_key, round, &signature));
+    for case in case["cases"].as_array().unwrap() {
+        // What the chain stores: the ciphertext and its round, as the call carries them.
+        let round = case["round"].as_u64().unwrap();
+        let enveloped = (hex::decode(text(case, "ciphertext_hex")).unwrap(), round).encode();
+        assert_eq!(hex::encode(enveloped), text(case, "user_data_envelope_hex"));
+        let sealed = hex::decode(text(case, "ciphertext_hex")).unwrap();
+        assert_eq!(
+            hex::encode(timelock::unseal(&sealed, &signature).unwrap()),
+            text(case, "plaintext_hex")
+        );
+    }
 }
 
 #[test]

@@ -87,7 +87,11 @@ impl Case {
 fn rows(n: usize) -> impl Strategy<Value = Vec<Row>> {
     // Each row in any order, no uid twice, zeros among the values; values small enough to be multiplied by 257.
     let value = prop_oneof![1 => Just(0u16), 6 => 1..=255u16];
-    let row = (Just((0..n as u16).collect::<Vec<u16>>()).prop_shuffle(), vec(value, n), 0..=n);
+    let row = (
+        Just((0..n as u16).collect::<Vec<u16>>()).prop_shuffle(),
+        vec(value, n),
+        0..=n,
+    );
     vec(
         row.prop_map(|(uids, values, length)| uids.into_iter().zip(values).take(length).collect::<Row>()),
         n,

@@ -262,7 +262,7 @@ contract Agent is AgentBase {
     }
 
     /// @notice Begins to slash the assigned keeper of a RESOLVER job that is executable; the caller is reserved as the slasher.
-    /// @param useResolver Whether the resolver's answer is enough; otherwise the call itself is tried with `jobCalldata`.
+    /// @param useResolver Whether the resolver's answer is enough; otherwise the call itself is tried too, with `jobCalldata`.
     function initiateKeeperSlashing(bytes32 jobKey, uint256 keeperId, bool useResolver, bytes calldata jobCalldata) external lock {
         _requireWorker(keeperId);
         if (_keepers[keeperId].position == 0) revert InactiveKeeper();
@@ -460,20 +460,25 @@ contract Agent is AgentBase {
     // ---------------------------------------------------------------- the call
 
     function _perform(bytes32 jobKey, Job storage job, uint256 keeperId, bytes calldata given) private returns (bool ok) {
-        (bytes memory data, uint256 since) = _calldataOf(jobKey, job, given);
+        (bytes memory data, uint256 since) = _calldataOf(jobKey, job, given, keeperId != job.keeper);
         bool mayFail = _authorise(jobKey, job, keeperId, since);
         ok = _call(job, data);
         if (!ok && !mayFail) revert SlashingNotInitiatedExecutionReverted();
     }
 
     /// @dev What the job is called with, the job's key included, and the block since when it is due, if its resolver says so. A
-    ///      RESOLVER job's calldata is checked as its flags say.
-    function _calldataOf(bytes32 jobKey, Job storage job, bytes calldata given) private view returns (bytes memory data, uint256 since) {
+    ///      RESOLVER job's calldata is checked as its flags say, and in any case by `check`, for a slasher: nobody is slashed for
+    ///      a job that is not due.
+    function _calldataOf(bytes32 jobKey, Job storage job, bytes calldata given, bool check)
+        private
+        view
+        returns (bytes memory data, uint256 since)
+    {
         if (job.terms.source == CalldataSource.Selector) return (abi.encodePacked(job.terms.selector, jobKey), 0);
         if (job.terms.source == CalldataSource.PreDefined) return (abi.encodePacked(job.data, jobKey), 0);
         if (given.length < 4) revert MissingInputCalldata();
         if (job.terms.flags & CHECK_SELECTOR != 0 && bytes4(given) != job.terms.selector) revert SelectorCheckFailed();
-        if (job.terms.flags & (CALL_RESOLVER | DEFENCE) != 0) {
+        if (check || job.terms.flags & (CALL_RESOLVER | DEFENCE) != 0) {
             bool due;
             bytes32 wanted;
             (due, wanted, since) = _askResolver(job);
@@ -526,7 +531,7 @@ contract Agent is AgentBase {
 
     /// @dev Reverts unless the job's call goes through; nothing of the trial stays.
     function _try(bytes32 jobKey, Job storage job, bytes calldata given) private {
-        (bytes memory data,) = _calldataOf(jobKey, job, given);
+        (bytes memory data,) = _calldataOf(jobKey, job, given, true);
         (, bytes memory answer) = address(this).call(abi.encodeCall(this.simulate, (jobKey, data)));
         if (bytes4(answer) == JobCheckCanBeExecuted.selector) return;
         assembly ("memory-safe") {

@@ -81,6 +81,8 @@ contracts! {
     AgentLens,
     /// A protocol's right to be paused, in the hands of a job.
     PauseGuard,
+    /// For tests: a job that does what it is told, and its resolver.
+    TestJob,
     /// For tests: what a guard pauses.
     TestPausable,
     /// For tests: an ERC-20 with EIP-2612 permits.

@@ -2,7 +2,7 @@
 
 use crate::{
     Address, B256, Comparison, ENGINE_VERSION, Invariant, Judgement, Margins, Reading, Reason, Transition, U256,
-    ValueType, Verdict, ViewError, Witness,
+    ValueType, Verdict, Witness,
     lang::{Evaluator, Moment, Program, Reader as _, Source, Wide},
     reading::Sources,
     watch::{Plan, ProgramInvariant, ViewInvariant, Watched},

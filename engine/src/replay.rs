@@ -3,8 +3,8 @@
 //! What always holds: judging a step's transaction on its prestate gives the step's execution, on any machine.
 
 use crate::{
-    BlockEnv, CompleteState, Engine, EngineError, Execution, Invariant, Judgement, Outcome, Prestate, Reason, Recorder,
-    Transaction,
+    BlockEnv, CompleteState, Engine, EngineError, Execution, Invariant, Judgement, Options, Outcome, Prestate, Reason,
+    Recorder, Transaction, WatchSet,
     case::{Case, Expected},
     evm::Changes,
 };
@@ -37,6 +37,17 @@ pub struct Step {
     pub expected: Option<Expected>,
     /// Judgements on the watched invariants, in their order.
     pub judgements: Vec<Judgement>,
+}
+
+/// One transaction that was judged and executed; what came of it stands in the outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// Place in the case, from 0.
+    pub index: usize,
+    /// The transaction.
+    pub transaction: Transaction,
+    /// What was recorded for it, if anything was.
+    pub expected: Option<Expected>,
 }
 
 /// Why a case cannot be replayed any further.
@@ -84,6 +95,77 @@ impl Replay {
     pub fn watching(mut self, invariants: impl Into<Vec<Invariant>>) -> Self {
         self.watched = invariants.into();
         self
+    }
+
+    /// Executes with this engine, if it is of the case's chain: what it knows of code needs no second look.
+    #[must_use]
+    pub fn with_engine(mut self, engine: Engine) -> Self {
+        if engine.chain_id() == self.engine.chain_id() {
+            self.engine = engine;
+        }
+        self
+    }
+
+    /// Gives its engine back.
+    #[must_use]
+    pub fn into_engine(self) -> Engine {
+        self.engine
+    }
+
+    /// Judges the next transaction with a whole set, as [`Engine::judge_watched_into`] does, and goes on from what it left: it is
+    /// executed once. `None` when there is no other.
+    ///
+    /// # Errors
+    /// [`ReplayError`] when it cannot be executed; the outcome then says so too. After an error the replay ends.
+    pub fn judge_next(
+        &mut self,
+        set: &WatchSet,
+        options: &Options<'_>,
+        outcome: &mut Outcome,
+    ) -> Option<Result<Judged, ReplayError>> {
+        let (index, transaction) = self.transactions.next()?;
+        let judged = self.judge_step(index, transaction, set, options, outcome);
+        if judged.is_err() {
+            self.transactions = Vec::new().into_iter().enumerate();
+        }
+        Some(judged)
+    }
+
+    fn judge_step(
+        &mut self,
+        index: usize,
+        transaction: Transaction,
+        set: &WatchSet,
+        options: &Options<'_>,
+        outcome: &mut Outcome,
+    ) -> Result<Judged, ReplayError> {
+        let hash = transaction.hash();
+        let mut changes = None;
+        let (env, state) = (&self.env, &self.state);
+        self.engine
+            .judge_watched_then(env, &transaction, state, set, options, outcome, &mut |machine| {
+                changes = Some(machine.changes());
+            })
+            .map_err(|source| ReplayError::Engine { index, hash, source })?;
+        if outcome.execution.is_none() {
+            let nothing = || Reason::Unsupported("nothing was executed".to_owned());
+            let reason = outcome.undecided.clone().unwrap_or_else(nothing);
+            return Err(ReplayError::Undecided { index, hash, reason });
+        }
+        if let Some(changes) = changes {
+            apply(&mut self.state, changes);
+        }
+        Ok(Judged {
+            index,
+            transaction,
+            expected: self.expected.get(index).copied(),
+        })
+    }
+
+    /// The case's chain.
+    #[must_use]
+    pub const fn chain_id(&self) -> u64 {
+        self.engine.chain_id()
     }
 
     /// The environment of the case's block.

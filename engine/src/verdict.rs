@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use alloy::primitives::Keccak256;
+use alloy::primitives::{Keccak256, map::HashMap};
 
-use crate::{Address, B256, Missing, U256, ValueType, lang::Wide};
+use crate::{Address, B256, Missing, U256, ValueType, WatchSet, Watched, lang::Wide};
 
 /// The answer for one invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -299,6 +299,30 @@ impl Outcome {
             Verdict::Violated(witness) => Some(witness),
             Verdict::Holds | Verdict::Undecided(_) => None,
         })
+    }
+}
+
+impl Outcome {
+    /// Adds what judging a set leaves out, and puts all in the order of the set: whatever is not listed is untouched; undecided, for
+    /// the reason of the whole, when nothing could be judged at all.
+    pub fn complete(&mut self, set: &WatchSet) {
+        let mut listed: HashMap<u64, Judgement> = self
+            .judgements
+            .drain(..)
+            .map(|judgement| (judgement.invariant_id, judgement))
+            .collect();
+        let missing = |id| match &self.undecided {
+            Some(reason) => Judgement::undecided(id, reason.clone()),
+            None => Judgement {
+                invariant_id: id,
+                verdict: Verdict::Holds,
+                transition: Some(Transition::Untouched),
+                margin: None,
+            },
+        };
+        let judged = |id| listed.remove(&id).unwrap_or_else(|| missing(id));
+        self.judgements
+            .extend(set.watched().iter().map(Watched::id).map(judged));
     }
 }
 

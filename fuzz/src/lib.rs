@@ -332,8 +332,13 @@ mod tests {
         })
     }
 
+    /// `FUZZ_RUNS`, or few enough for every run of all tests.
+    fn runs() -> u32 {
+        std::env::var("FUZZ_RUNS").map_or(1024, |runs| runs.parse().expect("FUZZ_RUNS is a number"))
+    }
+
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(1024))]
+        #![proptest_config(ProptestConfig::with_cases(runs()))]
 
         #[test]
         fn no_mutated_case_file_breaks_its_reader(bytes in mutated("case_file")) {

@@ -80,7 +80,10 @@ impl Admin {
             (Some(keeper), 1) => Ok(keeper),
             (None, _) => Err(Failure::configuration(match self.config.keeper {
                 Some(id) => eyre!("there is no keeper {id}"),
-                None => eyre!("{} has no keeper; run `keeper register` first, or name one by --keeper", self.account()),
+                None => eyre!(
+                    "{} has no keeper; run `keeper register` first, or name one by --keeper",
+                    self.account()
+                ),
             })),
             (Some(_), _) => Err(Failure::configuration(eyre!(
                 "{} has {count} keepers; name one by --keeper",
@@ -97,11 +100,17 @@ impl Admin {
         let request = Request::call(key, Lane::Report, to, Bytes::from(call.abi_encode()));
         let handle = self.sender.submit(request).await?;
         let outcome = handle.included(PATIENCE).await.map_err(|error| {
-            Failure::new(Code::Indeterminate, eyre!("{name}: {error}; the next command of this keeper goes on with it"))
+            Failure::new(
+                Code::Indeterminate,
+                eyre!("{name}: {error}; the next command of this keeper goes on with it"),
+            )
         })?;
         match outcome {
             Outcome::Mined(inclusion) if inclusion.success => {
-                println!("{name}: block {}, transaction {}", inclusion.block, inclusion.transaction);
+                println!(
+                    "{name}: block {}, transaction {}",
+                    inclusion.block, inclusion.transaction
+                );
                 Ok(())
             }
             Outcome::Mined(inclusion) => {
@@ -122,13 +131,22 @@ impl Admin {
 
     /// Has enough tokens, and lets the Agent take them. Gives the amount in base units.
     async fn tokens(&self, amount: &Amount) -> Result<U256, Failure> {
-        let purse = self.place.agent.purse(self.account(), head(&self.place).await?).await.map_err(unreachable)?;
+        let purse = self
+            .place
+            .agent
+            .purse(self.account(), head(&self.place).await?)
+            .await
+            .map_err(unreachable)?;
         let units = amount.units(purse.decimals, purse.balance)?;
         if units > purse.balance {
             let has = format_units(purse.balance, purse.decimals).unwrap_or_default();
             return Err(Failure::new(
                 Code::Negative,
-                eyre!("{} has {has} of the stake token {}, too little", self.account(), self.place.agent.token()),
+                eyre!(
+                    "{} has {has} of the stake token {}, too little",
+                    self.account(),
+                    self.place.agent.token()
+                ),
             ));
         }
         if purse.allowance < units {
@@ -147,11 +165,20 @@ impl Admin {
     /// With the exit code that a script can act on.
     pub async fn register(&self, worker: Address, amount: &Amount, activate: bool) -> Result<(), Failure> {
         let units = self.tokens(amount).await?;
-        self.agent(&Agent::registerAsKeeperCall { worker, amount: units }).await?;
-        let id = self.place.agent.keeper_of(worker, head(&self.place).await?).await.map_err(unreachable)?;
+        self.agent(&Agent::registerAsKeeperCall { worker, amount: units })
+            .await?;
+        let id = self
+            .place
+            .agent
+            .keeper_of(worker, head(&self.place).await?)
+            .await
+            .map_err(unreachable)?;
         println!("keeper {id} with the worker {worker}");
         if activate {
-            self.agent(&Agent::finalizeKeeperActivationCall { keeperId: U256::from(id) }).await?;
+            self.agent(&Agent::finalizeKeeperActivationCall {
+                keeperId: U256::from(id),
+            })
+            .await?;
         }
         Ok(())
     }
@@ -182,7 +209,8 @@ impl Admin {
         }
         let id = U256::from(keeper.id);
         if keeper.activation_at == 0 {
-            self.agent(&Agent::initiateKeeperActivationCall { keeperId: id }).await?;
+            self.agent(&Agent::initiateKeeperActivationCall { keeperId: id })
+                .await?;
             keeper = self.keeper().await?;
         }
         let now = self.now().await?;
@@ -216,7 +244,12 @@ impl Admin {
     /// With the exit code that a script can act on.
     pub async fn redeem(&self, amount: &Amount) -> Result<(), Failure> {
         let keeper = self.keeper().await?;
-        let purse = self.place.agent.purse(self.account(), head(&self.place).await?).await.map_err(unreachable)?;
+        let purse = self
+            .place
+            .agent
+            .purse(self.account(), head(&self.place).await?)
+            .await
+            .map_err(unreachable)?;
         let amount = amount.units(purse.decimals, keeper.stake + keeper.slashed_stake)?;
         let call = Agent::initiateRedeemCall {
             keeperId: U256::from(keeper.id),

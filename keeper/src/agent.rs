@@ -119,7 +119,10 @@ impl AgentClient {
             count: U256::from(4096),
         };
         let all = self.view(self.lens, &call, at).await?;
-        Ok(all.into_iter().map(|seen| keeper(seen.id.saturating_to(), seen.keeper)).collect())
+        Ok(all
+            .into_iter()
+            .map(|seen| keeper(seen.id.saturating_to(), &seen.keeper))
+            .collect())
     }
 
     /// Parameters, active set, and the keeper `id`, in one round trip.
@@ -152,8 +155,11 @@ impl AgentClient {
                 activation_timeout: u64::from(config.activationTimeout),
                 withdrawal_timeout: u64::from(config.withdrawalTimeout),
             },
-            me: me.map(|seen| keeper(id, seen.keeper)).unwrap_or_default(),
-            active: decode::<Agent::activeKeepersCall>(active)?.into_iter().map(|id| id.to()).collect(),
+            me: me.map(|seen| keeper(id, &seen.keeper)).unwrap_or_default(),
+            active: decode::<Agent::activeKeepersCall>(active)?
+                .into_iter()
+                .map(|id| id.to())
+                .collect(),
         })
     }
 
@@ -189,7 +195,8 @@ impl AgentClient {
     /// # Errors
     /// When the node does not answer.
     pub async fn logs(&self, from: u64, to: u64) -> Result<Vec<Log>, ReadError> {
-        let filter = json!([{ "address": self.agent, "fromBlock": format!("{from:#x}"), "toBlock": format!("{to:#x}") }]);
+        let filter =
+            json!([{ "address": self.agent, "fromBlock": format!("{from:#x}"), "toBlock": format!("{to:#x}") }]);
         // A long range takes a node its time.
         let deadline = Instant::now() + self.node.config().request_timeout * 4;
         Ok(self.node.call(Call::new("eth_getLogs", filter), deadline).await?)
@@ -265,7 +272,7 @@ fn decode<C: SolCall>(answer: &state::Answer) -> Result<C::Return, NodeError> {
     C::abi_decode_returns_validate(&bytes).map_err(|error| malformed(&format!("{}: {error}", C::SIGNATURE)))
 }
 
-fn keeper(id: u64, seen: AgentLens::Keeper) -> Keeper {
+fn keeper(id: u64, seen: &AgentLens::Keeper) -> Keeper {
     Keeper {
         id,
         admin: seen.admin,

@@ -179,7 +179,10 @@ mod tests {
     fn what_is_nobodys_fault_never_counts() {
         let mut aside = Aside::new(5, []);
         for _ in 0..100 {
-            assert_eq!(aside.failed(JOB, Stage::Slash, Blame::Nobody, "OnlyCurrentSlasher"), None);
+            assert_eq!(
+                aside.failed(JOB, Stage::Slash, Blame::Nobody, "OnlyCurrentSlasher"),
+                None
+            );
         }
         assert!(!aside.is_aside(&JOB));
     }

@@ -26,7 +26,9 @@ pub fn of_words(words: Option<&str>) -> (Blame, String) {
     let Some(words) = words else {
         return (Blame::Job, "mined and reverted; why is not known".to_owned());
     };
-    let data = words.rsplit_once("0x").and_then(|(_, digits)| hex::decode(digits.trim()).ok());
+    let data = words
+        .rsplit_once("0x")
+        .and_then(|(_, digits)| hex::decode(digits.trim()).ok());
     match data {
         Some(data) => of_revert(&data.into()),
         None => (Blame::Job, format!("mined and reverted: {words}")),
@@ -74,7 +76,9 @@ mod tests {
 
     #[test]
     fn another_keepers_turn_is_nobodys_fault_and_a_broken_body_is_the_jobs() {
-        let turn = Agent::OnlyCurrentSlasher { slasherId: U256::from(7) };
+        let turn = Agent::OnlyCurrentSlasher {
+            slasherId: U256::from(7),
+        };
         let (whose, said) = of_revert(&turn.abi_encode().into());
         assert_eq!(whose, Blame::Nobody);
         assert!(said.contains("OnlyCurrentSlasher") && said.contains('7'), "{said}");

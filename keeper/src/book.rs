@@ -147,7 +147,12 @@ mod tests {
     #[test]
     fn one_execution_from_shared_credits_makes_all_that_share_them_read_again() {
         let mut book = Book::default();
-        for (key, owner, flags) in [(1, 9, OWNER_CREDITS), (2, 9, OWNER_CREDITS), (3, 9, 0), (4, 8, OWNER_CREDITS)] {
+        for (key, owner, flags) in [
+            (1, 9, OWNER_CREDITS),
+            (2, 9, OWNER_CREDITS),
+            (3, 9, 0),
+            (4, 8, OWNER_CREDITS),
+        ] {
             book.set(B256::repeat_byte(key), Some(job(key, owner, flags)));
         }
         let key = B256::repeat_byte;

@@ -120,6 +120,8 @@ pub fn name(step: Step, job: &Job, calldata: &Bytes, attempt: u32) -> String {
     ] {
         hasher.update(number.to_be_bytes());
     }
+    // Two executions in blocks of the same second differ in what they cost.
+    hasher.update(job.credits.to_be_bytes::<32>());
     hasher.update(calldata);
     let state = hasher.finalize();
     let state = hex::encode(state.get(..8).unwrap_or_default());
@@ -180,7 +182,10 @@ mod tests {
     fn the_gas_covers_what_the_agent_wants_to_see_left() {
         // The body alone: 630,000 + a 63rd + 500,000.
         let plain = gas_limit(Step::Execute, &job(0), 200_000);
-        assert!(plain >= 200_000 + 630_000 + 10_000 + 500_000 && plain < 1_500_000, "{plain}");
+        assert!(
+            plain >= 200_000 + 630_000 + 10_000 + 500_000 && plain < 1_500_000,
+            "{plain}"
+        );
         // A resolver is asked first: 1,000,000 + a 63rd + 500,000.
         let defence = gas_limit(Step::Defend, &job(DEFENCE), 200_000);
         assert!(defence >= 200_000 + 1_015_873 + 500_000, "{defence}");

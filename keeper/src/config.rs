@@ -209,12 +209,18 @@ impl Config {
             return wrong("agent", "give the address of the Agent contract");
         }
         if !self.sender.endpoints.is_empty() || !self.sender.keys.is_empty() {
-            return wrong("sender", "endpoints and keys of a keeper are `endpoints`, [worker] and [admin]");
+            return wrong(
+                "sender",
+                "endpoints and keys of a keeper are `endpoints`, [worker] and [admin]",
+            );
         }
         for lane in Lane::ALL {
             let key = self.sender.lanes.of(lane).key;
             if key != "default" {
-                return wrong("sender.lanes", format!("{lane} names the key `{key}`, but a keeper has one worker"));
+                return wrong(
+                    "sender.lanes",
+                    format!("{lane} names the key `{key}`, but a keeper has one worker"),
+                );
             }
         }
         if !(1..=1000).contains(&self.jobs.confirm_heads) {
@@ -268,7 +274,10 @@ impl Config {
             }
         }
         if endpoints.is_empty() {
-            return wrong("endpoints", "transactions are sent over http:// or https://: name at least one such node");
+            return wrong(
+                "endpoints",
+                "transactions are sent over http:// or https://: name at least one such node",
+            );
         }
         Ok(sender::Config {
             endpoints,

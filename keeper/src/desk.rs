@@ -102,7 +102,9 @@ impl Desk {
         let aside = Aside::new(jobs.forgive, follower.store().failures().await?);
         let mut under_way = HashMap::new();
         for status in sender.queue() {
-            let Some((step, job)) = calls::parse_name(status.key.as_str()) else { continue };
+            let Some((step, job)) = calls::parse_name(status.key.as_str()) else {
+                continue;
+            };
             if let Some(handle) = sender.find(&status.key).await? {
                 let taken_up = UnderWay {
                     step,
@@ -177,13 +179,13 @@ impl Desk {
         (self.jobs.only.is_empty() || self.jobs.only.contains(&job.target)) && !self.aside.is_aside(&job.key)
     }
 
-    /// What changed comes back from where it was set aside; what was executed is no longer due.
+    /// What was touched comes back from where it was set aside; what was executed is no longer due.
     async fn take_in(&mut self, news: &News) -> Result<(), StoreError> {
         if news.undone > 0 {
             let above = self.follower.snapshot().head().number.saturating_sub(1);
             self.streaks.undo(above);
         }
-        for key in news.changed.iter().chain(&news.gone).chain(&news.executed) {
+        for key in news.touched.iter().chain(&news.gone) {
             self.attempts.remove(key);
             if self.aside.changed(*key) {
                 self.follower.store().set_failure(*key, None).await?;

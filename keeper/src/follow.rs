@@ -7,7 +7,7 @@
 //! What always holds: the book is of one head, that of the snapshot beside it. When anything on the way fails, the next head starts
 //! from the events since the last place on disk, so that nothing is missed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use alloy::primitives::B256;
@@ -59,6 +59,9 @@ impl From<NodeError> for FollowError {
 pub struct News {
     /// Jobs of which something changed, and new ones.
     pub changed: Vec<B256>,
+    /// Jobs about which something happened that this keeper had not seen: also where it left them as they were, and while it was not
+    /// there.
+    pub touched: BTreeSet<B256>,
     /// Jobs that are gone.
     pub gone: Vec<B256>,
     /// Jobs that were executed in an added block.
@@ -247,7 +250,11 @@ impl Follower {
         self.limit(self.book.len() + touched.registered.len())?;
         let jobs = self.agent.jobs(&keys, head.hash()).await?;
         self.apply(jobs, news);
-        let moved = self.place.is_none_or(|place| head.head().number >= place.block + PLACE_EVERY);
+        news.touched.extend(&touched.jobs);
+        news.touched.extend(&news.changed);
+        let moved = self
+            .place
+            .is_none_or(|place| head.head().number >= place.block + PLACE_EVERY);
         if moved || !touched.registered.is_empty() {
             self.remember(&touched.registered, &head).await?;
         }
@@ -297,13 +304,17 @@ impl Follower {
         }
         .max(self.deployed_at)
         .min(to);
-        let mut touched = Touched::default();
+        let (mut touched, mut unseen) = (Touched::default(), Touched::default());
+        let seen = self.place.map_or(0, |place| place.block);
         let mut at = from;
         while at <= to {
             let end = at.saturating_add(self.log_range - 1).min(to);
             for log in self.agent.logs(at, end).await? {
                 let block = log.block_number.unwrap_or(end);
                 touched.add(&log, block);
+                if block > seen {
+                    unseen.add(&log, block);
+                }
             }
             self.limit(touched.registered.len())?;
             at = end + 1;
@@ -316,8 +327,17 @@ impl Follower {
         self.limit(keys.len())?;
         self.standing = self.agent.standing(self.keeper, head.hash()).await?;
         let jobs = self.agent.jobs(&keys, head.hash()).await?;
-        let none: Vec<B256> = jobs.iter().filter(|(_, job)| job.is_none()).map(|(key, _)| *key).collect();
+        let none: Vec<B256> = jobs
+            .iter()
+            .filter(|(_, job)| job.is_none())
+            .map(|(key, _)| *key)
+            .collect();
+        let is_start = self.book.is_empty();
         self.apply(jobs, news);
+        news.touched.extend(&unseen.jobs);
+        if !is_start {
+            news.touched.extend(&news.changed);
+        }
         self.remember(&touched.registered, &head).await?;
         self.store.forget(&none).await?;
         tracing::info!(from, to, jobs = self.book.len(), "the Agent's jobs are read");
@@ -327,7 +347,9 @@ impl Follower {
     /// Whether the chain still has this block.
     async fn is_there(&self, place: Place) -> Result<bool, FollowError> {
         let node = self.agent.node();
-        let block = node.block(BlockRef::Number(place.block), false, node.patience()).await?;
+        let block = node
+            .block(BlockRef::Number(place.block), false, node.patience())
+            .await?;
         Ok(block.is_some_and(|block| block.header.hash == place.hash))
     }
 }

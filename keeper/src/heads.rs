@@ -60,12 +60,7 @@ fn tell(sender: &watch::Sender<Option<Told>>, told: Told) {
     });
 }
 
-async fn poll_heads(
-    node: Node,
-    poll: Duration,
-    sender: watch::Sender<Option<Told>>,
-    shutdown: CancellationToken,
-) {
+async fn poll_heads(node: Node, poll: Duration, sender: watch::Sender<Option<Told>>, shutdown: CancellationToken) {
     let mut ticks = tokio::time::interval(poll);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -108,7 +103,11 @@ async fn pushed(url: Url, chain_id: u64, sender: watch::Sender<Option<Told>>, sh
         };
         // The address may hold a key: the error is told without it.
         let reason = ended.replace(url.as_str(), "the endpoint");
-        tracing::warn!(endpoint = label, reason, "no heads are pushed; they are polled until it is back");
+        tracing::warn!(
+            endpoint = label,
+            reason,
+            "no heads are pushed; they are polled until it is back"
+        );
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(AGAIN) => {}
@@ -119,7 +118,11 @@ async fn pushed(url: Url, chain_id: u64, sender: watch::Sender<Option<Told>>, sh
 /// Runs until the connection is lost; why.
 async fn subscription(url: &Url, chain_id: u64, sender: &watch::Sender<Option<Told>>) -> String {
     let connect = WsConnect::new(url.as_str()).with_max_retries(0);
-    let provider = match ProviderBuilder::new().disable_recommended_fillers().connect_ws(connect).await {
+    let provider = match ProviderBuilder::new()
+        .disable_recommended_fillers()
+        .connect_ws(connect)
+        .await
+    {
         Ok(provider) => provider,
         Err(error) => return error.to_string(),
     };

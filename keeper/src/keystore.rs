@@ -45,7 +45,9 @@ pub fn create(path: &Path, password: &Secret, import: Option<&Secret>) -> Result
         return Err(KeystoreError::NoPassword);
     }
     if path.exists() {
-        return Err(fail("it is there already, and key files are not overwritten".to_owned()));
+        return Err(fail(
+            "it is there already, and key files are not overwritten".to_owned(),
+        ));
     }
     let key = match import {
         Some(secret) => parse(&Zeroizing::new(secret.reveal()?))?,
@@ -54,15 +56,26 @@ pub fn create(path: &Path, password: &Secret, import: Option<&Secret>) -> Result
     let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
         return Err(fail("it has no name".to_owned()));
     };
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let folder = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
     std::fs::create_dir_all(folder).map_err(|error| fail(error.to_string()))?;
     let bytes = Zeroizing::new(key.to_bytes().0);
-    eth_keystore::encrypt_key(folder, &mut rand_keystore::rngs::OsRng, bytes.as_slice(), password.as_bytes(), Some(name))
-        .map_err(|error| fail(error.to_string()))?;
+    eth_keystore::encrypt_key(
+        folder,
+        &mut rand_keystore::rngs::OsRng,
+        bytes.as_slice(),
+        password.as_bytes(),
+        Some(name),
+    )
+    .map_err(|error| fail(error.to_string()))?;
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(|error| fail(error.to_string()))?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+            .map_err(|error| fail(error.to_string()))?;
     }
     Ok(key.address())
 }
@@ -94,7 +107,10 @@ mod tests {
         let address = create(&path, &secret("hunter2"), Some(&key)).unwrap();
         assert_eq!(address.to_string(), "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
         let text = std::fs::read_to_string(&path).unwrap();
-        assert!(text.contains("\"version\":3") && !text.contains("ac0974bec39a"), "{text}");
+        assert!(
+            text.contains("\"version\":3") && !text.contains("ac0974bec39a"),
+            "{text}"
+        );
         let config = KeyConfig {
             keystore: Some(path.clone()),
             password: Some(secret("hunter2")),
@@ -110,8 +126,13 @@ mod tests {
     fn no_password_and_no_key_are_refused_without_showing_them() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("k.json");
-        assert!(matches!(create(&path, &secret(""), None), Err(KeystoreError::NoPassword)));
-        let refused = create(&path, &secret("pw"), Some(&secret("s3cret"))).unwrap_err().to_string();
+        assert!(matches!(
+            create(&path, &secret(""), None),
+            Err(KeystoreError::NoPassword)
+        ));
+        let refused = create(&path, &secret("pw"), Some(&secret("s3cret")))
+            .unwrap_err()
+            .to_string();
         assert!(!refused.contains("s3cret"), "{refused}");
         assert!(!path.exists());
     }

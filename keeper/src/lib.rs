@@ -16,6 +16,7 @@ pub mod heads;
 pub mod health;
 pub mod job;
 pub mod keystore;
+pub mod pause;
 pub mod plan;
 pub mod resolve;
 pub mod rule;

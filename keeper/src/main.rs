@@ -109,7 +109,12 @@ enum Command {
         /// The new file
         file: PathBuf,
         /// Its password: `env:NAME` or `file:PATH`
-        #[arg(long, value_name = "SECRET", default_value = "env:KEEPER_PASSWORD", hide_env_values = true)]
+        #[arg(
+            long,
+            value_name = "SECRET",
+            default_value = "env:KEEPER_PASSWORD",
+            hide_env_values = true
+        )]
         password: String,
         /// Not a new key but this one: `env:NAME` or `file:PATH`
         #[arg(long, value_name = "SECRET")]
@@ -207,7 +212,9 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
 /// The account of a role.
 async fn address(config: &Config, role: Role) -> Result<Address, Failure> {
     let settings = config.clone();
-    let keys = tokio::task::spawn_blocking(move || settings.keys(role)).await?.or_configuration()?;
+    let keys = tokio::task::spawn_blocking(move || settings.keys(role))
+        .await?
+        .or_configuration()?;
     Ok(keys.address("default").unwrap_or_default())
 }
 

@@ -122,7 +122,11 @@ fn an_interval_job_is_its_keepers_from_due_and_the_slashers_fifteen_seconds_late
 fn a_resolver_job_waits_for_three_heads_and_a_defence_job_for_one() {
     let yes = ready(0);
     for (heads, expected) in [(1, Step::Wait), (2, Step::Wait), (3, Step::Execute), (9, Step::Execute)] {
-        assert_eq!(step(&job(), 1, &at(1), Some((&yes, said(heads, 0)))), expected, "{heads} heads");
+        assert_eq!(
+            step(&job(), 1, &at(1), Some((&yes, said(heads, 0)))),
+            expected,
+            "{heads} heads"
+        );
     }
     assert_eq!(step(&defence(), 1, &at(1), Some((&yes, said(1, 0)))), Step::Defend);
     assert_eq!(step(&job(), 1, &at(1), None), Step::Wait);
@@ -142,8 +146,16 @@ fn a_late_keeper_is_announced_after_its_grace_and_slashed_by_whom_announced_it()
     assert_eq!(step(&announced, 2, &at(29), heard(0)), Step::Wait);
     assert_eq!(step(&announced, 2, &at(30), heard(0)), Step::Slash);
     assert_eq!(step(&announced, 3, &at(30), heard(0)), Step::Wait);
-    assert_eq!(step(&announced, 1, &at(30), heard(0)), Step::Execute, "its keeper may all the time");
-    assert_eq!(step(&announced, 3, &at(60), heard(0)), Step::Announce, "the reservation lapsed");
+    assert_eq!(
+        step(&announced, 1, &at(30), heard(0)),
+        Step::Execute,
+        "its keeper may all the time"
+    );
+    assert_eq!(
+        step(&announced, 3, &at(60), heard(0)),
+        Step::Announce,
+        "the reservation lapsed"
+    );
 }
 
 #[test]
@@ -160,11 +172,12 @@ fn a_defence_job_is_anybodys_when_its_window_is_over() {
     let untold = ready(0);
     assert_eq!(step(&opened, 3, &next(99), heard(&untold)), Step::Wait);
     assert_eq!(step(&opened, 3, &next(100), heard(&untold)), Step::Defend);
-    let orphan = Job {
-        keeper: 0,
-        ..defence()
-    };
-    assert_eq!(step(&orphan, 3, &next(100), heard(&untold)), Step::Defend, "nobody's is everybody's");
+    let orphan = Job { keeper: 0, ..defence() };
+    assert_eq!(
+        step(&orphan, 3, &next(100), heard(&untold)),
+        Step::Defend,
+        "nobody's is everybody's"
+    );
 }
 
 #[test]
@@ -172,7 +185,10 @@ fn the_lane_is_opened_by_one_keeper_after_the_other() {
     let untold = ready(0);
     let opens = |heads: u32| -> Vec<u64> {
         let heard = Some((&untold, said(heads, 0)));
-        [1, 2, 3].into_iter().filter(|id| step(&defence(), *id, &at(1), heard) == Step::Open).collect()
+        [1, 2, 3]
+            .into_iter()
+            .filter(|id| step(&defence(), *id, &at(1), heard) == Step::Open)
+            .collect()
     };
     assert_eq!(opens(1), [0_u64; 0]);
     assert_eq!(opens(2), [2]);
@@ -210,12 +226,20 @@ fn a_keeper_gives_back_what_cannot_be_paid_and_what_it_leaves_behind() {
         ..defence()
     };
     let yes = ready(1);
-    assert_eq!(step(&poor_defence, 1, &at(1), Some((&yes, said(1, 0)))), Step::Defend, "a pause first");
+    assert_eq!(
+        step(&poor_defence, 1, &at(1), Some((&yes, said(1, 0)))),
+        Step::Defend,
+        "a pause first"
+    );
     assert_eq!(step(&poor_defence, 1, &at(1), None), Step::Release);
     let mut leaving = standing(1);
     leaving.me.active = false;
     assert_eq!(plan(&interval(10), &leaving, &at(9), None, &policy()), Step::Release);
-    assert_eq!(plan(&interval(10), &leaving, &at(10), None, &policy()), Step::Execute, "what is due is done first");
+    assert_eq!(
+        plan(&interval(10), &leaving, &at(10), None, &policy()),
+        Step::Execute,
+        "what is due is done first"
+    );
     assert_eq!(plan(&job(), &leaving, &at(1), None, &policy()), Step::Release);
 }
 

@@ -17,8 +17,8 @@ use crate::agent::{AgentClient, ReadError};
 use crate::config::{Config, Role};
 use crate::desk::{Desk, DeskError, Worked};
 use crate::follow::{FollowError, Follower, Scope};
-use crate::health::{Health, Shown};
 use crate::heads::{self, Told};
+use crate::health::{Health, Shown};
 use crate::store::Store;
 
 /// The worker's balance is read every so many heads.
@@ -55,13 +55,17 @@ pub struct Place {
 /// # Errors
 /// Exit code 2 or 3.
 pub async fn connect(config: &Config) -> Result<Place, Failure> {
-    let node = Node::connect(config.nodes().or_configuration()?).await.map_err(node_failure)?;
+    let node = Node::connect(config.nodes().or_configuration()?)
+        .await
+        .map_err(node_failure)?;
     let reader = Reader::new(node.clone(), config.state.clone()).await;
     let reader = reader.map_err(|error| match error {
         Unavailable::Node(error) => node_failure(error),
         error => Failure::new(Code::Indeterminate, error),
     })?;
-    let agent = AgentClient::open(node, config.agent, reader.head().hash()).await.map_err(unreachable)?;
+    let agent = AgentClient::open(node, config.agent, reader.head().hash())
+        .await
+        .map_err(unreachable)?;
     Ok(Place { reader, agent })
 }
 
@@ -71,14 +75,18 @@ pub async fn connect(config: &Config) -> Result<Place, Failure> {
 /// Exit code 2, or 3 when no node answers.
 pub async fn open_sender(config: &Config, role: Role, name: &str) -> Result<Sender, Failure> {
     let settings = config.clone();
-    let keys = tokio::task::spawn_blocking(move || settings.keys(role)).await?.or_configuration()?;
+    let keys = tokio::task::spawn_blocking(move || settings.keys(role))
+        .await?
+        .or_configuration()?;
     folder(&config.data)?;
     let journal = config.data.join(name);
     let sender = config.sender().or_configuration()?;
-    Sender::open(&sender, &keys, &journal).await.map_err(|error| match error {
-        sender::OpenError::Unreachable(_) => Failure::new(Code::Indeterminate, error),
-        error => Failure::configuration(error),
-    })
+    Sender::open(&sender, &keys, &journal)
+        .await
+        .map_err(|error| match error {
+            sender::OpenError::Unreachable(_) => Failure::new(Code::Indeterminate, error),
+            error => Failure::configuration(error),
+        })
 }
 
 fn folder(path: &Path) -> Result<(), Failure> {
@@ -113,7 +121,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Fail
     let tasks = TaskTracker::new();
     let stop = shutdown.child_token();
     let serving = tasks.spawn(health.clone().serve(listener, stop.clone()));
-    let store = Store::open(&memory(&config), chain_id, config.agent).await.or_configuration()?;
+    let store = Store::open(&memory(&config), chain_id, config.agent)
+        .await
+        .or_configuration()?;
     let scope = Scope {
         keeper,
         deployed_at: config.deployed_at,
@@ -132,7 +142,10 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Fail
     stop.cancel();
     tasks.close();
     // Every task looks at the token; none of them holds anything that is lost.
-    if tokio::time::timeout(Duration::from_secs(5), tasks.wait()).await.is_err() {
+    if tokio::time::timeout(Duration::from_secs(5), tasks.wait())
+        .await
+        .is_err()
+    {
         tracing::warn!("a task did not end within 5 s");
     }
     sender.shutdown().await?;
@@ -218,7 +231,9 @@ async fn work(
 /// What a newer head does not mend.
 fn fatal(error: DeskError) -> Option<Failure> {
     match error {
-        DeskError::Store(error) | DeskError::Follow(FollowError::Store(error)) => Some(Failure::new(Code::Restart, error)),
+        DeskError::Store(error) | DeskError::Follow(FollowError::Store(error)) => {
+            Some(Failure::new(Code::Restart, error))
+        }
         DeskError::Journal(error) => Some(Failure::new(Code::Restart, error)),
         DeskError::Follow(error @ FollowError::TooMany { .. }) => Some(Failure::configuration(error)),
         DeskError::Engine(_) | DeskError::Follow(_) => None,
@@ -231,12 +246,20 @@ fn show(desk: &Desk, health: &Health, told: Told, worked: &Worked) {
     #[expect(clippy::cast_precision_loss, reason = "a gauge")]
     metrics::gauge!("keeper_head").set(told.number as f64);
     let standing = desk.follower().standing();
-    let assigned = desk.follower().book().jobs().filter(|job| job.keeper == standing.me.id).count();
+    let assigned = desk
+        .follower()
+        .book()
+        .jobs()
+        .filter(|job| job.keeper == standing.me.id)
+        .count();
     health.update(|shown| {
         shown.reason = if standing.me.worker == shown.worker {
             None
         } else {
-            Some(format!("{} is no longer the worker of keeper {}", shown.worker, shown.keeper))
+            Some(format!(
+                "{} is no longer the worker of keeper {}",
+                shown.worker, shown.keeper
+            ))
         };
         shown.active = standing.me.active;
         shown.stake = standing.me.stake;

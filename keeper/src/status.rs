@@ -43,7 +43,11 @@ impl Status {
         let place = connect(config).await?;
         let snapshot = place.reader.head();
         let at = snapshot.hash();
-        let standing = place.agent.standing(config.keeper.unwrap_or(0), at).await.map_err(unreachable)?;
+        let standing = place
+            .agent
+            .standing(config.keeper.unwrap_or(0), at)
+            .await
+            .map_err(unreachable)?;
         let purse = place.agent.purse(config.agent, at).await.map_err(unreachable)?;
         let mut keepers = place.agent.keepers(at).await.map_err(unreachable)?;
         if let Some(id) = config.keeper {
@@ -66,7 +70,14 @@ impl Status {
     pub fn table(&self) -> String {
         let mut table = Table::new();
         table.set_header([
-            "keeper", "state", "stake", "jobs", "earned (ether)", "leaving", "worker", "admin",
+            "keeper",
+            "state",
+            "stake",
+            "jobs",
+            "earned (ether)",
+            "leaving",
+            "worker",
+            "admin",
         ]);
         for keeper in &self.keepers {
             let units = |units: U256| format_units(units, self.decimals).unwrap_or_else(|_| units.to_string());
@@ -115,7 +126,12 @@ pub async fn jobs(config: &Config, mine: bool) -> Result<Vec<Job>, Failure> {
         at = end + 1;
     }
     let mut seen = HashSet::new();
-    let keys: Vec<B256> = touched.registered.iter().map(|(key, _)| *key).filter(|key| seen.insert(*key)).collect();
+    let keys: Vec<B256> = touched
+        .registered
+        .iter()
+        .map(|(key, _)| *key)
+        .filter(|key| seen.insert(*key))
+        .collect();
     let read = place.agent.jobs(&keys, snapshot.hash()).await.map_err(unreachable)?;
     let jobs = read.into_iter().filter_map(|(_, job)| job);
     Ok(jobs.filter(|job| !mine || Some(job.keeper) == config.keeper).collect())
@@ -125,7 +141,15 @@ pub async fn jobs(config: &Config, mine: bool) -> Result<Vec<Job>, Failure> {
 #[must_use]
 pub fn table(jobs: &[Job]) -> String {
     let mut table = Table::new();
-    table.set_header(["job", "target", "when", "keeper", "credits (ether)", "failures", "state"]);
+    table.set_header([
+        "job",
+        "target",
+        "when",
+        "keeper",
+        "credits (ether)",
+        "failures",
+        "state",
+    ]);
     for job in jobs {
         let when = match (job.source, job.is_defence()) {
             (Source::Resolver, true) => "resolver, defence".to_owned(),
@@ -141,7 +165,11 @@ pub fn table(jobs: &[Job]) -> String {
             job.key.to_string(),
             job.target.to_string(),
             when,
-            if job.keeper == 0 { "-".to_owned() } else { job.keeper.to_string() },
+            if job.keeper == 0 {
+                "-".to_owned()
+            } else {
+                job.keeper.to_string()
+            },
             format_ether(job.credits),
             job.failures.to_string(),
             state.to_owned(),

@@ -69,7 +69,9 @@ impl Store {
     pub async fn open(path: &Path, chain_id: u64, agent: Address) -> Result<Self, StoreError> {
         static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
         let pool = node::database::open(path, &MIGRATIONS).await?;
-        let row = sqlx::query("SELECT chain_id, agent FROM place").fetch_optional(&pool).await?;
+        let row = sqlx::query("SELECT chain_id, agent FROM place")
+            .fetch_optional(&pool)
+            .await?;
         if let Some(row) = row {
             let chain: i64 = row.try_get(0)?;
             let found = Address::try_from(row.try_get::<Vec<u8>, _>(1)?.as_slice())
@@ -94,7 +96,9 @@ impl Store {
     /// # Errors
     /// When the file cannot be read.
     pub async fn place(&self) -> Result<Option<Place>, StoreError> {
-        let row = sqlx::query("SELECT block, block_hash FROM place").fetch_optional(&self.pool).await?;
+        let row = sqlx::query("SELECT block, block_hash FROM place")
+            .fetch_optional(&self.pool)
+            .await?;
         row.map(|row| {
             Ok(Place {
                 block: u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or_default(),
@@ -109,7 +113,9 @@ impl Store {
     /// # Errors
     /// When the file cannot be read.
     pub async fn jobs(&self) -> Result<Vec<B256>, StoreError> {
-        let rows = sqlx::query("SELECT key FROM job ORDER BY block, key").fetch_all(&self.pool).await?;
+        let rows = sqlx::query("SELECT key FROM job ORDER BY block, key")
+            .fetch_all(&self.pool)
+            .await?;
         rows.iter().map(|row| word(&row.try_get::<Vec<u8>, _>(0)?)).collect()
     }
 
@@ -120,11 +126,13 @@ impl Store {
     pub async fn advance(&self, announced: &[(B256, u64)], place: Place) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await?;
         for (key, block) in announced {
-            sqlx::query("INSERT INTO job (key, block) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET block = excluded.block")
-                .bind(key.as_slice())
-                .bind(number(*block))
-                .execute(&mut *transaction)
-                .await?;
+            sqlx::query(
+                "INSERT INTO job (key, block) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET block = excluded.block",
+            )
+            .bind(key.as_slice())
+            .bind(number(*block))
+            .execute(&mut *transaction)
+            .await?;
         }
         sqlx::query(
             "INSERT INTO place (one, chain_id, agent, block, block_hash) VALUES (1, ?, ?, ?, ?)
@@ -147,7 +155,10 @@ impl Store {
     pub async fn forget(&self, keys: &[B256]) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await?;
         for key in keys {
-            sqlx::query("DELETE FROM job WHERE key = ?").bind(key.as_slice()).execute(&mut *transaction).await?;
+            sqlx::query("DELETE FROM job WHERE key = ?")
+                .bind(key.as_slice())
+                .execute(&mut *transaction)
+                .await?;
         }
         transaction.commit().await?;
         Ok(())
@@ -158,7 +169,9 @@ impl Store {
     /// # Errors
     /// When the file cannot be read.
     pub async fn failures(&self) -> Result<Vec<(B256, Record)>, StoreError> {
-        let rows = sqlx::query("SELECT key, record FROM failure").fetch_all(&self.pool).await?;
+        let rows = sqlx::query("SELECT key, record FROM failure")
+            .fetch_all(&self.pool)
+            .await?;
         rows.iter()
             .map(|row| {
                 let record = serde_json::from_str(&row.try_get::<String, _>(1)?);
@@ -183,7 +196,10 @@ impl Store {
                     .await?;
             }
             None => {
-                sqlx::query("DELETE FROM failure WHERE key = ?").bind(key.as_slice()).execute(&self.pool).await?;
+                sqlx::query("DELETE FROM failure WHERE key = ?")
+                    .bind(key.as_slice())
+                    .execute(&self.pool)
+                    .await?;
             }
         }
         Ok(())

@@ -156,7 +156,10 @@ mod tests {
         let holds = found(FindingVerdict::Holds { already_broken: true });
         assert_eq!(Behaviour::Colluder.tell(holds.clone()), holds);
         let told = Behaviour::Colluder.tell(found(INVENTED));
-        assert_eq!(told.findings[0].verdict, FindingVerdict::Holds { already_broken: false });
+        assert_eq!(
+            told.findings[0].verdict,
+            FindingVerdict::Holds { already_broken: false }
+        );
     }
 
     #[test]

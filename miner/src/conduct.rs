@@ -104,7 +104,11 @@ impl Conduct {
         deadline: Duration,
     ) -> Result<Option<Verdicts>, Status> {
         if self.behaviour != Behaviour::Copycat {
-            let salt = self.me.as_bytes().iter().fold(0, |salt, byte| (salt << 1) ^ u64::from(*byte));
+            let salt = self
+                .me
+                .as_bytes()
+                .iter()
+                .fold(0, |salt, byte| (salt << 1) ^ u64::from(*byte));
             return Ok(self.behaviour.without_execution(challenge, salt));
         }
         let nothing = || Status::unavailable("nobody's answer was overheard");

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use chain::Followed;
-use chain::auth;
+use chain::auth::{self, admission::Requirement};
 use chain::replay::{ReplayGuard, ReplayLimits};
 use chain::wallet::Keypair;
 use engine::pool::{Job, Pool, Refused};
@@ -184,17 +184,7 @@ impl ChallengeService {
             auth::now_ns(),
             &self.guard,
         )?;
-        let permitted = self
-            .metagraph
-            .borrow()
-            .by_hotkey(&sender.hotkey)
-            .is_some_and(|neuron| neuron.validator_permit);
-        if !permitted {
-            return Err(Status::permission_denied(format!(
-                "{} has no validator permit on this subnet",
-                sender.hotkey
-            )));
-        }
+        Requirement::VALIDATOR.check(&self.metagraph.borrow(), &sender.hotkey)?;
         Ok(sender.hotkey)
     }
 

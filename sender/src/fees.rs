@@ -304,8 +304,14 @@ mod tests {
         assert!(stands_ahead(&ours, 10 * GWEI, &fees(99, 19)));
         assert!(!stands_ahead(&ours, 10 * GWEI, &fees(99, 20)), "a tie is no lead");
         assert!(!stands_ahead(&ours, 10 * GWEI, &fees(100, 19)));
-        assert!(stands_ahead(&ours, 95 * GWEI, &fees(99, 19)), "both are cut: 5 against 4");
-        assert!(!stands_ahead(&ours, 100 * GWEI, &fees(99, 19)), "it pays the builder nothing");
+        assert!(
+            stands_ahead(&ours, 95 * GWEI, &fees(99, 19)),
+            "both are cut: 5 against 4"
+        );
+        assert!(
+            !stands_ahead(&ours, 100 * GWEI, &fees(99, 19)),
+            "it pays the builder nothing"
+        );
     }
 
     proptest! {

@@ -62,7 +62,7 @@ impl Subtensor {
     ///
     /// # Errors
     /// [`LedgerError`], as every read.
-    pub async fn schedule(&self) -> Result<(u64, Schedule), LedgerError> {
+    pub async fn head_and_schedule(&self) -> Result<(u64, Schedule), LedgerError> {
         let netuid = self.options.netuid;
         self.read(move |at| async move { Ok((at.block(), metagraph::schedule(&at, netuid).await?)) })
             .await
@@ -251,6 +251,10 @@ impl Ledger for Subtensor {
             }
             params::read(&at, self.options.netuid).await
         }))
+    }
+
+    fn schedule(&self) -> Answer<'_, Schedule> {
+        Box::pin(async { Ok(self.head_and_schedule().await?.1) })
     }
 
     fn weights(&self, uid: u16) -> Answer<'_, Vec<(u16, u16)>> {

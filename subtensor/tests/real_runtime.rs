@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use chain::commit::hash;
 use chain::ledger::RAO_PER_TAO;
-use chain::{AxonInfo, Keypair, Ledger, LedgerError, Refusal, TimelockedCommit, WeightsCall, WeightsReveal};
+use chain::{AxonInfo, Keypair, Ledger, LedgerError, Refusal, TimelockedCommit, WeightsCall, WeightsReveal, keyfile};
 use subtensor::{Options, Subtensor};
 use subxt::rpcs::{RpcClient, rpc_params};
 use subxt::{OnlineClient, SubstrateConfig};
@@ -238,7 +238,8 @@ async fn a_neuron_lives_on_the_real_runtime() {
         salt: hash::salt(),
         version_key: 0,
     };
-    let (head, schedule) = chain.schedule().await.unwrap();
+    let (head, schedule) = chain.head_and_schedule().await.unwrap();
+    assert_eq!(Ledger::schedule(&chain).await.unwrap(), schedule);
     let commit = hash::commit(&validator.account(), NETUID, &reveal);
     let committed_at = chain.commit_weights(&validator, commit).await.unwrap();
     let opens_at = schedule.first_reveal_block(committed_at - 1, 1).unwrap();
@@ -296,10 +297,59 @@ async fn a_neuron_lives_on_the_real_runtime() {
         *refused(&elsewhere.metagraph().await.unwrap_err()),
         Refusal::SubnetNotExists
     );
-    let foreign = Subtensor::new(&[url], Some([7; 32]), options);
+    let foreign = Subtensor::new(std::slice::from_ref(&url), Some([7; 32]), options);
     let reason = foreign.block().await.unwrap_err().to_string();
     assert!(
         reason.contains("foreign network") && reason.contains(&hex::encode([7; 32])),
         "{reason}"
     );
+
+    from_the_command_line(&url, &coldkey, &stranger).await;
+}
+
+/// A registered neuron with stake and an axon, by the binary and a wallet's files alone.
+async fn from_the_command_line(url: &str, coldkey: &Keypair, hotkey: &Keypair) {
+    let home = tempfile::tempdir().unwrap();
+    keyfile::write(&home.path().join("mine/coldkey"), coldkey).unwrap();
+    keyfile::write(&home.path().join("mine/hotkeys/first"), hotkey).unwrap();
+    let netuid = NETUID.to_string();
+    let run = async |args: &[&str], signed: bool| {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_subtensor"));
+        command
+            .args(args)
+            .args(["--ledger", url, "--netuid", &netuid, "--deadline", "60s"]);
+        if signed {
+            command.args(["--wallet.name", "mine", "--wallet.hotkey", "first", "--wallet.path"]);
+            command.arg(home.path());
+        }
+        let output = command.output().await.unwrap();
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        (output.status.code(), said.concat())
+    };
+    let account = hotkey.account().to_string();
+    let (code, said) = run(&["register", "--coldkey"], true).await;
+    assert!(
+        code == Some(0) && said.contains(&account) && said.contains("is uid"),
+        "{said}"
+    );
+    let (code, said) = run(&["register", "--coldkey"], true).await;
+    assert!(
+        code == Some(1) && said.contains("HotKeyAlreadyRegisteredInSubNet"),
+        "{said}"
+    );
+    let (code, said) = run(&["stake", "--amount", "5", "--coldkey"], true).await;
+    assert!(code == Some(0) && said.contains("has a stake of"), "{said}");
+    let (code, said) = run(&["serve-axon", "--axon", "203.0.113.8:8091"], true).await;
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = run(&["metagraph", "--json"], false).await;
+    assert_eq!(code, Some(0), "{said}");
+    let metagraph: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let neurons = metagraph["neurons"].as_array().unwrap();
+    let neuron = neurons
+        .iter()
+        .find(|neuron| neuron["hotkey"] == account.as_str())
+        .unwrap();
+    assert_eq!(neuron["coldkey"], coldkey.account().to_string());
+    assert!(neuron["stake"].as_u64().unwrap() > 0);
+    assert_eq!(neuron["axon"]["port"], 8091);
 }

@@ -92,7 +92,9 @@ impl Defender {
         store: Store,
         reports: Arc<Notify>,
     ) -> Result<Option<(Self, Background)>, Failure> {
-        let Some(actions) = &config.defence else { return Ok(None) };
+        let Some(actions) = &config.defence else {
+            return Ok(None);
+        };
         let calls = pause_calls(actions);
         let (mut gatekeeper, mut sender, mut late) = (None, None, None);
         if !calls.is_empty() {
@@ -106,7 +108,11 @@ impl Defender {
         let defence = Defence::open(actions.clone(), &config.defence_database(), pauser)
             .await
             .or_configuration()?;
-        tracing::info!(actions = actions.actions.len(), pauses = gatekeeper.is_some(), "the defence is ready");
+        tracing::info!(
+            actions = actions.actions.len(),
+            pauses = gatekeeper.is_some(),
+            "the defence is ready"
+        );
         let (views, viewed) = mpsc::channel(1024);
         let defender = Self {
             defence: Arc::new(defence),
@@ -192,7 +198,8 @@ impl Defender {
         for id in self.incidents.remove(&transaction).unwrap_or_default() {
             // The view is that of the transaction that opened it.
             let opened = self.defence.incident(id).await?;
-            if opened.is_some_and(|incident| incident.violation.suspect.tx_hash == transaction && incident.view != view) {
+            if opened.is_some_and(|incident| incident.violation.suspect.tx_hash == transaction && incident.view != view)
+            {
                 self.defence.network_view(id, view).await?;
                 // Full: the next change of the incident tells it too.
                 let _full = self.views.try_send(id);

@@ -167,7 +167,10 @@ mod tests {
             code: to,
             selector,
         };
-        let path = [frame(0, Address::repeat_byte(9), None), frame(1, VAULT, Some([1, 2, 3, 4]))];
+        let path = [
+            frame(0, Address::repeat_byte(9), None),
+            frame(1, VAULT, Some([1, 2, 3, 4])),
+        ];
         let told = Confirmed {
             chain_id: 1,
             transaction: &tx,

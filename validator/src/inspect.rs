@@ -52,7 +52,10 @@ impl Judge {
     pub async fn canary(&self) -> Result<bool, StoreError> {
         let (violating, mut rng) = {
             let mut draws = self.draws.lock().unwrap_or_else(PoisonError::into_inner);
-            (draws.random_bool(self.canaries.violating), ChaCha8Rng::from_rng(&mut *draws))
+            (
+                draws.random_bool(self.canaries.violating),
+                ChaCha8Rng::from_rng(&mut *draws),
+            )
         };
         let Some(known) = self.make(violating, &mut rng).await? else {
             metrics::counter!("validator_canaries_not_made").increment(1);
@@ -108,7 +111,8 @@ impl Judge {
             .collect();
         let codes = self.codes.get(&needed).await?;
         let moved = card.challenge.head_hash != here.head_hash;
-        let Some((mut challenge, mut state)) = card.at(here, crate::judge::challenge_id(), |hash| codes.get(&hash).cloned())
+        let Some((mut challenge, mut state)) =
+            card.at(here, crate::judge::challenge_id(), |hash| codes.get(&hash).cloned())
         else {
             return Ok(None);
         };

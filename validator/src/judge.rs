@@ -14,8 +14,8 @@ use tokio::task::JoinSet;
 use wire::{Challenge, FindingVerdict, Verdicts, Wire};
 
 use crate::arbiter::{Arbiter, ArbiterError};
-use crate::codes::Codes;
 use crate::canary::{self, CanaryParameters, Deck};
+use crate::codes::Codes;
 use crate::consensus::{self, Decision, Dispute};
 use crate::defend::{Defender, Finding};
 use crate::draw;
@@ -98,7 +98,10 @@ impl Judge {
         let mut own: Option<(Dispute, Result<Verdicts, ArbiterError>)> = None;
         // What will be executed whatever the answers are, is executed while they are on their way.
         if let Some(dispute) = self.doubts(&drawn) {
-            own = Some((dispute, self.arbitrate(&item, &challenge, &sealed, asked, &replies).await?));
+            own = Some((
+                dispute,
+                self.arbitrate(&item, &challenge, &sealed, asked, &replies).await?,
+            ));
         }
         while let Some(joined) = under_way.join_next().await {
             // A reply is lost only when its task panicked; it counts as not asked.
@@ -107,7 +110,10 @@ impl Judge {
             if own.is_none()
                 && let Some(dispute) = consensus::dispute_already(&answers(&replies))
             {
-                own = Some((dispute, self.arbitrate(&item, &challenge, &sealed, asked, &replies).await?));
+                own = Some((
+                    dispute,
+                    self.arbitrate(&item, &challenge, &sealed, asked, &replies).await?,
+                ));
             }
         }
 
@@ -123,7 +129,11 @@ impl Judge {
                     Decision::Arbitrate(dispute) => dispute,
                     Decision::Agreed(_) => Dispute::Unproven,
                 };
-                settle(dispute, self.arbitrate(&item, &challenge, &sealed, asked, &replies).await?, &answers)
+                settle(
+                    dispute,
+                    self.arbitrate(&item, &challenge, &sealed, asked, &replies).await?,
+                    &answers,
+                )
             }
         };
         self.remember(&item, &challenge, &truth);
@@ -219,8 +229,15 @@ impl Judge {
         match &own {
             Ok(verdicts) => {
                 if consensus::claims_violation(verdicts) {
-                    self.defend(item, challenge, sealed, verdicts, claimed, incident::votes(asked, replies, verdicts))
-                        .await?;
+                    self.defend(
+                        item,
+                        challenge,
+                        sealed,
+                        verdicts,
+                        claimed,
+                        incident::votes(asked, replies, verdicts),
+                    )
+                    .await?;
                 }
                 self.record_incidents(item, challenge, verdicts).await?;
             }
@@ -307,7 +324,10 @@ impl Judge {
 
 /// The answers among the replies, in the order in which they came.
 fn answers(replies: &[Reply]) -> Vec<&Verdicts> {
-    replies.iter().filter_map(|reply| reply.verdicts.as_ref().ok()).collect()
+    replies
+        .iter()
+        .filter_map(|reply| reply.verdicts.as_ref().ok())
+        .collect()
 }
 
 /// Who answered.
@@ -358,7 +378,12 @@ pub(crate) fn dispute(
         hotkey: reply.hotkey.as_bytes().to_vec().into(),
         correct: sample(reply, own, true).correct,
         verdicts: reply.verdicts.as_ref().ok().map(Wire::to_wire),
-        missed: reply.verdicts.as_ref().err().map(ToString::to_string).unwrap_or_default(),
+        missed: reply
+            .verdicts
+            .as_ref()
+            .err()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
     };
     Some(store::Dispute {
         cursor,
@@ -407,8 +432,7 @@ fn conclude(item: &Item, replies: &[Reply], truth: Truth) -> Judged {
         cursor: item.cursor,
         arbitrated,
         samples,
-        dispute: reason
-            .and_then(|reason| dispute(item.cursor, item.transaction.hash(), reason, replies, &verdicts)),
+        dispute: reason.and_then(|reason| dispute(item.cursor, item.transaction.hash(), reason, replies, &verdicts)),
         report,
     }
 }

@@ -93,7 +93,9 @@ pub(crate) async fn run(
                     }
                     continue;
                 }
-                let pause = seen.replace(item.seen).map(|before| item.seen.saturating_duration_since(before));
+                let pause = seen
+                    .replace(item.seen)
+                    .map(|before| item.seen.saturating_duration_since(before));
                 let canary = judge.wants_canary();
                 let (judge, results) = (Arc::clone(&judge), results.clone());
                 if canary {
@@ -103,7 +105,13 @@ pub(crate) async fn run(
                         turn = Arc::clone(&turns).acquire_owned() => turn,
                     };
                     let wait = judge.part_of(pause.unwrap_or_default().min(LONGEST_PAUSE));
-                    tracker.spawn(inspect(Arc::clone(&judge), wait, results.clone(), turn, shutdown.clone()));
+                    tracker.spawn(inspect(
+                        Arc::clone(&judge),
+                        wait,
+                        results.clone(),
+                        turn,
+                        shutdown.clone(),
+                    ));
                 }
                 tracker.spawn(async move {
                     let judged = judge.judge(*item).await;

@@ -70,10 +70,7 @@ impl Validator for StatusService {
         }))
     }
 
-    async fn disputes(
-        &self,
-        request: Request<v1::DisputesRequest>,
-    ) -> Result<Response<v1::DisputesResponse>, Status> {
+    async fn disputes(&self, request: Request<v1::DisputesRequest>) -> Result<Response<v1::DisputesResponse>, Status> {
         let request = request.into_inner();
         let tx_hash = match request.tx_hash.len() {
             0 => None,

@@ -101,7 +101,17 @@ fn table(header: &[&str]) -> Table {
 }
 
 fn miners(totals: &[(Hotkey, Total)]) -> Table {
-    let mut table = table(&["miner", "asked", "answered", "right", "violations", "found", "in a row", "score", "weight"]);
+    let mut table = table(&[
+        "miner",
+        "asked",
+        "answered",
+        "right",
+        "violations",
+        "found",
+        "in a row",
+        "score",
+        "weight",
+    ]);
     for (hotkey, total) in totals {
         table.add_row(vec![
             AccountId::new(*hotkey).to_string(),
@@ -166,7 +176,10 @@ fn said(verdicts: Option<&v1::Verdicts>) -> String {
         return "nothing".to_owned();
     };
     let of = |wanted: fn(&Verdict) -> bool| {
-        let ids = verdicts.judgements.iter().filter(|one| one.verdict.as_ref().is_some_and(wanted));
+        let ids = verdicts
+            .judgements
+            .iter()
+            .filter(|one| one.verdict.as_ref().is_some_and(wanted));
         ids.map(|one| one.invariant_id.to_string()).collect::<Vec<_>>()
     };
     let violated = of(|verdict| matches!(verdict, Verdict::Violated(_)));

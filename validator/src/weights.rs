@@ -3,6 +3,7 @@
 //! Scoring never waits for the ledger: what is scored stands in the database, from where [`report`] takes it. So a window rolls in
 //! time however long a call takes, and a restart neither forgets weights nor sends them twice.
 
+mod notes;
 pub mod report;
 pub mod show;
 

@@ -21,7 +21,6 @@ use alloy::primitives::{Signature, TxKind};
 use chain::{Keypair, auth};
 use engine::{B256, BlockEnv, Transaction};
 use prost::Message;
-use protos::v1;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::instrument::WithSubscriber;
@@ -97,7 +96,13 @@ impl World {
         };
         let path = "/portcullis.v1.Miner/Challenge#answer";
         let receiver = self.validator.account();
-        let signed = auth::seal(&miner_key(), Some(&receiver), path, answer.to_wire().encode_to_vec(), auth::now_ns());
+        let signed = auth::seal(
+            &miner_key(),
+            Some(&receiver),
+            path,
+            answer.to_wire().encode_to_vec(),
+            auth::now_ns(),
+        );
         message(&signed.encode_to_vec())
     }
 
@@ -222,7 +227,12 @@ fn plays(parts: Vec<Vec<u8>>) -> Act {
 #[tokio::test]
 async fn the_frames_of_these_tests_are_good_ones() {
     let world = world().await;
-    let (address, _) = hostile(plays(vec![headers(), frame(DATA, 0, 1, &world.answer("test")), trailers()])).await;
+    let (address, _) = hostile(plays(vec![
+        headers(),
+        frame(DATA, 0, 1, &world.answer("test")),
+        trailers(),
+    ]))
+    .await;
     let (verdicts, _) = world.ask(address).await;
     assert_eq!(verdicts.unwrap().engine_version, "test");
 }
@@ -236,15 +246,25 @@ async fn a_huge_answer_is_not_even_read() {
     announced.extend([0; 8_000]);
     let (address, _) = hostile(plays(vec![headers(), frame(DATA, 0, 1, &announced)])).await;
     let missed = world.miss(address).await;
-    assert!(matches!(&missed, Missed::Status(status) if status.code() == tonic::Code::OutOfRange), "{missed}");
-    assert!(world.sealed.answer_limit() <= 64 << 10, "that is all that is ever read of an answer to this challenge");
+    assert!(
+        matches!(&missed, Missed::Status(status) if status.code() == tonic::Code::OutOfRange),
+        "{missed}"
+    );
+    assert!(
+        world.sealed.answer_limit() <= 64 << 10,
+        "that is all that is ever read of an answer to this challenge"
+    );
 }
 
 #[tokio::test]
 async fn a_long_text_in_a_good_answer_is_a_miss() {
     let world = world().await;
-    let (address, _) =
-        hostile(plays(vec![headers(), frame(DATA, 0, 1, &world.answer(&"x".repeat(9_000))), trailers()])).await;
+    let (address, _) = hostile(plays(vec![
+        headers(),
+        frame(DATA, 0, 1, &world.answer(&"x".repeat(9_000))),
+        trailers(),
+    ]))
+    .await;
     let missed = world.miss(address).await;
     assert!(missed.to_string().contains("9000 bytes"), "{missed}");
 }
@@ -286,7 +306,13 @@ async fn a_status_that_goes_on_and_on_is_cut() {
     for n in 0..150 {
         block.extend(field(&format!("x-{n}"), &"y".repeat(120)));
     }
-    let (address, _) = hostile(plays(vec![frame(HEADERS, END_HEADERS | END_STREAM, 1, &block[..16_000])])).await;
+    let (address, _) = hostile(plays(vec![frame(
+        HEADERS,
+        END_HEADERS | END_STREAM,
+        1,
+        &block[..16_000],
+    )]))
+    .await;
     let missed = world.miss(address).await;
     assert!(missed.to_string().len() < 1_000, "{missed}");
 }
@@ -344,7 +370,13 @@ async fn asking_for_the_same_bytecode_over_and_over_gets_it_once() {
     };
     let path = "/portcullis.v1.Miner/Challenge#answer";
     let receiver = world.validator.account();
-    let signed = auth::seal(&miner_key(), Some(&receiver), path, lacks.to_wire().encode_to_vec(), auth::now_ns());
+    let signed = auth::seal(
+        &miner_key(),
+        Some(&receiver),
+        path,
+        lacks.to_wire().encode_to_vec(),
+        auth::now_ns(),
+    );
     let answer = message(&signed.encode_to_vec());
     let received = Arc::new(AtomicU64::new(0));
     let counting = Arc::clone(&received);
@@ -386,11 +418,17 @@ impl std::io::Write for Lines {
 #[tokio::test]
 async fn a_hundred_misses_are_one_line_in_the_log() {
     let world = world().await;
-    let (address, _) = hostile(plays(vec![headers(), frame(DATA, 0, 1, &message(&[0xff; 40])), trailers()])).await;
+    let (address, _) = hostile(plays(vec![
+        headers(),
+        frame(DATA, 0, 1, &message(&[0xff; 40])),
+        trailers(),
+    ]))
+    .await;
     let lines = Lines::default();
     let written = lines.clone();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::WARN)
+        .with_ansi(false)
         .with_writer(move || written.clone())
         .finish();
     async {
@@ -401,7 +439,10 @@ async fn a_hundred_misses_are_one_line_in_the_log() {
     .with_subscriber(subscriber)
     .await;
     let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-    let said: Vec<&str> = text.lines().filter(|line| line.contains("no answer that counts")).collect();
+    let said: Vec<&str> = text
+        .lines()
+        .filter(|line| line.contains("no answer that counts"))
+        .collect();
     assert_eq!(said.len(), 1, "{text}");
     assert!(said[0].contains("uid=4"), "{}", said[0]);
 }

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use chain::AccountId;
 use engine::B256;
 use miner::behaviour::Behaviour;
-use protos::v1::stream_item::Event;
 use protos::v1;
+use protos::v1::stream_item::Event;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use wire::{ShippedPrestate, Wire};
@@ -95,7 +95,7 @@ pub struct MinerReport {
     pub violating: u64,
     /// Of those, found.
     pub found: u64,
-    /// Its share of all scores, after the last window.
+    /// Its share of all scores, after the last window, to six digits.
     pub score: f64,
     /// As the ledger has it: of 65535.
     pub weight: u16,
@@ -212,7 +212,9 @@ fn script(transactions: &[Pending]) -> Result<Script, NetworkError> {
             add(Event::Pending(pending), carried.into_iter().collect());
         }
     }
-    let attacks = transactions.iter().filter_map(|one| Some((one.transaction.hash(), one.breaks?)));
+    let attacks = transactions
+        .iter()
+        .filter_map(|one| Some((one.transaction.hash(), one.breaks?)));
     script.truth.extend(attacks);
     Ok(script)
 }
@@ -274,7 +276,11 @@ async fn report(
             correct: total.correct,
             violating: total.violating,
             found: total.found,
-            score: if sum > 0.0 { total.average / sum } else { 0.0 },
+            score: if sum > 0.0 {
+                (total.average / sum * 1e6).round() / 1e6
+            } else {
+                0.0
+            },
             weight: weight.map_or(0, |(_, weight)| *weight),
         }
     };

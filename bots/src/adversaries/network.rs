@@ -56,7 +56,7 @@ pub enum NetworkError {
     #[error("configuration of the network: {0}")]
     Config(#[from] serde_json::Error),
     /// A node did not start, or ended.
-    #[error("a node of the network: {0:?}")]
+    #[error("a node of the network: {0}")]
     Node(Failure),
     /// The validator's database.
     #[error(transparent)]
@@ -155,14 +155,24 @@ impl Network {
         let platform_at = serve(Routes::new(platform), &mut tasks, &shutdown).await?;
         let hotkey = folder.join("validator.hotkey");
         chain::keyfile::write(&hotkey, &owner)?;
-        let database = folder.join("validator.db");
+        let (database, ready) = (folder.join("validator.db"), folder.join("validator.ready"));
         let config = serde_json::from_value(serde_json::json!({
             "hotkey": hotkey, "platform": format!("http://{platform_at}"), "ledger": format!("http://{ledger_at}"),
-            "database": database, "seed": seed, "deadline": format!("{}ms", DEADLINE.as_millis()), "metagraph_period": "50ms",
+            "database": database, "node": { "ready_file": ready }, "seed": seed, "deadline": format!("{}ms", DEADLINE.as_millis()), "metagraph_period": "50ms",
             // In time is in time, however busy the machine: so that weights do not depend on it.
             "score": { "target_latency": "5s", "latency_floor": format!("{}ms", DEADLINE.as_millis()) },
         }))?;
         tasks.spawn(validator::run(config, shutdown.clone()));
+        let until = tokio::time::Instant::now() + PATIENCE;
+        while !ready.exists() {
+            if let Some(Ok(Err(failure))) = tasks.try_join_next() {
+                return Err(NetworkError::Node(failure));
+            }
+            if tokio::time::Instant::now() >= until {
+                return Err(NetworkError::Late("the start of the validator", PATIENCE));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         // Opened a second time, to look in: SQLite lets many read.
         let store = validator::store::Store::open(&database).await?;
         Ok(Self {
@@ -253,7 +263,9 @@ async fn serve(
     tasks: &mut JoinSet<Result<(), Failure>>,
     shutdown: &CancellationToken,
 ) -> Result<SocketAddr, NetworkError> {
-    let listener = node::server::bind(([127, 0, 0, 1], 0).into()).await.map_err(NetworkError::Node)?;
+    let listener = node::server::bind(([127, 0, 0, 1], 0).into())
+        .await
+        .map_err(NetworkError::Node)?;
     let address = listener.local_addr()?;
     tasks.spawn(node::server::serve(
         listener,

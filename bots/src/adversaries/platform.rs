@@ -101,7 +101,9 @@ impl Platform for Scripted {
                 reported.transactions.insert(hash(&report.tx_hash)?, report);
             }
             for report in request.incidents {
-                reported.incidents.insert((hash(&report.tx_hash)?, report.invariant_id), report);
+                reported
+                    .incidents
+                    .insert((hash(&report.tx_hash)?, report.invariant_id), report);
             }
             reported.transactions.len()
         };

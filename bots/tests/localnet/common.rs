@@ -111,6 +111,13 @@ impl Place {
         command
     }
 
+    /// Runs a race to its end.
+    pub(crate) fn race(&self, args: &[&str]) -> Ended {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bots"));
+        command.arg("race").args(args).env("TMPDIR", self.runs()).stdin(Stdio::null());
+        Ended::from(command.output().unwrap())
+    }
+
     /// Runs a network to its end.
     pub(crate) fn run(&self, args: &[&str]) -> Ended {
         Ended::from(self.command(args).output().unwrap())

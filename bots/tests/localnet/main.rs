@@ -14,3 +14,4 @@ mod ending;
 mod live;
 mod network;
 mod patient;
+mod race;

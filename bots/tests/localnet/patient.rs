@@ -43,16 +43,25 @@ pub(crate) async fn mine(node: String, runs: PathBuf, pause: Duration, book: Arc
             if waiting.is_subset(&judged) && pool(&node).await == waiting {
                 break waiting;
             }
-            assert!(begun.elapsed() < PATIENCE, "not judged: {:?}", waiting.difference(&judged));
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "not judged: {:?}",
+                waiting.difference(&judged)
+            );
             tokio::time::sleep(LOOK_EVERY).await;
         };
         node.call("evm_mine", serde_json::json!([])).await;
-        let block = node.call("eth_getBlockByNumber", serde_json::json!(["latest", true])).await;
+        let block = node
+            .call("eth_getBlockByNumber", serde_json::json!(["latest", true]))
+            .await;
         let mut book = book.lock().unwrap();
         for tx in block["transactions"].as_array().unwrap() {
             if waiting.contains(tx["hash"].as_str().unwrap()) {
                 let kind = tx["type"].as_str().unwrap().trim_start_matches("0x");
-                *book.judged_before.entry(u64::from_str_radix(kind, 16).unwrap()).or_default() += 1;
+                *book
+                    .judged_before
+                    .entry(u64::from_str_radix(kind, 16).unwrap())
+                    .or_default() += 1;
             } else {
                 book.unseen += 1;
             }
@@ -81,7 +90,11 @@ async fn platform(runs: &Path) -> Option<PlatformClient<Channel>> {
 /// Hashes of everything that waits.
 async fn pool(node: &Rpc) -> BTreeSet<String> {
     let content = node.call("txpool_content", serde_json::json!([])).await;
-    let senders = content.as_object().unwrap().values().flat_map(|senders| senders.as_object().unwrap().values());
+    let senders = content
+        .as_object()
+        .unwrap()
+        .values()
+        .flat_map(|senders| senders.as_object().unwrap().values());
     let waiting = senders.flat_map(|nonces| nonces.as_object().unwrap().values());
     waiting.map(|tx| tx["hash"].as_str().unwrap().to_owned()).collect()
 }

@@ -307,6 +307,88 @@ mod tests {
         assert_eq!(status.code(), tonic::Code::Internal);
     }
 
+    /// As it comes over the wire.
+    fn on_the_wire(request: Request<AddStakeCall>, path: &str) -> http::Request<Body> {
+        let (metadata, _, call) = request.into_parts();
+        let message = call.encode_to_vec();
+        let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+        let framed = [&[0], &length[..], &message].concat();
+        let mut wired = http::Request::new(Body::new(Full::new(Bytes::from(framed))));
+        *wired.uri_mut() = path.parse().unwrap();
+        *wired.headers_mut() = metadata.into_headers();
+        wired
+    }
+
+    #[tokio::test]
+    async fn nothing_reaches_a_handler_but_what_is_signed_and_let_in() {
+        // The handler answers with who sent it and how long the body is.
+        let handler = tower::service_fn(|request: http::Request<Body>| async move {
+            let sender = request.extensions().get::<Sender>().map(|sender| sender.hotkey);
+            let length = request.into_body().collect().await.unwrap().to_bytes().len();
+            let mut response = http::Response::new(Body::empty());
+            response.extensions_mut().insert((sender, length));
+            Ok::<_, Infallible>(response)
+        });
+        let guard = ReplayGuard::new(crate::replay::ReplayLimits::default());
+        let gate = Gate::new(Some(AccountId::new([2; 32])), &["/open"], 100, guard, || 7);
+        let friend = Keypair::from_seed([1; 32]).account();
+        let admitting = gate
+            .clone()
+            .admitting(Arc::new(move |sender| match sender.hotkey == friend {
+                true => Ok(()),
+                false => Err(Status::permission_denied("a stranger")),
+            }));
+        type Reached = Option<(Option<AccountId>, usize)>;
+        let send = async |gate: &Gate, request: Request<AddStakeCall>, path: &str| -> (Reached, Option<tonic::Code>) {
+            let response = gate
+                .layer(handler.clone())
+                .call(on_the_wire(request, path))
+                .await
+                .unwrap();
+            let status = Status::from_header_map(response.headers()).map(|status| status.code());
+            (response.extensions().get().copied(), status)
+        };
+        let from = |seed: u8, amount: u64| {
+            let receiver = AccountId::new([2; 32]);
+            signed_with_nonce(
+                AddStakeCall { amount },
+                "/p",
+                &Keypair::from_seed([seed; 32]),
+                Some(&receiver),
+                7,
+            )
+        };
+        let refused = |code| (None, Some(code));
+        assert_eq!(
+            send(&admitting, from(1, 5), "/p").await,
+            (Some((Some(friend), 7)), None)
+        );
+        assert_eq!(
+            send(&admitting, from(1, 5), "/p").await,
+            refused(tonic::Code::Unauthenticated),
+            "again"
+        );
+        assert_eq!(
+            send(&admitting, from(3, 5), "/p").await,
+            refused(tonic::Code::PermissionDenied)
+        );
+        assert_eq!(
+            send(&gate, from(4, 5), "/elsewhere").await,
+            refused(tonic::Code::Unauthenticated)
+        );
+        let bare = || Request::new(AddStakeCall { amount: 5 });
+        assert_eq!(send(&gate, bare(), "/p").await, refused(tonic::Code::InvalidArgument));
+        assert_eq!(send(&gate, bare(), "/open").await, (Some((None, 7)), None));
+        let tiny = Gate {
+            limit: 1,
+            ..gate.clone()
+        };
+        assert_eq!(
+            send(&tiny, from(5, 5), "/p").await,
+            refused(tonic::Code::ResourceExhausted)
+        );
+    }
+
     proptest! {
         #[test]
         fn only_one_whole_plain_message_is_a_body(message: Vec<u8>, extra in 1usize..9, flag in 1u8..) {

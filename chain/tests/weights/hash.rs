@@ -49,19 +49,33 @@ async fn a_commit_is_opened_in_its_epoch_even_by_a_ledger_that_was_started_anew(
     assert_eq!(early, Err(LedgerError::Refused(Refusal::RevealTooEarly)));
     world.until(23).await;
     let world = world.restart().await;
-    assert_eq!(world.remote.reveal_weights(&pair(1), promised.clone()).await.unwrap(), 23);
+    assert_eq!(
+        world.remote.reveal_weights(&pair(1), promised.clone()).await.unwrap(),
+        23
+    );
     assert_eq!(world.remote.weights(1).await.unwrap(), [(2, 65_535), (3, 21_845)]);
     let me = world.remote.metagraph().await.unwrap().neurons[1].clone();
-    assert_eq!((me.last_update, me.weights_known), (7, true), "the commit was the update");
+    assert_eq!(
+        (me.last_update, me.weights_known),
+        (7, true),
+        "the commit was the update"
+    );
 
     let again = world.remote.reveal_weights(&pair(1), promised).await;
     assert_eq!(again, Err(LedgerError::Refused(Refusal::NoWeightsCommitFound)));
     // The epoch pays by them.
     world.until(40).await;
     let metagraph = world.remote.metagraph().await.unwrap();
-    assert_eq!(metagraph.neurons.iter().map(|n| n.incentive).collect::<Vec<_>>(), [0, 0, 49_151, 16_383]);
+    assert_eq!(
+        metagraph.neurons.iter().map(|n| n.incentive).collect::<Vec<_>>(),
+        [0, 0, 49_151, 16_383]
+    );
     let entry = &world.remote.history(1, 1).await.unwrap()[0];
-    assert_eq!((entry.epoch, entry.commit_block), (2, None), "revealed: nothing is open any more");
+    assert_eq!(
+        (entry.epoch, entry.commit_block),
+        (2, None),
+        "revealed: nothing is open any more"
+    );
 }
 
 #[tokio::test]
@@ -79,7 +93,10 @@ async fn opening_a_commit_drops_the_older_ones_and_keeps_the_younger() {
     world.remote.reveal_weights(&pair(1), middle).await.unwrap();
     assert_eq!(world.remote.weights(1).await.unwrap(), [(3, 65_535)]);
     let dropped = world.remote.reveal_weights(&pair(1), oldest).await;
-    assert_eq!(dropped, Err(LedgerError::Refused(Refusal::InvalidRevealCommitHashNotMatch)));
+    assert_eq!(
+        dropped,
+        Err(LedgerError::Refused(Refusal::InvalidRevealCommitHashNotMatch))
+    );
     world.remote.reveal_weights(&pair(1), youngest).await.unwrap();
     assert_eq!(world.remote.weights(1).await.unwrap(), [(2, 65_535), (3, 65_535)]);
 }

@@ -129,7 +129,11 @@ async fn every_refusal_has_its_name_and_changes_nothing() {
         ("ServingRateLimitExceeded", 3, axon("203.0.113.7", 8092)),
         // In the chain's order: what comes first is what is said.
         ("WeightVecNotEqualSize", 9, Operation::SetWeights(uneven)),
-        ("UidsLengthExceedUidsInSubNet", 9, set(&[(0, 1), (1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 1)])),
+        (
+            "UidsLengthExceedUidsInSubNet",
+            9,
+            set(&[(0, 1), (1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 1)]),
+        ),
         ("HotKeyNotRegisteredInSubNet", 9, set(&[(3, 1), (4, 1)])),
         ("NotEnoughStakeToSetWeights", 2, set(&[(3, 1), (4, 1)])),
         ("IncorrectWeightVersionKey", 1, Operation::SetWeights(old)),
@@ -151,7 +155,9 @@ async fn every_refusal_has_its_name_and_changes_nothing() {
     seen.insert("UidNotFound");
     // Another network: what was meant for it is not sent to this one.
     let before = world.state();
-    let foreign = RemoteLedger::new(&world.address.to_string(), DEADLINE).unwrap().on_subnet(7);
+    let foreign = RemoteLedger::new(&world.address.to_string(), DEADLINE)
+        .unwrap()
+        .on_subnet(7);
     for operation in [Operation::Register, Operation::AddStake(1), set(&[(3, 1), (4, 1)])] {
         let error = send(&foreign, 8, operation).await.unwrap_err();
         assert_eq!(error.refusal().unwrap().name(), "SubnetNotExists");
@@ -179,7 +185,11 @@ async fn every_refusal_has_its_name_and_changes_nothing() {
     let cases = vec![
         ("CommitRevealEnabled", 1, set(&[(3, 1), (4, 1)])),
         ("NoWeightsCommitFound", 5, Operation::RevealWeights(promised.clone())),
-        ("InvalidRevealCommitHashNotMatch", 1, Operation::RevealWeights(opening(vec![4, 3]))),
+        (
+            "InvalidRevealCommitHashNotMatch",
+            1,
+            Operation::RevealWeights(opening(vec![4, 3])),
+        ),
         ("RevealTooEarly", 1, Operation::RevealWeights(promised.clone())),
         ("CommittingWeightsTooFast", 1, commit(1, &promised)),
         ("HotKeyNotRegisteredInSubNet", 9, commit(9, &promised)),
@@ -222,7 +232,10 @@ async fn every_refusal_has_its_name_and_changes_nothing() {
         version: 4,
     };
     let error = world.remote.commit_timelocked(&pair(1), huge).await.unwrap_err();
-    assert!(matches!(&error, LedgerError::Invalid(reason) if reason.contains("ciphertext")), "{error}");
+    assert!(
+        matches!(&error, LedgerError::Invalid(reason) if reason.contains("ciphertext")),
+        "{error}"
+    );
     assert_eq!(*world.state(), *before);
 
     assert_eq!(seen.len(), 32, "all of them: {seen:?}");

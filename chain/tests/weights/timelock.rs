@@ -93,28 +93,45 @@ async fn what_cannot_be_opened_is_dropped_and_harms_nobody() {
             altered
         }),
         ("sealed to another round", &|round| seal_to(round + 1, &own)),
-        ("sealed to another beacon", &|round| seal(stranger.public_key(), round, &own).unwrap()),
+        ("sealed to another beacon", &|round| {
+            seal(stranger.public_key(), round, &own).unwrap()
+        }),
         ("not weights", &|round| seal_to(round, b"nonsense")),
-        ("another's, copied", &|round| seal_to(round, &payload(&pair(2), &[4]).encode())),
-        ("for a uid that nobody has", &|round| seal_to(round, &payload(&pair(1), &[77]).encode())),
+        ("another's, copied", &|round| {
+            seal_to(round, &payload(&pair(2), &[4]).encode())
+        }),
+        ("for a uid that nobody has", &|round| {
+            seal_to(round, &payload(&pair(1), &[77]).encode())
+        }),
     ];
     // Each alone in its epoch.
     let mut begins = 0;
     for (what, sealing) in bad {
         world.until(begins + 7).await;
         let round = begins + 23;
-        world.remote.commit_timelocked(&pair(1), of(sealing(round), round)).await.unwrap();
+        world
+            .remote
+            .commit_timelocked(&pair(1), of(sealing(round), round))
+            .await
+            .unwrap();
         assert_eq!(world.state().sealed.len(), 1, "{what}");
         world.until(begins + 24).await;
         assert_eq!(world.remote.weights(1).await.unwrap(), [], "{what}");
-        assert!(world.state().sealed.is_empty(), "{what}: it stays no longer than its round");
+        assert!(
+            world.state().sealed.is_empty(),
+            "{what}: it stays no longer than its round"
+        );
         begins += 20;
     }
     // Whoever seals well beside such a one is opened.
     world.until(begins + 7).await;
     let good = sealed(&world, &payload(&pair(2), &[4])).await;
     world.remote.commit_timelocked(&pair(2), good).await.unwrap();
-    world.remote.commit_timelocked(&pair(1), of(vec![7; 300], begins + 23)).await.unwrap();
+    world
+        .remote
+        .commit_timelocked(&pair(1), of(vec![7; 300], begins + 23))
+        .await
+        .unwrap();
     world.until(begins + 24).await;
     assert_eq!(world.remote.weights(2).await.unwrap(), [(4, 65_535)]);
     assert_eq!(world.remote.weights(1).await.unwrap(), []);

@@ -37,6 +37,7 @@ pub(super) struct StateDatabase<'a> {
 
 impl StateDatabase<'_> {
     /// `Err` once the deadline has passed.
+    #[inline]
     pub(super) fn in_time(&self) -> Result<(), ReadError> {
         match self.expired {
             Some(expired) if expired() => Err(ReadError::Deadline),
@@ -48,15 +49,18 @@ impl StateDatabase<'_> {
 impl Database for StateDatabase<'_> {
     type Error = ReadError;
 
+    // Called at one place of revm: inlined there, an account is not moved twice.
+    #[inline(always)]
     fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, ReadError> {
         self.in_time()?;
         Ok(self.state.account(address)?.map(|account| AccountInfo {
             balance: account.balance,
             nonce: account.nonce,
-            code_hash: if account.has_code() {
-                account.code_hash
-            } else {
+            // An account without code may say so by zero.
+            code_hash: if account.code_hash.is_zero() {
                 KECCAK256_EMPTY
+            } else {
+                account.code_hash
             },
             code: None,
             account_id: None,
@@ -77,6 +81,7 @@ impl Database for StateDatabase<'_> {
             .map_err(|why| StateError::Broken(why).into())
     }
 
+    #[inline]
     fn storage(&mut self, address: Address, slot: U256) -> Result<U256, ReadError> {
         self.in_time()?;
         Ok(self.state.storage(address, slot)?)

@@ -13,7 +13,7 @@ use revm::{
     state::{AccountInfo, EvmState},
 };
 
-use super::environment::Environment;
+use super::{environment::Environment, machine::Machine};
 use crate::{
     Account, Address, B256, CompleteState, Replay, State, StateError, Status, U256,
     case::{Case, CaseFile},
@@ -120,9 +120,12 @@ fn replay_both(case: Case) -> usize {
     cfg.disable_balance_check = relaxed;
     let mut world = case.pre.clone();
     let mut replay = Replay::new(case);
+    let mut machine = Machine::new(replay.chain_id());
     let mut steps = 0;
     while let Some(step) = replay.next() {
         let step = step.unwrap();
+        let judged = machine.execute(replay.env(), &step.transaction, &step.prestate, None, false);
+        assert_eq!(judged.unwrap().gas_used, step.outcome.gas_used);
         let context: MainnetContext<Plain<'_>> = Context::new(Plain(&world), environment.spec);
         let mut evm = context
             .with_block(environment.block.clone())
@@ -131,7 +134,9 @@ fn replay_both(case: Case) -> usize {
         let plain = evm.transact(step.transaction.fields().env().clone()).unwrap();
         let at = format!("{id} #{}", step.index);
         assert_eq!(plain.result.tx_gas_used(), step.outcome.gas_used, "{at}");
-        assert_eq!(plain.result.logs().len(), step.outcome.logs, "{at}");
+        assert_eq!(plain.result.logs(), machine.logs(), "{at}");
+        assert_eq!(step.outcome.logs, machine.logs().len(), "{at}");
+        machine.reset();
         let same = match &plain.result {
             ExecutionResult::Success { .. } => step.outcome.status == Status::Success,
             ExecutionResult::Revert { .. } => step.outcome.status == Status::Revert,

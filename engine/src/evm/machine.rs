@@ -11,7 +11,7 @@ use revm::{
         result::{EVMError, ExecutionResult},
     },
     context_interface::{FrameStack, JournalTr, LocalContextTr},
-    handler::{EthFrame, EthPrecompiles, Handler},
+    handler::{EthFrame, EthPrecompiles, Handler, PrecompileProvider},
     interpreter::{
         instructions::{GasTable, gas_table_spec},
         interpreter::EthInterpreter,
@@ -26,16 +26,16 @@ use super::{
     codes::Codes,
     database::{ReadError, StateDatabase},
     environment::Environment,
-    handler::{ExecutionError, ExecutionEvm, Instructions, JudgingHandler, Looks},
+    handler::{Ctx, ExecutionError, ExecutionEvm, Instructions, JudgingHandler, Looks},
     journal::Boxed,
     moment::Moment,
     rewind::Rewind,
     trace::{Trace, Undo, Watcher},
-    view,
+    view::{self, ViewCalls},
 };
 use crate::{
-    Account, Address, B256, BlockEnv, Bytes, Call, EngineError, EnvReads, Execution, Hardfork, Reason, State,
-    StateError, Status, Transaction, U256, ViewError, judge::Words, lang::View,
+    Account, Address, B256, BlockEnv, Call, EngineError, EnvReads, Execution, Hardfork, Reason, State, StateError,
+    Status, Transaction, U256, judge::Words,
 };
 
 /// Bytes of analysed code kept per engine.
@@ -236,7 +236,7 @@ impl Machine {
         };
         let mut parts = self.parts.take().unwrap_or_else(|| Parts::new(environment.spec));
         parts.journal.transient_storage.clear();
-        let destroyed = hide_destroyed(&mut parts.journal);
+        let destroyed = view::hide_destroyed(&mut parts.journal);
         let database = StateDatabase {
             state,
             codes: &mut self.codes,
@@ -251,7 +251,13 @@ impl Machine {
             parts,
             noted || self.noting,
         );
-        let (noted_reads, ended) = call_all(&mut evm, calls);
+        // As before a transaction: what a view costs must not depend on what ran before.
+        let new_rules = PrecompileProvider::<Ctx<'_>>::set_spec(&mut evm.precompiles, environment.spec);
+        if new_rules || evm.ctx.journaled_state.precompile_addresses().is_empty() {
+            let warm = PrecompileProvider::<Ctx<'_>>::warm_addresses(&evm.precompiles);
+            evm.ctx.journaled_state.warm_precompiles(warm);
+        }
+        let (noted_reads, ended) = view::call_all(&mut evm, calls);
         let mut parts = disassemble(evm);
         self.env_reads.insert(noted_reads);
         for (address, account) in destroyed {
@@ -415,7 +421,7 @@ impl Machine {
 }
 
 /// What it means when revm cannot go on.
-fn fault(error: ExecutionError) -> Fault {
+pub(super) fn fault(error: ExecutionError) -> Fault {
     match error {
         EVMError::Transaction(why) => Fault::Undecided(Reason::InvalidTransaction(why.to_string())),
         EVMError::Header(why) => Fault::Undecided(Reason::Unsupported(why.to_string())),
@@ -482,45 +488,6 @@ fn disassemble(mut evm: ExecutionEvm<'_>) -> Parts {
     }
 }
 
-/// Calls one view after the other. Returns what they read of the block environment, where that is noted.
-pub(super) fn call_all(evm: &mut ExecutionEvm<'_>, calls: &mut dyn ViewCalls) -> (EnvReads, Result<(), EngineError>) {
-    let mut reads = EnvReads::NONE;
-    while let Some((view, gas)) = calls.next() {
-        evm.ctx.chain = Looks::default();
-        let (used, result) = match view::call(evm, view, gas) {
-            Ok(called) => (called.gas_used, called.output.map_err(ViewFault::View)),
-            Err(error) => match fault(error) {
-                Fault::Undecided(reason) => (0, Err(ViewFault::Reason(reason))),
-                Fault::Broken(error) => return (reads, Err(error)),
-            },
-        };
-        // revm leaves an error of the database where the next call would find it.
-        evm.ctx.error = Ok(());
-        reads.insert(evm.ctx.chain.env);
-        calls.done(used, evm.ctx.chain.env.of_block(), result);
-    }
-    (reads, Ok(()))
-}
-
-/// revm removes a destroyed contract only when it commits. Puts an account without anything in its place, and returns what was
-/// there.
-pub(super) fn hide_destroyed(journal: &mut Undo) -> Vec<(Address, revm::state::Account)> {
-    let gone: Vec<Address> = journal
-        .state
-        .iter()
-        .filter(|(_, account)| changes::is_destroyed(account))
-        .map(|(address, _)| *address)
-        .collect();
-    let transaction = journal.transaction_id;
-    gone.into_iter()
-        .filter_map(|address| {
-            // "Created" keeps its storage from being asked of the state source.
-            let empty = revm::state::Account::new_not_existing(transaction).with_created_mark();
-            journal.state.insert(address, empty).map(|account| (address, account))
-        })
-        .collect()
-}
-
 /// What a transaction did to an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Written {
@@ -534,21 +501,6 @@ pub(crate) enum Written {
 
 /// Asks to stop.
 pub(crate) type Expired<'a> = Option<&'a dyn Fn() -> bool>;
-
-/// Why a view has no output.
-#[derive(Debug)]
-pub(crate) enum ViewFault {
-    View(ViewError),
-    Reason(Reason),
-}
-
-/// Views to call, one after the other.
-pub(crate) trait ViewCalls {
-    /// The next one, and its gas.
-    fn next(&mut self) -> Option<(&View, u64)>;
-    /// What it used, whether it read the block environment, and what it returned.
-    fn done(&mut self, gas_used: u64, read_block: bool, result: Result<Bytes, ViewFault>);
-}
 
 /// What revm does not check, or computes with numbers that could overflow.
 fn precheck(tx: &Transaction, hardfork: Hardfork) -> Result<(), String> {

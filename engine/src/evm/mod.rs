@@ -21,8 +21,9 @@ mod view;
 
 pub(crate) use self::{
     changes::Changes,
-    machine::{Expired, Fault, MOST_GAS, Machine, ViewCalls, ViewFault, Written},
+    machine::{Expired, Fault, MOST_GAS, Machine, Written},
     moment::Moment,
     rewind::{Rewind, Undone},
     tx::TxFields,
+    view::{ViewCalls, ViewFault},
 };

@@ -13,9 +13,10 @@ use revm::{
 use super::{
     changes,
     handler::ExecutionEvm,
-    machine::{ViewCalls, Written, call_all, hide_destroyed},
+    machine::Written,
     rewind,
     trace::{Place, Undo},
+    view::{ViewCalls, call_all, hide_destroyed},
 };
 use crate::{Account, Address, EngineError, State, StateError, U256};
 

@@ -165,9 +165,15 @@ impl Watcher for Trace<'_> {
     }
 
     fn leave(&mut self, journal: &Undo, kept: bool) {
-        if let Some(frame) = self.open.pop().and_then(|index| self.frames.get_mut(index)) {
+        let Some(index) = self.open.pop() else { return };
+        if let Some(frame) = self.frames.get_mut(index) {
             frame.left = Place::now(journal);
-            frame.reverted = !kept;
+        }
+        if !kept {
+            // With it goes what the calls that it made had done, however they ended.
+            for frame in self.frames.get_mut(index..).unwrap_or_default() {
+                frame.reverted = true;
+            }
         }
     }
 }

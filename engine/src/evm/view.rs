@@ -14,8 +14,13 @@ use revm::{
     primitives::Bytes,
 };
 
-use super::handler::{ExecutionError, ExecutionEvm, JudgingHandler};
-use crate::{Address, ViewError, lang::View};
+use super::{
+    changes,
+    handler::{ExecutionError, ExecutionEvm, JudgingHandler, Looks},
+    machine::{Fault, fault},
+    trace::Undo,
+};
+use crate::{Address, EngineError, EnvReads, Reason, ViewError, lang::View};
 
 /// What a call came to: the gas that it used, and what it returned.
 pub(super) struct Called {
@@ -101,4 +106,58 @@ fn run(evm: &mut ExecutionEvm<'_>, view: &View, gas: u64) -> Result<Option<Frame
     let result = JudgingHandler::new(None).run_exec_loop(evm, init)?;
     revm::context_interface::context::take_error::<ExecutionError, _>(evm.ctx().error())?;
     Ok(Some(result))
+}
+
+/// Why a view has no output.
+#[derive(Debug)]
+pub(crate) enum ViewFault {
+    View(ViewError),
+    Reason(Reason),
+}
+
+/// Views to call, one after the other.
+pub(crate) trait ViewCalls {
+    /// The next one, and its gas.
+    fn next(&mut self) -> Option<(&View, u64)>;
+    /// What it used, whether it read the block environment, and what it returned.
+    fn done(&mut self, gas_used: u64, read_block: bool, result: Result<Bytes, ViewFault>);
+}
+
+/// Calls one view after the other. Returns what they read of the block environment, where that is noted.
+pub(super) fn call_all(evm: &mut ExecutionEvm<'_>, calls: &mut dyn ViewCalls) -> (EnvReads, Result<(), EngineError>) {
+    let mut reads = EnvReads::NONE;
+    while let Some((view, gas)) = calls.next() {
+        evm.ctx.chain = Looks::default();
+        let (used, result) = match call(evm, view, gas) {
+            Ok(called) => (called.gas_used, called.output.map_err(ViewFault::View)),
+            Err(error) => match fault(error) {
+                Fault::Undecided(reason) => (0, Err(ViewFault::Reason(reason))),
+                Fault::Broken(error) => return (reads, Err(error)),
+            },
+        };
+        // revm leaves an error of the database where the next call would find it.
+        evm.ctx.error = Ok(());
+        reads.insert(evm.ctx.chain.env);
+        calls.done(used, evm.ctx.chain.env.of_block(), result);
+    }
+    (reads, Ok(()))
+}
+
+/// revm removes a destroyed contract only when it commits. Puts an account without anything in its place, and returns what was
+/// there.
+pub(super) fn hide_destroyed(journal: &mut Undo) -> Vec<(Address, revm::state::Account)> {
+    let gone: Vec<Address> = journal
+        .state
+        .iter()
+        .filter(|(_, account)| changes::is_destroyed(account))
+        .map(|(address, _)| *address)
+        .collect();
+    let transaction = journal.transaction_id;
+    gone.into_iter()
+        .filter_map(|address| {
+            // "Created" keeps its storage from being asked of the state source.
+            let empty = revm::state::Account::new_not_existing(transaction).with_created_mark();
+            journal.state.insert(address, empty).map(|account| (address, account))
+        })
+        .collect()
 }

@@ -71,7 +71,7 @@ pub use self::{
     diagnostic::LangError,
     evaluate::{Evaluation, Evaluator, Fault, Judged, LogRef, Observed, Reader, evaluate},
     names::{Contract, NameError, Names},
-    plain::{CaseInvariant, FieldError, from_case_invariant, from_invariant, from_wire_form, invariant_text},
+    plain::{CaseInvariant, FieldError, from_case_invariant, from_invariant, from_wire_form, invariant_text, network},
     program::{Aggregate, Arithmetic, LogField, LogQuery, Moment, Program, Read, Relation, Source, View},
     resolve::parse,
     set::{Format, InvariantSet, MAX_INVARIANTS, MAX_SET_TEXT, NamedProgram, Problem, SetError, Severity},

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::{diagnostic::LangError, names::Names, program::Program, resolve::parse, wide::Wide};
 use crate::{Address, Comparison, Invariant, InvariantError, U256, ValueType};
 
-/// The only network that there is.
+/// The main network; every other chain is `chain-<EIP-155 id>`.
 const NETWORK: &str = "ethereum";
 
 /// The longest name, in characters.
@@ -137,10 +137,7 @@ pub fn from_wire_form(entry: &Map<String, Value>) -> Result<Invariant, FieldErro
             format!("{} is no number of {value_type}", quoted(target_text)),
         );
     };
-    let network = text(entry, "network")?.unwrap_or(NETWORK);
-    if network != NETWORK {
-        return wrong("network", format!("{} is not watched; use {NETWORK}", quoted(network)));
-    }
+    network(entry)?;
     let variable = text(entry, "variable")?;
     let name = match text(entry, "name")? {
         Some(name) => name.to_owned(),
@@ -159,6 +156,28 @@ pub fn from_wire_form(entry: &Map<String, Value>) -> Result<Invariant, FieldErro
         InvariantError::Target { .. } => wrong("target", format!("is no value of {value_type}")),
         other => wrong("slot_type", other.to_string()),
     })
+}
+
+/// The chain that an entry of the original form names as `chain-<id>`; `None` where it says `ethereum` or nothing.
+///
+/// # Errors
+/// When `network` is something else.
+pub fn network(entry: &Map<String, Value>) -> Result<Option<u64>, FieldError> {
+    let name = match text(entry, "network")? {
+        None => return Ok(None),
+        Some(name) if name == NETWORK => return Ok(None),
+        Some(name) => name,
+    };
+    let digits = name
+        .strip_prefix("chain-")
+        .filter(|id| id.bytes().all(|byte| byte.is_ascii_digit()));
+    match digits.map(str::parse) {
+        Some(Ok(id)) => Ok(Some(id)),
+        _ => wrong(
+            "network",
+            format!("{} is no network; use {NETWORK} or chain-<id>", quoted(name)),
+        ),
+    }
 }
 
 /// A field that may be absent or null, and is text where it is not.

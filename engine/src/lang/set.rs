@@ -25,7 +25,7 @@ use serde_json::{Map, Value};
 use super::{
     diagnostic::LangError,
     names::{Contract, NameError, Names},
-    plain::{FieldError, LONGEST_NAME, WIRE_FIELDS, from_invariant, from_wire_form},
+    plain::{FieldError, LONGEST_NAME, WIRE_FIELDS, from_invariant, from_wire_form, network},
     program::Program,
     resolve::parse,
 };
@@ -334,7 +334,7 @@ impl Reading<'_> {
             let key = format!("{key}[{index}]");
             let invariant = match value {
                 Value::Object(entry) if entry.contains_key("expression") => expression(&key, value, &set.names),
-                Value::Object(entry) => plain(&key, entry),
+                Value::Object(entry) => self.of_chain(&key, entry, set).and_then(|()| plain(&key, entry)),
                 _ => Err(SetError::entry(
                     key.as_str(),
                     "must be an invariant: an object with `name` and `expression`",
@@ -352,6 +352,23 @@ impl Reading<'_> {
                 }
                 Err(error) => self.push(error),
             }
+        }
+    }
+
+    /// An entry of the original form may name its chain; all of a set are about one.
+    fn of_chain(&self, key: &str, entry: &Map<String, Value>, set: &mut InvariantSet) -> Result<(), SetError> {
+        let chain =
+            network(entry).map_err(|FieldError { field, reason }| SetError::entry(format!("{key}.{field}"), reason))?;
+        match (chain, set.chain) {
+            (Some(chain), Some(of_set)) if chain != of_set => {
+                let why = format!("the set is about chain {of_set}; write a set for each chain");
+                Err(SetError::entry(format!("{key}.network"), why))
+            }
+            (Some(chain), None) => {
+                set.chain = Some(chain);
+                Ok(())
+            }
+            _ => Ok(()),
         }
     }
 

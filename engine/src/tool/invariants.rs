@@ -37,12 +37,6 @@ impl Invariants {
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
         let text = read_text(path, MAX_SET_TEXT as u64).map_err(|why| unreadable(path, why))?;
         let format = Format::of_file(&path.to_string_lossy());
-        let (text, chain) = match format {
-            Format::Json => {
-                without_networks(text).map_err(|why| Failure::Input(format!("{}: {why}", path.display())))?
-            }
-            Format::Toml => (text, None),
-        };
         let folder = path.parent().unwrap_or_else(|| Path::new(""));
         let mut load = |name: &str| read_text(&folder.join(name), MAX_DESCRIPTION);
         let set = InvariantSet::parse(&text, format, &mut load).map_err(|errors| told(path, &errors))?;
@@ -62,7 +56,7 @@ impl Invariants {
             });
             expressions.push(invariant.expression);
         }
-        Self::new(path, watched, expressions, set.chain.or(chain))
+        Self::new(path, watched, expressions, set.chain)
     }
 
     /// Those that a case in a file carries, written in the language.
@@ -129,49 +123,6 @@ fn read_text(path: &Path, most: u64) -> Result<String, String> {
         return Err(format!("it has more than {most} bytes"));
     }
     Ok(text)
-}
-
-/// The original form names the chain in each entry: `ethereum`, or `chain-<id>` for every other. Takes the latter out and gives it.
-fn without_networks(text: String) -> Result<(String, Option<u64>), String> {
-    if !text.contains("\"chain-") {
-        return Ok((text, None));
-    }
-    // What is no JSON is told where the set is parsed.
-    let Ok(mut value) = serde_json::from_str::<Value>(&text) else {
-        return Ok((text, None));
-    };
-    let mut found = None;
-    let mut take = |entry: &mut Map<String, Value>| -> Result<(), String> {
-        let network = entry.get("network").and_then(Value::as_str);
-        let Some(id) = network.and_then(|network| network.strip_prefix("chain-")?.parse::<u64>().ok()) else {
-            return Ok(());
-        };
-        if found.is_some_and(|other| other != id) {
-            return Err("its invariants are about several chains; give a file for each".to_owned());
-        }
-        found = Some(id);
-        entry.remove("network");
-        Ok(())
-    };
-    match &mut value {
-        Value::Array(entries) => entries
-            .iter_mut()
-            .filter_map(Value::as_object_mut)
-            .try_for_each(&mut take)?,
-        Value::Object(object) => match object.get_mut("invariants") {
-            Some(Value::Array(entries)) => entries
-                .iter_mut()
-                .filter_map(Value::as_object_mut)
-                .try_for_each(&mut take)?,
-            _ => take(object)?,
-        },
-        _ => {}
-    }
-    Ok(if found.is_some() {
-        (value.to_string(), found)
-    } else {
-        (text, None)
-    })
 }
 
 /// What is wrong with a set: one line for an entry, the place in the text for an expression.
@@ -247,33 +198,4 @@ fn recorded(path: &Path, id: &str) -> Result<Vec<Map<String, Value>>, Failure> {
 /// True for the word that stands for the invariants of the case.
 pub(crate) fn is_of_the_case(path: &Path) -> bool {
     path.as_os_str() == OF_THE_CASE && !path.exists()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_network_by_number_is_the_chain_of_the_set() {
-        let entry = r#"{"name": "x", "network": "chain-31337"}"#;
-        for text in [
-            format!("[{entry}, {entry}]"),
-            entry.to_owned(),
-            format!(r#"{{"invariants": [{entry}]}}"#),
-        ] {
-            let (rest, chain) = without_networks(text).unwrap();
-            assert_eq!(chain, Some(31_337));
-            assert!(!rest.contains("network"), "{rest}");
-        }
-        let mixed = r#"[{"network": "chain-1"}, {"network": "chain-2"}]"#;
-        assert!(without_networks(mixed.to_owned()).is_err());
-        for text in [
-            r#"[{"network": "ethereum"}]"#,
-            r#"[{"network": "chain-x"}]"#,
-            "[\"chain-",
-            "7",
-        ] {
-            assert_eq!(without_networks(text.to_owned()), Ok((text.to_owned(), None)));
-        }
-    }
 }

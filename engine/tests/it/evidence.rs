@@ -178,6 +178,22 @@ fn several_violations_have_each_its_own_path() {
 }
 
 #[test]
+fn a_call_whose_caller_was_undone_is_on_no_path() {
+    let mut state = town();
+    contract(&mut state, FIRST, &format!("{}60006000fd", handing_on()));
+    // Undone with what the vault did for it; what follows takes its place in the history.
+    let tx = steps(&[(FIRST, 7, 1), (SECOND, 1, 40), (SECOND, 8, 1)]);
+    let slot = || {
+        Watched::Slot(engine::Invariant {
+            id: 1,
+            ..at_least_100(VAULT, 1)
+        })
+    };
+    assert_eq!(path(&judged(&state, &tx, vec![slot()])), [OUTER, SECOND, VAULT]);
+    assert_eq!(path(&judged(&state, &tx, vec![oracle()])), [OUTER, SECOND, VAULT]);
+}
+
+#[test]
 fn a_path_is_found_within_the_gas_of_the_views_or_is_that_of_the_last_write() {
     let state = town();
     let tx = steps(&[(FIRST, 1, 40), (SECOND, 1, 45)]);

@@ -398,6 +398,31 @@ fn views_share_the_gas_of_their_challenge() {
 }
 
 #[test]
+fn what_a_view_costs_does_not_depend_on_what_the_engine_ran_before() {
+    // Asks the precompile that copies, which is warm for everybody, and then returns 150.
+    let mut state = world(STORE, &[(1, u(150))]);
+    contract(&mut state, ORACLE, "6000600060006000600461fffffa50609660005260206000f3");
+    let watched = set([Watched::View(view(1, ORACLE))]);
+    let mut used = Engine::new(CHAIN);
+    let mut decided = 0;
+    for view_gas in (100..4_000).step_by(100) {
+        let options = Options {
+            view_gas,
+            ..Options::default()
+        };
+        let judge = |engine: &mut Engine| {
+            engine
+                .judge_watched(&at(Hardfork::Cancun), &store(1, 5), &state, &watched, &options)
+                .unwrap()
+        };
+        let fresh = judge(&mut Engine::new(CHAIN));
+        assert_eq!(judge(&mut used), fresh, "with {view_gas} gas");
+        decided += usize::from(fresh.judgements.is_empty());
+    }
+    assert!((1..39).contains(&decided), "{decided} of 39 budgets suffice");
+}
+
+#[test]
 fn a_slow_view_is_undecided_and_the_rest_is_judged() {
     let mut state = world(STORE, &[(1, u(150))]);
     contract(&mut state, ORACLE, FOREVER);

@@ -83,7 +83,10 @@ impl Desk {
             agent: self.follower.agent().address(),
             worker: self.worker,
             max_gas: self.jobs.max_gas,
-            deadline: snapshot.head().timestamp.saturating_add(self.jobs.give_up_after.as_secs()),
+            deadline: snapshot
+                .head()
+                .timestamp
+                .saturating_add(self.jobs.give_up_after.as_secs()),
             snapshot,
         };
         let tried: Vec<_> = stream::iter(attempts)
@@ -134,7 +137,8 @@ impl Desk {
             .collect();
         let snapshot = self.follower.snapshot();
         for job in urgent {
-            let Some(call) = calls::calldata(Step::Defend, &job, keeper, self.ready.get(&job.key), self.payment()) else {
+            let Some(call) = calls::calldata(Step::Defend, &job, keeper, self.ready.get(&job.key), self.payment())
+            else {
                 continue;
             };
             let trial = Trial {

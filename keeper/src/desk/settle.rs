@@ -71,7 +71,9 @@ impl Desk {
             }
             None => false,
         };
-        let Some(out) = self.under_way.get_mut(&job) else { return };
+        let Some(out) = self.under_way.get_mut(&job) else {
+            return;
+        };
         if wanted {
             out.unwanted = false;
             return;

@@ -122,4 +122,3 @@ fn enter(evm: &mut Evm<'_>, from: Address, query: &Query, gas: u64) -> Result<Op
     take_error::<RunError, _>(evm.ctx().error())?;
     Ok(Some(result))
 }
-

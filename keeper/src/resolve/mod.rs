@@ -109,7 +109,11 @@ fn decode(output: &Bytes) -> Answer {
         let begin = offset.checked_add(32)?;
         let calldata = output.get(begin..begin.checked_add(length)?)?;
         // Only an answer of three has its bytes behind a third word.
-        let since = if offset > 95 { word(output, 64)? } else { engine::U256::ZERO };
+        let since = if offset > 95 {
+            word(output, 64)?
+        } else {
+            engine::U256::ZERO
+        };
         Some(Ready {
             calldata: Bytes::copy_from_slice(calldata),
             // A block that far away has not been: the Agent takes it for unknown as well.
@@ -138,7 +142,10 @@ mod tests {
         let since = (true, Bytes::from_static(b"call"), engine::U256::from(77)).abi_encode_params();
         assert_eq!(decode(&since.into()), ready(77));
         assert_eq!(decode(&vec![0; 32].into()), Answer::Idle);
-        assert_eq!(decode(&(false, Bytes::from_static(b"x")).abi_encode_params().into()), Answer::Idle);
+        assert_eq!(
+            decode(&(false, Bytes::from_static(b"x")).abi_encode_params().into()),
+            Answer::Idle
+        );
     }
 
     #[test]

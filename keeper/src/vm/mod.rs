@@ -155,4 +155,3 @@ const fn spec(hardfork: Hardfork) -> SpecId {
         _ => SpecId::BERLIN,
     }
 }
-

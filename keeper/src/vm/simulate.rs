@@ -101,7 +101,9 @@ pub async fn simulate(
             simulate_on(chain_id, &env, &*state, &work)
         })
         .await?;
-        let Simulated::Missing(missing) = &ran else { return Ok(ran) };
+        let Simulated::Missing(missing) = &ran else {
+            return Ok(ran);
+        };
         if rounds >= ROUNDS || Instant::now() >= deadline {
             return Ok(ran);
         }

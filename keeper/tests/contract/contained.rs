@@ -34,38 +34,144 @@ fn pa_18_a_body_may_deposit_and_nothing_else() {
     let amount = U256::from(1);
     let to = customer();
     let forbidden: Vec<(&str, Vec<u8>)> = vec![
-        ("withdrawJobCredits", Agent::withdrawJobCreditsCall { jobKey: key, to, amount }.abi_encode()),
-        ("withdrawOwnerCredits", Agent::withdrawOwnerCreditsCall { to, amount }.abi_encode()),
-        ("updateJob", Agent::updateJobCall { jobKey: key, terms: terms.clone() }.abi_encode()),
-        ("setResolver", Agent::setResolverCall { jobKey: key, resolver: to, data: Bytes::new() }.abi_encode()),
-        ("setPreDefinedCalldata", Agent::setPreDefinedCalldataCall { jobKey: key, data: Bytes::new() }.abi_encode()),
-        ("initiateJobTransfer", Agent::initiateJobTransferCall { jobKey: key, to }.abi_encode()),
-        ("acceptJobTransfer", Agent::acceptJobTransferCall { jobKey: key }.abi_encode()),
-        ("assignKeeper", Agent::assignKeeperCall { jobKeys: vec![key] }.abi_encode()),
+        (
+            "withdrawJobCredits",
+            Agent::withdrawJobCreditsCall {
+                jobKey: key,
+                to,
+                amount,
+            }
+            .abi_encode(),
+        ),
+        (
+            "withdrawOwnerCredits",
+            Agent::withdrawOwnerCreditsCall { to, amount }.abi_encode(),
+        ),
+        (
+            "updateJob",
+            Agent::updateJobCall {
+                jobKey: key,
+                terms: terms.clone(),
+            }
+            .abi_encode(),
+        ),
+        (
+            "setResolver",
+            Agent::setResolverCall {
+                jobKey: key,
+                resolver: to,
+                data: Bytes::new(),
+            }
+            .abi_encode(),
+        ),
+        (
+            "setPreDefinedCalldata",
+            Agent::setPreDefinedCalldataCall {
+                jobKey: key,
+                data: Bytes::new(),
+            }
+            .abi_encode(),
+        ),
+        (
+            "initiateJobTransfer",
+            Agent::initiateJobTransferCall { jobKey: key, to }.abi_encode(),
+        ),
+        (
+            "acceptJobTransfer",
+            Agent::acceptJobTransferCall { jobKey: key }.abi_encode(),
+        ),
+        (
+            "assignKeeper",
+            Agent::assignKeeperCall { jobKeys: vec![key] }.abi_encode(),
+        ),
         ("releaseJob", Agent::releaseJobCall { jobKey: key }.abi_encode()),
         ("openDefence", Agent::openDefenceCall { jobKey: key }.abi_encode()),
         ("acceptOwnership", Agent::acceptOwnershipCall {}.abi_encode()),
-        ("stake", Agent::stakeCall { keeperId: keeper_id, amount }.abi_encode()),
-        ("registerAsKeeper", Agent::registerAsKeeperCall { worker: to, amount }.abi_encode()),
-        ("disableKeeper", Agent::disableKeeperCall { keeperId: keeper_id }.abi_encode()),
-        ("finalizeKeeperActivation", Agent::finalizeKeeperActivationCall { keeperId: keeper_id }.abi_encode()),
-        ("initiateKeeperActivation", Agent::initiateKeeperActivationCall { keeperId: keeper_id }.abi_encode()),
-        ("initiateRedeem", Agent::initiateRedeemCall { keeperId: keeper_id, amount }.abi_encode()),
-        ("finalizeRedeem", Agent::finalizeRedeemCall { keeperId: keeper_id, to }.abi_encode()),
-        ("withdrawCompensation", Agent::withdrawCompensationCall { keeperId: keeper_id, to, amount }.abi_encode()),
-        ("setWorkerAddress", Agent::setWorkerAddressCall { keeperId: keeper_id, worker: to }.abi_encode()),
+        (
+            "stake",
+            Agent::stakeCall {
+                keeperId: keeper_id,
+                amount,
+            }
+            .abi_encode(),
+        ),
+        (
+            "registerAsKeeper",
+            Agent::registerAsKeeperCall { worker: to, amount }.abi_encode(),
+        ),
+        (
+            "disableKeeper",
+            Agent::disableKeeperCall { keeperId: keeper_id }.abi_encode(),
+        ),
+        (
+            "finalizeKeeperActivation",
+            Agent::finalizeKeeperActivationCall { keeperId: keeper_id }.abi_encode(),
+        ),
+        (
+            "initiateKeeperActivation",
+            Agent::initiateKeeperActivationCall { keeperId: keeper_id }.abi_encode(),
+        ),
+        (
+            "initiateRedeem",
+            Agent::initiateRedeemCall {
+                keeperId: keeper_id,
+                amount,
+            }
+            .abi_encode(),
+        ),
+        (
+            "finalizeRedeem",
+            Agent::finalizeRedeemCall {
+                keeperId: keeper_id,
+                to,
+            }
+            .abi_encode(),
+        ),
+        (
+            "withdrawCompensation",
+            Agent::withdrawCompensationCall {
+                keeperId: keeper_id,
+                to,
+                amount,
+            }
+            .abi_encode(),
+        ),
+        (
+            "setWorkerAddress",
+            Agent::setWorkerAddressCall {
+                keeperId: keeper_id,
+                worker: to,
+            }
+            .abi_encode(),
+        ),
         (
             "execute",
-            Agent::executeCall { jobKey: key, keeperId: keeper_id, options: U256::ZERO, jobCalldata: Bytes::new() }.abi_encode(),
+            Agent::executeCall {
+                jobKey: key,
+                keeperId: keeper_id,
+                options: U256::ZERO,
+                jobCalldata: Bytes::new(),
+            }
+            .abi_encode(),
         ),
         (
             "initiateKeeperSlashing",
-            Agent::initiateKeeperSlashingCall { jobKey: key, keeperId: keeper_id, useResolver: true, jobCalldata: Bytes::new() }
-                .abi_encode(),
+            Agent::initiateKeeperSlashingCall {
+                jobKey: key,
+                keeperId: keeper_id,
+                useResolver: true,
+                jobCalldata: Bytes::new(),
+            }
+            .abi_encode(),
         ),
         (
             "registerJob",
-            Agent::registerJobCall { terms: terms.clone(), resolver: to, data: Bytes::new() }.abi_encode(),
+            Agent::registerJobCall {
+                terms: terms.clone(),
+                resolver: to,
+                data: Bytes::new(),
+            }
+            .abi_encode(),
         ),
     ];
     for (name, data) in forbidden {
@@ -129,9 +235,15 @@ fn too_little_gas_is_refused_before_the_body_runs() {
     let mut least = None;
     for gas in (100_000..1_200_000).step_by(20_000) {
         let before = world.job(key);
-        match world.chain.send_with_gas(worker(id), agent, U256::ZERO, input.clone(), gas) {
+        match world
+            .chain
+            .send_with_gas(worker(id), agent, U256::ZERO, input.clone(), gas)
+        {
             Ok(receipt) => {
-                assert!(receipt.event::<Agent::Execute>().unwrap().ok, "with {gas} gas the body failed");
+                assert!(
+                    receipt.event::<Agent::Execute>().unwrap().ok,
+                    "with {gas} gas the body failed"
+                );
                 least = Some(gas);
                 break;
             }
@@ -176,11 +288,15 @@ fn what_a_hostile_resolver_answers_is_not_due() {
             };
             let agent = world.agent;
             // Ten million gas are enough for whatever it does.
-            let result = world
-                .chain
-                .send_with_gas(worker(keeper), agent, U256::ZERO, input.abi_encode().into(), 10_000_000);
+            let result =
+                world
+                    .chain
+                    .send_with_gas(worker(keeper), agent, U256::ZERO, input.abi_encode().into(), 10_000_000);
             let error = result.unwrap_err();
-            assert!(error.is::<Agent::JobCheckResolverReturnedFalse>(), "answer {answer}: {error:?}");
+            assert!(
+                error.is::<Agent::JobCheckResolverReturnedFalse>(),
+                "answer {answer}: {error:?}"
+            );
             let slasher = 3 - keeper;
             if flags == CALL_RESOLVER {
                 world.until_slasher(key, slasher);
@@ -234,7 +350,10 @@ fn a_contract_is_no_worker() {
         value: U256::ZERO,
     };
     world.chain.call(owner(), job, &reentry).unwrap();
-    world.chain.send(owner(), job, U256::ZERO, vec![1, 2, 3, 4].into()).unwrap();
+    world
+        .chain
+        .send(owner(), job, U256::ZERO, vec![1, 2, 3, 4].into())
+        .unwrap();
     let error = world.chain.view(job, &TestJob::reenterErrorCall {}).unwrap();
     assert_eq!(error.0, Agent::NonEOASender::SELECTOR);
 }

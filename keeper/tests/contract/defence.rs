@@ -29,7 +29,9 @@ fn the_lane_opens_two_blocks_after_the_resolvers_block() {
         assert_eq!(error.opensAt, U256::from(since + 2), "{elapsed}");
         assert_eq!(
             world.may_execute(key, other, since),
-            Err(Refusal::DefenceLaneClosed { opens_at: Some(since + 2) })
+            Err(Refusal::DefenceLaneClosed {
+                opens_at: Some(since + 2)
+            })
         );
         assert_eq!(world.may_execute(key, assigned, since), Ok(true));
         world.chain.pass(12);
@@ -38,7 +40,11 @@ fn the_lane_opens_two_blocks_after_the_resolvers_block() {
     let stakes: Vec<u128> = (1..=3).map(|id| world.stake_of(id)).collect();
     let receipt = world.execute(key, other).unwrap();
     assert!(receipt.event::<Agent::SlashKeeper>().is_none());
-    assert_eq!((1..=3).map(|id| world.stake_of(id)).collect::<Vec<_>>(), stakes, "nobody is slashed");
+    assert_eq!(
+        (1..=3).map(|id| world.stake_of(id)).collect::<Vec<_>>(),
+        stakes,
+        "nobody is slashed"
+    );
     assert_ne!(world.assigned(key), 0);
     refused::<Agent::NotSlashable>(world.initiate(key, other, true));
 }
@@ -62,18 +68,30 @@ fn a_resolver_that_does_not_say_since_when_is_opened_by_a_keeper() {
     world.set_answer(1, 0);
     let error = refused::<Agent::DefenceLaneClosed>(world.execute(key, other));
     assert_eq!(error.opensAt, U256::ZERO);
-    assert_eq!(world.may_execute(key, other, 0), Err(Refusal::DefenceLaneClosed { opens_at: None }));
+    assert_eq!(
+        world.may_execute(key, other, 0),
+        Err(Refusal::DefenceLaneClosed { opens_at: None })
+    );
     refused::<Agent::InactiveKeeper>(world.act(who(5), &open));
     let receipt = world.act(worker(other), &open).unwrap();
     let opens_at = world.chain.number() + 2;
-    assert_eq!(receipt.event::<Agent::OpenDefence>().unwrap().opensAt, U256::from(opens_at));
+    assert_eq!(
+        receipt.event::<Agent::OpenDefence>().unwrap().opensAt,
+        U256::from(opens_at)
+    );
     refused::<Agent::DefenceAlreadyOpen>(world.act(worker(assigned), &open));
     world.blocks(1);
     refused::<Agent::DefenceLaneClosed>(world.execute(key, other));
     world.blocks(1);
     assert_eq!(world.may_execute(key, other, 0), Ok(true));
     world.execute(key, other).unwrap();
-    assert_eq!(world.job(key).defenceOpenAt.to::<u64>(), 0, "the next time it is opened anew");
+    assert_eq!(
+        world.job(key).defenceOpenAt.to::<u64>(),
+        0,
+        "the next time it is opened anew"
+    );
+    world.act(customer(), &open).unwrap();
+    refused::<Agent::DefenceAlreadyOpen>(world.act(customer(), &open));
 
     let plain = world.by_resolver(0);
     let plain = world.register_job(&plain, whole(1)).unwrap();
@@ -155,10 +173,18 @@ fn a_defence_is_not_stopped_by_fees() {
         amount: tenths(10) - U256::from(1),
     };
     world.act(customer(), &withdraw).unwrap();
-    assert_eq!((world.assigned(key), world.credits(key)), (0, 1), "too few credits for a keeper of its own");
+    assert_eq!(
+        (world.assigned(key), world.credits(key)),
+        (0, 1),
+        "too few credits for a keeper of its own"
+    );
     world.set_answer(1, 0);
     world.chain.set_base_fee(50_000 * GWEI);
-    assert_eq!(world.may_execute(key, other, 0), Ok(false), "nobody is assigned: the lane is open");
+    assert_eq!(
+        world.may_execute(key, other, 0),
+        Ok(false),
+        "nobody is assigned: the lane is open"
+    );
     let receipt = world.execute(key, other).unwrap();
     let event = receipt.event::<Agent::Execute>().unwrap();
     assert_eq!((number(event.compensation), world.credits(key)), (1, 0));
@@ -191,15 +217,18 @@ fn guarded(world: &mut World) -> (Address, Address, B256) {
         .unwrap();
     let arguments = PauseGuard::constructorCall {
         owner_: owner(),
-        target_: target,
-        pauseCall_: TestPausable::setPausedCall { paused_: true }.abi_encode().into(),
-        reporters_: vec![who(11), who(12), who(13)],
+        protocol_: target,
+        call_: TestPausable::setPausedCall { paused_: true }.abi_encode().into(),
+        reporters: vec![who(11), who(12), who(13)],
         threshold_: U256::from(2),
     };
-    let guard = world.chain.create(owner(), Contract::PauseGuard.creation(&arguments)).unwrap();
+    let guard = world
+        .chain
+        .create(owner(), Contract::PauseGuard.creation(&arguments))
+        .unwrap();
     let terms = Agent::JobTerms {
         target: guard,
-        selector: PauseGuard::pauseCall::SELECTOR.into(),
+        selector: PauseGuard::fireCall::SELECTOR.into(),
         ..world.by_resolver(DEFENCE)
     };
     let call = Agent::registerJobCall {
@@ -216,7 +245,7 @@ fn pause(key: B256, keeper: u32) -> Agent::executeCall {
         jobKey: key,
         keeperId: U256::from(keeper),
         options: U256::ZERO,
-        jobCalldata: PauseGuard::pauseCall {}.abi_encode().into(),
+        jobCalldata: PauseGuard::fireCall {}.abi_encode().into(),
     }
 }
 
@@ -227,19 +256,32 @@ fn two_of_three_reporters_make_the_pause_executable() {
         world.keeper(whole(5_000));
     }
     let (target, guard, key) = guarded(&mut world);
-    let incident = B256::from(U256::from(42));
-    let report = PauseGuard::reportCall { incident };
+    let confirm = PauseGuard::confirmCall {
+        incident_: B256::from(U256::from(42)),
+    };
     let other = world.assigned(key) % 3 + 1;
     let paused = |world: &mut World| world.chain.view(target, &TestPausable::pausedCall {}).unwrap();
 
-    assert!(world.chain.call(who(5), guard, &report).unwrap_err().is::<PauseGuard::OnlyReporter>());
-    world.chain.call(who(11), guard, &report).unwrap();
-    assert!(world.chain.call(who(11), guard, &report).unwrap_err().is::<PauseGuard::AlreadyReported>());
+    assert!(
+        world
+            .chain
+            .call(who(5), guard, &confirm)
+            .unwrap_err()
+            .is::<PauseGuard::NotReporter>()
+    );
+    world.chain.call(who(11), guard, &confirm).unwrap();
+    assert!(
+        world
+            .chain
+            .call(who(11), guard, &confirm)
+            .unwrap_err()
+            .is::<PauseGuard::AlreadyConfirmed>()
+    );
     refused::<Agent::JobCheckResolverReturnedFalse>(world.act(worker(other), &pause(key, other)));
-    let early = world.chain.call(customer(), guard, &PauseGuard::pauseCall {});
-    assert!(early.unwrap_err().is::<PauseGuard::NotConfirmed>());
+    let early = world.chain.call(customer(), guard, &PauseGuard::fireCall {});
+    assert!(early.unwrap_err().is::<PauseGuard::NotDue>());
 
-    world.chain.call(who(12), guard, &report).unwrap();
+    world.chain.call(who(12), guard, &confirm).unwrap();
     let confirmed = world.chain.number();
     refused::<Agent::DefenceLaneClosed>(world.act(worker(other), &pause(key, other)));
     world.blocks(2);
@@ -254,27 +296,83 @@ fn two_of_three_reporters_make_the_pause_executable() {
     world.act(worker(next), &pause(key, next)).unwrap();
     assert!(paused(&mut world));
 
-    // The incident is over; the third report of it starts nothing.
-    world.chain.call(who(13), guard, &report).unwrap();
+    // The incident is over; a late confirmation of it starts nothing.
+    assert!(
+        world
+            .chain
+            .call(who(13), guard, &confirm)
+            .unwrap_err()
+            .is::<PauseGuard::AlreadyConfirmed>()
+    );
     refused::<Agent::JobCheckResolverReturnedFalse>(world.act(worker(next), &pause(key, next)));
-    let open = PauseGuard::forwardCall {
-        data: TestPausable::setPausedCall { paused_: false }.abi_encode().into(),
-    };
-    assert!(world.chain.call(customer(), guard, &open).unwrap_err().is::<PauseGuard::OnlyOwner>());
-    world.chain.call(owner(), guard, &open).unwrap();
-    assert!(!paused(&mut world));
 }
 
 #[test]
-fn a_false_alarm_is_ended_by_the_guards_owner() {
+fn the_last_reporter_may_pause_in_the_same_transaction() {
+    let mut world = World::new();
+    let (target, guard, _) = guarded(&mut world);
+    let hand_over = TestPausable::setGuardianCall { guardian_: guard };
+    world.chain.call(owner(), target, &hand_over).unwrap();
+    let confirm = PauseGuard::confirmAndFireCall {
+        incident_: B256::from(U256::from(42)),
+    };
+    world.chain.call(who(11), guard, &confirm).unwrap();
+    assert!(!world.chain.view(target, &TestPausable::pausedCall {}).unwrap());
+    let receipt = world.chain.call(who(12), guard, &confirm).unwrap();
+    assert_eq!(receipt.event::<PauseGuard::Fired>().unwrap().by, who(12));
+    assert!(world.chain.view(target, &TestPausable::pausedCall {}).unwrap());
+}
+
+#[test]
+fn a_false_alarm_is_dismissed_and_an_old_one_lapses() {
     let mut world = World::new();
     world.keeper(whole(5_000));
     let (_, guard, key) = guarded(&mut world);
-    let report = PauseGuard::reportCall { incident: B256::ZERO };
-    world.chain.call(who(11), guard, &report).unwrap();
-    world.chain.call(who(12), guard, &report).unwrap();
-    let clear = PauseGuard::clearCall {};
-    assert!(world.chain.call(customer(), guard, &clear).unwrap_err().is::<PauseGuard::OnlyOwner>());
-    world.chain.call(owner(), guard, &clear).unwrap();
+    let confirm = |incident: u64| PauseGuard::confirmCall {
+        incident_: B256::from(U256::from(incident)),
+    };
+    world.chain.call(who(11), guard, &confirm(1)).unwrap();
+    world.chain.call(who(12), guard, &confirm(1)).unwrap();
+    let dismiss = PauseGuard::dismissCall {};
+    assert!(
+        world
+            .chain
+            .call(customer(), guard, &dismiss)
+            .unwrap_err()
+            .is::<PauseGuard::NotOwner>()
+    );
+    world.chain.call(owner(), guard, &dismiss).unwrap();
     refused::<Agent::JobCheckResolverReturnedFalse>(world.act(worker(1), &pause(key, 1)));
+
+    // What one reporter said 301 blocks ago does not count any more.
+    world.chain.call(who(11), guard, &confirm(2)).unwrap();
+    world.blocks(301);
+    world.chain.call(who(12), guard, &confirm(3)).unwrap();
+    refused::<Agent::JobCheckResolverReturnedFalse>(world.act(worker(1), &pause(key, 1)));
+    world.chain.call(who(11), guard, &confirm(3)).unwrap();
+    assert_ne!(
+        world.chain.view(guard, &PauseGuard::dueSinceCall {}).unwrap(),
+        U256::ZERO
+    );
+
+    let threshold = PauseGuard::setThresholdCall { threshold_: U256::ZERO };
+    assert!(
+        world
+            .chain
+            .call(owner(), guard, &threshold)
+            .unwrap_err()
+            .is::<PauseGuard::NoThreshold>()
+    );
+    let remove = PauseGuard::setReporterCall {
+        account: who(13),
+        allowed: false,
+    };
+    world.chain.call(owner(), guard, &remove).unwrap();
+    assert!(
+        world
+            .chain
+            .call(who(13), guard, &confirm(4))
+            .unwrap_err()
+            .is::<PauseGuard::NotReporter>()
+    );
 }

@@ -105,14 +105,23 @@ fn pa_03_without_enough_stake_the_highest_above_the_minimum_is_drawn() {
     let mut config = world.ask(&Agent::configCall {});
     config.minKeeperStake = u96(whole(21_000));
     world
-        .act(crate::world::owner(), &Agent::setConfigCall { config_: config.clone() })
+        .act(
+            crate::world::owner(),
+            &Agent::setConfigCall {
+                config_: config.clone(),
+            },
+        )
         .unwrap();
     assert_eq!(assigned_with(&mut world, 0).1, 5, "only one has the minimum");
     config.minKeeperStake = u96(whole(25_000));
     world
         .act(crate::world::owner(), &Agent::setConfigCall { config_: config })
         .unwrap();
-    assert_eq!(assigned_with(&mut world, 30_000).1, 0, "exactly the minimum is not above it");
+    assert_eq!(
+        assigned_with(&mut world, 30_000).1,
+        0,
+        "exactly the minimum is not above it"
+    );
 }
 
 #[test]
@@ -160,7 +169,11 @@ fn a_job_needs_the_least_credits() {
         let credits = keeper::rule::Credits(world.credits(key));
         assert_eq!(credits.enough_for_keeper(number(tenths(5))), keeper != 0);
         let job = world.job(key);
-        assert_eq!((job.keeper.to::<u32>(), job.lastExecutionAt.to::<u64>()), (keeper, 0), "PA-04");
+        assert_eq!(
+            (job.keeper.to::<u32>(), job.lastExecutionAt.to::<u64>()),
+            (keeper, 0),
+            "PA-04"
+        );
     }
 }
 

@@ -5,14 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use alloy::primitives::{B256, Bytes, U256};
+use alloy::primitives::U256;
 use alloy::sol_types::SolCall;
 use contracts::{Agent, Contract, TestJob};
 use testkit::Receipt;
 
-use crate::world::{
-    CALL_RESOLVER, DEFENCE, OWNER_CREDITS, World, admin, config, customer, owner, who, whole, worker,
-};
+use crate::world::{CALL_RESOLVER, DEFENCE, OWNER_CREDITS, World, admin, config, customer, owner, who, whole, worker};
 
 const BEGIN: &str = "<!-- gas: begin -->\n";
 const END: &str = "<!-- gas: end -->";
@@ -32,12 +30,25 @@ fn measure() -> BTreeMap<String, u64> {
     let w = &mut world;
     for id in 1..=5 {
         w.endow(admin(id), whole(10_000));
-        let register = Agent::registerAsKeeperCall { worker: worker(id), amount: whole(5_000) };
+        let register = Agent::registerAsKeeperCall {
+            worker: worker(id),
+            amount: whole(5_000),
+        };
         meter.note("registerAsKeeper", &w.act(admin(id), &register).unwrap());
         meter.note("finalizeKeeperActivation", &w.finalize_activation(id).unwrap());
     }
     let one = U256::from(1);
-    meter.note("stake", &w.act(admin(1), &Agent::stakeCall { keeperId: one, amount: whole(1) }).unwrap());
+    meter.note(
+        "stake",
+        &w.act(
+            admin(1),
+            &Agent::stakeCall {
+                keeperId: one,
+                amount: whole(1),
+            },
+        )
+        .unwrap(),
+    );
 
     // Jobs.
     let interval = w.by_interval(10);
@@ -60,21 +71,48 @@ fn measure() -> BTreeMap<String, u64> {
     let mut owned = w.by_interval(10);
     owned.flags |= OWNER_CREDITS;
     let owned = key_of(&w.act(customer(), &register(&owned, w)).unwrap());
-    meter.note("depositJobCredits", &w.pay(customer(), whole(1), &Agent::depositJobCreditsCall { jobKey: key }).unwrap());
-    let deposit = Agent::depositOwnerCreditsCall { jobOwner: customer(), jobKeys: vec![owned] };
+    meter.note(
+        "depositJobCredits",
+        &w.pay(customer(), whole(1), &Agent::depositJobCreditsCall { jobKey: key })
+            .unwrap(),
+    );
+    let deposit = Agent::depositOwnerCreditsCall {
+        jobOwner: customer(),
+        jobKeys: vec![owned],
+    };
     meter.note("depositOwnerCredits", &w.pay(customer(), whole(1), &deposit).unwrap());
-    let update = Agent::updateJobCall { jobKey: key, terms: interval };
+    let update = Agent::updateJobCall {
+        jobKey: key,
+        terms: interval,
+    };
     meter.note("updateJob", &w.act(customer(), &update).unwrap());
     let job = w.job;
-    let set = Agent::setResolverCall { jobKey: resolved, resolver: job, data: TestJob::checkCall {}.abi_encode().into() };
+    let set = Agent::setResolverCall {
+        jobKey: resolved,
+        resolver: job,
+        data: TestJob::checkCall {}.abi_encode().into(),
+    };
     meter.note("setResolver", &w.act(customer(), &set).unwrap());
-    let set = Agent::setPreDefinedCalldataCall { jobKey: stored, data: vec![7; 36].into() };
+    let set = Agent::setPreDefinedCalldataCall {
+        jobKey: stored,
+        data: vec![7; 36].into(),
+    };
     meter.note("setPreDefinedCalldata", &w.act(customer(), &set).unwrap());
-    let offer = Agent::initiateJobTransferCall { jobKey: stored, to: who(7) };
+    let offer = Agent::initiateJobTransferCall {
+        jobKey: stored,
+        to: who(7),
+    };
     meter.note("initiateJobTransfer", &w.act(customer(), &offer).unwrap());
-    meter.note("acceptJobTransfer", &w.act(who(7), &Agent::acceptJobTransferCall { jobKey: stored }).unwrap());
+    meter.note(
+        "acceptJobTransfer",
+        &w.act(who(7), &Agent::acceptJobTransferCall { jobKey: stored }).unwrap(),
+    );
     meter.note("releaseJob", &w.release(key, customer()).unwrap());
-    meter.note("assignKeeper", &w.act(customer(), &Agent::assignKeeperCall { jobKeys: vec![key] }).unwrap());
+    meter.note(
+        "assignKeeper",
+        &w.act(customer(), &Agent::assignKeeperCall { jobKeys: vec![key] })
+            .unwrap(),
+    );
 
     // Executions: a second one of each kind, when storage is in use.
     w.set_answer(2, 1);
@@ -83,7 +121,10 @@ fn measure() -> BTreeMap<String, u64> {
         let keeper = w.assigned(key);
         meter.note("execute (interval)", &w.execute_with(key, keeper, 0).unwrap());
         let keeper = w.assigned(resolved);
-        meter.note("execute (resolver, asked again)", &w.execute_with(resolved, keeper, 0).unwrap());
+        meter.note(
+            "execute (resolver, asked again)",
+            &w.execute_with(resolved, keeper, 0).unwrap(),
+        );
         let keeper = w.assigned(defended) % 5 + 1;
         meter.note("execute (defence lane)", &w.execute_with(defended, keeper, 0).unwrap());
     }
@@ -107,11 +148,22 @@ fn measure() -> BTreeMap<String, u64> {
     let keeper = w.assigned(key);
     w.execute_with(key, keeper, 2).unwrap();
     let id = U256::from(keeper);
-    let withdraw = Agent::withdrawCompensationCall { keeperId: id, to: who(8), amount: U256::MAX };
+    let withdraw = Agent::withdrawCompensationCall {
+        keeperId: id,
+        to: who(8),
+        amount: U256::MAX,
+    };
     meter.note("withdrawCompensation", &w.act(worker(keeper), &withdraw).unwrap());
-    let withdraw = Agent::withdrawJobCreditsCall { jobKey: key, to: who(8), amount: U256::MAX };
+    let withdraw = Agent::withdrawJobCreditsCall {
+        jobKey: key,
+        to: who(8),
+        amount: U256::MAX,
+    };
     meter.note("withdrawJobCredits", &w.act(customer(), &withdraw).unwrap());
-    let withdraw = Agent::withdrawOwnerCreditsCall { to: who(8), amount: U256::MAX };
+    let withdraw = Agent::withdrawOwnerCreditsCall {
+        to: who(8),
+        amount: U256::MAX,
+    };
     meter.note("withdrawOwnerCredits", &w.act(customer(), &withdraw).unwrap());
 
     // Leaving, and the owner.
@@ -120,23 +172,51 @@ fn measure() -> BTreeMap<String, u64> {
     meter.note("disableKeeper", &w.disable(leaving).unwrap());
     let again = Agent::initiateKeeperActivationCall { keeperId: id };
     meter.note("initiateKeeperActivation", &w.act(admin(leaving), &again).unwrap());
-    let redeem = Agent::initiateRedeemCall { keeperId: id, amount: whole(1_000) };
+    let redeem = Agent::initiateRedeemCall {
+        keeperId: id,
+        amount: whole(1_000),
+    };
     meter.note("initiateRedeem", &w.act(admin(leaving), &redeem).unwrap());
     w.chain.pass(3 * 86_400);
-    let finalize = Agent::finalizeRedeemCall { keeperId: id, to: who(8) };
+    let finalize = Agent::finalizeRedeemCall {
+        keeperId: id,
+        to: who(8),
+    };
     meter.note("finalizeRedeem", &w.act(admin(leaving), &finalize).unwrap());
-    let change = Agent::setWorkerAddressCall { keeperId: id, worker: who(9) };
+    let change = Agent::setWorkerAddressCall {
+        keeperId: id,
+        worker: who(9),
+    };
     meter.note("setWorkerAddress", &w.act(admin(leaving), &change).unwrap());
-    let slash = Agent::ownerSlashCall { keeperId: id, to: who(8), current: whole(1), pending: U256::ZERO, disable: false };
+    let slash = Agent::ownerSlashCall {
+        keeperId: id,
+        to: who(8),
+        current: whole(1),
+        pending: U256::ZERO,
+        disable: false,
+    };
     meter.note("ownerSlash", &w.act(owner(), &slash).unwrap());
     let mut dearer = config();
     dearer.feePpm = alloy::primitives::aliases::U24::from(10_000);
-    meter.note("setConfig", &w.act(owner(), &Agent::setConfigCall { config_: dearer }).unwrap());
-    w.pay(customer(), whole(1), &Agent::depositJobCreditsCall { jobKey: key }).unwrap();
-    meter.note("withdrawFees", &w.act(owner(), &Agent::withdrawFeesCall { to: who(8) }).unwrap());
-    meter.note("transferOwnership", &w.act(owner(), &Agent::transferOwnershipCall { to: customer() }).unwrap());
-    meter.note("acceptOwnership", &w.act(customer(), &Agent::acceptOwnershipCall {}).unwrap());
-    assert_ne!((key, Bytes::new()), (B256::ZERO, Bytes::from(vec![1])));
+    meter.note(
+        "setConfig",
+        &w.act(owner(), &Agent::setConfigCall { config_: dearer }).unwrap(),
+    );
+    w.pay(customer(), whole(1), &Agent::depositJobCreditsCall { jobKey: key })
+        .unwrap();
+    meter.note(
+        "withdrawFees",
+        &w.act(owner(), &Agent::withdrawFeesCall { to: who(8) }).unwrap(),
+    );
+    meter.note(
+        "transferOwnership",
+        &w.act(owner(), &Agent::transferOwnershipCall { to: customer() })
+            .unwrap(),
+    );
+    meter.note(
+        "acceptOwnership",
+        &w.act(customer(), &Agent::acceptOwnershipCall {}).unwrap(),
+    );
     meter.0
 }
 
@@ -153,7 +233,10 @@ fn gas_of_every_function_is_recorded() {
         .as_array()
         .unwrap()
         .iter()
-        .filter(|entry| entry["type"] == "function" && ["nonpayable", "payable"].contains(&entry["stateMutability"].as_str().unwrap()))
+        .filter(|entry| {
+            entry["type"] == "function"
+                && ["nonpayable", "payable"].contains(&entry["stateMutability"].as_str().unwrap())
+        })
         .map(|entry| entry["name"].as_str().unwrap())
         .filter(|name| *name != "simulate")
         .collect();
@@ -171,16 +254,29 @@ fn gas_of_every_function_is_recorded() {
         std::fs::write(page(), format!("{head}{BEGIN}{table}{END}{tail}")).unwrap();
         return;
     }
-    assert_eq!(recorded, table, "docs/keepers.md is not up to date; run this test with PORTCULLIS_WRITE_GAS=1");
+    assert_eq!(
+        recorded, table,
+        "docs/keepers.md is not up to date; run this test with PORTCULLIS_WRITE_GAS=1"
+    );
 }
 
 /// EIP-170 and EIP-3860.
 #[test]
 fn the_contracts_fit_the_chain() {
-    for contract in [Contract::Agent, Contract::AgentKeepers, Contract::AgentLens, Contract::PauseGuard] {
+    for contract in [
+        Contract::Agent,
+        Contract::AgentKeepers,
+        Contract::AgentLens,
+        Contract::PauseGuard,
+    ] {
         let artifact: serde_json::Value = serde_json::from_str(contract.artifact()).unwrap();
         let size = |field: &str| artifact[field].as_str().unwrap().len() / 2 - 1;
-        println!("{}: {} bytes, created with {}", contract.name(), size("deployedBytecode"), size("bytecode"));
+        println!(
+            "{}: {} bytes, created with {}",
+            contract.name(),
+            size("deployedBytecode"),
+            size("bytecode")
+        );
         assert!(size("deployedBytecode") < 24_576, "{}", contract.name());
         assert!(size("bytecode") < 49_152, "{}", contract.name());
     }

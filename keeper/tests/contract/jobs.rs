@@ -63,7 +63,11 @@ fn an_execution_pays_what_the_rule_says() {
         assert_eq!(world.chain.balance(worker(id)) - before.0, U256::from(by_rule));
         assert_eq!(before.1 - world.credits(key), by_rule);
         let counted = number(event.gasUsed) + 136_000;
-        assert!(counted > u128::from(receipt.gas), "{counted} < {}: the keeper would lose", receipt.gas);
+        assert!(
+            counted > u128::from(receipt.gas),
+            "{counted} < {}: the keeper would lose",
+            receipt.gas
+        );
     }
     assert_eq!(world.executions(), 3);
     let input = world.chain.view(world.job, &TestJob::lastInputCall {}).unwrap();
@@ -86,7 +90,10 @@ fn a_deposit_leaves_its_fee() {
         jobKeys: vec![],
     };
     world.pay(customer(), U256::from(99), &deposit).unwrap();
-    assert_eq!(world.ask(&Agent::ownerCreditsCall { jobOwner: who(5) }), U256::from(99 - fee(99, 40_000)));
+    assert_eq!(
+        world.ask(&Agent::ownerCreditsCall { jobOwner: who(5) }),
+        U256::from(99 - fee(99, 40_000))
+    );
     refused::<Agent::MissingAmount>(world.pay(customer(), U256::ZERO, &deposit));
     let to = who(44);
     world.act(owner(), &Agent::withdrawFeesCall { to }).unwrap();
@@ -157,7 +164,7 @@ fn terms_that_make_no_sense_are_refused() {
     refused::<Agent::InvalidJobAddress>(register(&mut world, &with(&interval, &|t| t.target = token)));
     refused::<Agent::ZeroAddress>(register(&mut world, &with(&interval, &|t| t.target = Address::ZERO)));
     let without = Agent::registerJobCall {
-        terms: resolver.clone(),
+        terms: resolver,
         resolver: Address::ZERO,
         data: Bytes::new(),
     };
@@ -168,7 +175,11 @@ fn terms_that_make_no_sense_are_refused() {
     assert!(error.halt.is_none());
     // Plain ether belongs to nobody, so it is not taken.
     assert!(world.chain.send(customer(), agent, whole(1), Bytes::new()).is_err());
-    refused::<Agent::UnknownJob>(world.pay(customer(), whole(1), &Agent::depositJobCreditsCall { jobKey: B256::ZERO }));
+    refused::<Agent::UnknownJob>(world.pay(
+        customer(),
+        whole(1),
+        &Agent::depositJobCreditsCall { jobKey: B256::ZERO },
+    ));
     refused::<Agent::UnknownJob>(world.execute(B256::ZERO, 1));
 }
 
@@ -220,7 +231,9 @@ fn a_job_is_changed_by_its_owner_only() {
     assert_eq!(world.assigned(key), 1);
 
     // Credits of the owner's: there are none yet.
-    world.act(customer(), &update(&|t| t.flags = ACTIVE | OWNER_CREDITS)).unwrap();
+    world
+        .act(customer(), &update(&|t| t.flags = ACTIVE | OWNER_CREDITS))
+        .unwrap();
     assert_eq!(world.assigned(key), 0);
     let deposit = Agent::depositOwnerCreditsCall {
         jobOwner: customer(),
@@ -232,11 +245,18 @@ fn a_job_is_changed_by_its_owner_only() {
 
     refused::<Agent::NotSupportedByJobCalldataSource>(world.act(
         customer(),
-        &Agent::setResolverCall { jobKey: key, resolver: who(5), data: Bytes::new() },
+        &Agent::setResolverCall {
+            jobKey: key,
+            resolver: who(5),
+            data: Bytes::new(),
+        },
     ));
     refused::<Agent::NotSupportedByJobCalldataSource>(world.act(
         customer(),
-        &Agent::setPreDefinedCalldataCall { jobKey: key, data: Bytes::new() },
+        &Agent::setPreDefinedCalldataCall {
+            jobKey: key,
+            data: Bytes::new(),
+        },
     ));
     refused::<Agent::JobHasKeeperAssigned>(world.act(customer(), &Agent::assignKeeperCall { jobKeys: vec![key] }));
     refused::<Agent::OnlyJobOwner>(world.act(who(5), &Agent::assignKeeperCall { jobKeys: vec![key] }));
@@ -257,7 +277,13 @@ fn predefined_calldata_is_what_the_owner_stored() {
     let key = receipt.event::<Agent::RegisterJob>().unwrap().jobKey;
     world.chain.pass(10);
     world.execute(key, 1).unwrap();
-    let input = |world: &mut World| world.chain.view(world.job, &TestJob::lastInputCall {}).unwrap().to_vec();
+    let input = |world: &mut World| {
+        world
+            .chain
+            .view(world.job, &TestJob::lastInputCall {})
+            .unwrap()
+            .to_vec()
+    };
     assert_eq!(input(&mut world), [&[1, 2, 3, 4, 5][..], key.as_slice()].concat());
     let change = Agent::setPreDefinedCalldataCall {
         jobKey: key,
@@ -355,7 +381,10 @@ fn the_lens_tells_all_of_many_in_one_call() {
         .unwrap();
     for (key, view) in keys.iter().zip(&views) {
         let job = world.job(*key);
-        assert_eq!((view.key, view.job.keeper, view.job.owner), (*key, job.keeper, job.owner));
+        assert_eq!(
+            (view.key, view.job.keeper, view.job.owner),
+            (*key, job.keeper, job.owner)
+        );
         assert_eq!(view.slasher, U256::from(world.slasher(*key)));
         assert_eq!(view.dueAt, world.ask(&Agent::dueAtCall { jobKey: *key }));
         assert_eq!(view.eligible, *key != B256::ZERO);
@@ -366,7 +395,10 @@ fn the_lens_tells_all_of_many_in_one_call() {
         count: U256::from(count),
     };
     let all = world.chain.view(world.lens, &page(1, 100)).unwrap();
-    assert_eq!(all.iter().map(|view| view.id.to::<u32>()).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(
+        all.iter().map(|view| view.id.to::<u32>()).collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
     assert_eq!(all[1].keeper.admin, crate::world::admin(2));
     assert_eq!(world.chain.view(world.lens, &page(3, 1)).unwrap().len(), 1);
     assert!(world.chain.view(world.lens, &page(4, 1)).unwrap().is_empty());

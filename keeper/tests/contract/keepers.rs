@@ -73,13 +73,19 @@ fn pa_15_a_second_redemption_adds_and_starts_the_time_anew() {
     rule.initiate_redeem(1_000 * WHOLE, LIMITS, START).unwrap();
     world.chain.warp(START + DAY);
     redeem(&mut world, id, whole(500)).unwrap();
-    assert_eq!(rule.initiate_redeem(500 * WHOLE, LIMITS, START + DAY), Ok(1_500 * WHOLE));
+    assert_eq!(
+        rule.initiate_redeem(500 * WHOLE, LIMITS, START + DAY),
+        Ok(1_500 * WHOLE)
+    );
 
     world.chain.warp(START + 4 * DAY - 1);
     let error = refused::<Agent::WithdrawalTimeoutNotReached>(finalize(&mut world, id));
     let at = START + 4 * DAY;
     assert_eq!(error.availableAt, U256::from(at));
-    assert_eq!(rule.finalize_redeem(at - 1), Err(KeeperRefusal::WithdrawalTimeoutNotReached { at }));
+    assert_eq!(
+        rule.finalize_redeem(at - 1),
+        Err(KeeperRefusal::WithdrawalTimeoutNotReached { at })
+    );
     world.chain.warp(at);
     finalize(&mut world, id).unwrap();
     assert_eq!(rule.finalize_redeem(at), Ok(1_500 * WHOLE));
@@ -155,7 +161,10 @@ fn pa_17_a_redemption_covers_what_the_owner_slashed() {
             Some((pending, stake)) => {
                 on_chain.unwrap();
                 let info = world.info(id);
-                assert_eq!((number(info.pendingWithdrawal), number(info.stake)), (pending * WHOLE, stake * WHOLE));
+                assert_eq!(
+                    (number(info.pendingWithdrawal), number(info.stake)),
+                    (pending * WHOLE, stake * WHOLE)
+                );
                 assert_eq!((by_rule, rule.stake), (Ok(pending * WHOLE), stake * WHOLE));
                 assert_eq!(info.slashedStake.to::<u128>(), 0);
             }
@@ -265,13 +274,16 @@ fn parameters_that_make_no_sense_are_refused_by_name() {
     let mut refuse = |name: &str, change: &dyn Fn(&mut Agent::Config)| {
         let mut wrong = config();
         change(&mut wrong);
-        let error = refused::<Agent::InvalidConfig>(world.act(owner(), &Agent::setConfigCall { config_: wrong.clone() }));
+        let error =
+            refused::<Agent::InvalidConfig>(world.act(owner(), &Agent::setConfigCall { config_: wrong.clone() }));
         assert_eq!(error.parameter, name);
         let at_birth = deploy(&mut world.chain, world.token, wrong, U256::from(1)).unwrap_err();
         assert!(at_birth.is::<Agent::InvalidConfig>(), "{name}");
     };
     refuse("minKeeperStake", &|c| c.minKeeperStake = u96(U256::ZERO));
-    refuse("slashingFeeFixed", &|c| c.slashingFeeFixed = u96(whole(1_500) + U256::from(1)));
+    refuse("slashingFeeFixed", &|c| {
+        c.slashingFeeFixed = u96(whole(1_500) + U256::from(1))
+    });
     refuse("slashingFeeBps", &|c| c.slashingFeeBps = 5_001);
     refuse("withdrawalTimeout", &|c| c.withdrawalTimeout = 30 * 86_400 + 1);
     refuse("activationTimeout", &|c| c.activationTimeout = 30 * 86_400 + 1);
@@ -306,7 +318,10 @@ fn a_token_that_keeps_a_part_is_refused() {
         supply: whole(1_000_000),
         holder: owner(),
     };
-    let token = world.chain.create(owner(), Contract::FeeToken.creation(&arguments)).unwrap();
+    let token = world
+        .chain
+        .create(owner(), Contract::FeeToken.creation(&arguments))
+        .unwrap();
     let agent = deploy(&mut world.chain, token, config(), U256::from(1)).unwrap();
     let approve = FeeToken::approveCall {
         spender: agent,
@@ -318,8 +333,16 @@ fn a_token_that_keeps_a_part_is_refused() {
         amount: whole(3_000),
     };
     refused::<Agent::TokenTookFee>(world.chain.call(owner(), agent, &register));
-    assert!(deploy(&mut world.chain, who(9), config(), U256::from(1)).unwrap_err().is::<Agent::NotAToken>());
-    assert!(deploy(&mut world.chain, token, config(), U256::ZERO).unwrap_err().is::<Agent::MissingAmount>());
+    assert!(
+        deploy(&mut world.chain, who(9), config(), U256::from(1))
+            .unwrap_err()
+            .is::<Agent::NotAToken>()
+    );
+    assert!(
+        deploy(&mut world.chain, token, config(), U256::ZERO)
+            .unwrap_err()
+            .is::<Agent::MissingAmount>()
+    );
     let fees = Agent::withdrawFeesCall { to: owner() };
     refused::<Agent::MissingAmount>(world.act(owner(), &fees));
 }
@@ -342,5 +365,11 @@ fn the_other_half_has_no_life_of_its_own() {
     };
     refused::<Agent::OnlySelf>(world.chain.call(owner(), half, &register));
     let set = Agent::setConfigCall { config_: config() };
-    assert!(world.chain.call(Address::ZERO, half, &set).unwrap_err().is::<Agent::OnlySelf>());
+    assert!(
+        world
+            .chain
+            .call(Address::ZERO, half, &set)
+            .unwrap_err()
+            .is::<Agent::OnlySelf>()
+    );
 }

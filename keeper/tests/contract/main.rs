@@ -14,6 +14,7 @@ mod draw;
 mod gas;
 mod jobs;
 mod keepers;
+mod rules;
 mod sequences;
 mod slashing;
 mod world;

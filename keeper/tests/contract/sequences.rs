@@ -54,7 +54,12 @@ impl Play {
         let mut world = World::with(parameters, whole(50));
         let mut targets = vec![world.job];
         for _ in 0..3 {
-            targets.push(world.chain.create(owner(), Contract::TestJob.bytecode().clone()).unwrap());
+            targets.push(
+                world
+                    .chain
+                    .create(owner(), Contract::TestJob.bytecode().clone())
+                    .unwrap(),
+            );
         }
         for target in targets.clone() {
             world.chain.fund(target, whole(1_000));
@@ -140,7 +145,11 @@ impl Play {
             target: self.a_target(),
             selector: TestJob::workCall::SELECTOR.into(),
             source,
-            interval: if source == 2 { U24::ZERO } else { U24::from(self.below(60) + 1) },
+            interval: if source == 2 {
+                U24::ZERO
+            } else {
+                U24::from(self.below(60) + 1)
+            },
             flags,
             maxBaseFeeGwei: u16::try_from(self.below(2_000)).unwrap(),
             defenceWindow: u8::try_from(self.below(3)).unwrap(),
@@ -165,6 +174,8 @@ impl Play {
     }
 
     fn act<C: SolCall>(&mut self, name: &'static str, from: Address, call: &C) -> Option<Receipt> {
+        // Nobody calls as the zero address, which stands for "nobody" in the contract.
+        let from = if from.is_zero() { person(0) } else { from };
         let result = self.world.act(from, call);
         self.note(name, result)
     }
@@ -191,7 +202,11 @@ impl Play {
         self.world.chain.pass(seconds);
         let random = self.random.random::<[u8; 32]>();
         self.world.chain.set_randao(random.into());
-        let fee = if self.below(6) == 0 { self.below(60_000) } else { self.below(50) };
+        let fee = if self.below(6) == 0 {
+            self.below(60_000)
+        } else {
+            self.below(50)
+        };
         self.world.chain.set_base_fee(fee * GWEI);
         let (target, answer, body) = (self.a_target(), self.below(10), self.below(8));
         let since = self.world.chain.number().saturating_sub(self.below(4));
@@ -205,9 +220,24 @@ impl Play {
             let keeper = U256::from(self.a_keeper());
             let data: Bytes = match self.below(5) {
                 0 => Agent::depositJobCreditsCall { jobKey: job }.abi_encode(),
-                1 => Agent::withdrawJobCreditsCall { jobKey: job, to: target, amount: U256::MAX }.abi_encode(),
-                2 => Agent::executeCall { jobKey: job, keeperId: keeper, options: U256::ZERO, jobCalldata: Bytes::new() }.abi_encode(),
-                3 => Agent::depositOwnerCreditsCall { jobOwner: person(0), jobKeys: vec![job] }.abi_encode(),
+                1 => Agent::withdrawJobCreditsCall {
+                    jobKey: job,
+                    to: target,
+                    amount: U256::MAX,
+                }
+                .abi_encode(),
+                2 => Agent::executeCall {
+                    jobKey: job,
+                    keeperId: keeper,
+                    options: U256::ZERO,
+                    jobCalldata: Bytes::new(),
+                }
+                .abi_encode(),
+                3 => Agent::depositOwnerCreditsCall {
+                    jobOwner: person(0),
+                    jobKeys: vec![job],
+                }
+                .abi_encode(),
                 _ => Agent::releaseJobCall { jobKey: job }.abi_encode(),
             }
             .into();
@@ -219,7 +249,10 @@ impl Play {
             self.world.chain.call(owner(), target, &call).unwrap();
         } else {
             let body = if body > 4 { 0 } else { u8::try_from(body).unwrap() };
-            self.world.chain.call(owner(), target, &TestJob::setBodyCall { body_: body }).unwrap();
+            self.world
+                .chain
+                .call(owner(), target, &TestJob::setBodyCall { body_: body })
+                .unwrap();
         }
     }
 
@@ -242,16 +275,28 @@ impl Play {
                 self.act("stake", from, &Agent::stakeCall { keeperId: id, amount });
             }
             2 => {
-                self.act("initiateKeeperActivation", admin, &Agent::initiateKeeperActivationCall { keeperId: id });
+                self.act(
+                    "initiateKeeperActivation",
+                    admin,
+                    &Agent::initiateKeeperActivationCall { keeperId: id },
+                );
             }
             3 | 4 => {
-                self.act("finalizeKeeperActivation", admin, &Agent::finalizeKeeperActivationCall { keeperId: id });
+                self.act(
+                    "finalizeKeeperActivation",
+                    admin,
+                    &Agent::finalizeKeeperActivationCall { keeperId: id },
+                );
             }
             5 => {
                 self.act("disableKeeper", admin, &Agent::disableKeeperCall { keeperId: id });
             }
             6 => {
-                self.act("initiateRedeem", admin, &Agent::initiateRedeemCall { keeperId: id, amount });
+                self.act(
+                    "initiateRedeem",
+                    admin,
+                    &Agent::initiateRedeemCall { keeperId: id, amount },
+                );
             }
             7 => {
                 let to = self.anybody();
@@ -259,11 +304,23 @@ impl Play {
             }
             8 => {
                 let worker = worker_of(u32::try_from(self.below(20)).unwrap());
-                self.act("setWorkerAddress", admin, &Agent::setWorkerAddressCall { keeperId: id, worker });
+                self.act(
+                    "setWorkerAddress",
+                    admin,
+                    &Agent::setWorkerAddressCall { keeperId: id, worker },
+                );
             }
             _ => {
                 let to = self.anybody();
-                self.act("withdrawCompensation", admin, &Agent::withdrawCompensationCall { keeperId: id, to, amount });
+                self.act(
+                    "withdrawCompensation",
+                    admin,
+                    &Agent::withdrawCompensationCall {
+                        keeperId: id,
+                        to,
+                        amount,
+                    },
+                );
             }
         }
     }
@@ -276,7 +333,11 @@ impl Play {
         match self.below(14) {
             0 | 1 if self.jobs.len() < MAX_JOBS => {
                 let terms = self.terms();
-                let resolver = if self.below(10) == 0 { Address::ZERO } else { self.a_target() };
+                let resolver = if self.below(10) == 0 {
+                    Address::ZERO
+                } else {
+                    self.a_target()
+                };
                 let call = Agent::registerJobCall {
                     terms,
                     resolver,
@@ -302,20 +363,47 @@ impl Play {
             }
             4 => {
                 let data = vec![7; usize::try_from(self.below(200)).unwrap()].into();
-                self.act("setPreDefinedCalldata", from, &Agent::setPreDefinedCalldataCall { jobKey: job, data });
+                self.act(
+                    "setPreDefinedCalldata",
+                    from,
+                    &Agent::setPreDefinedCalldataCall { jobKey: job, data },
+                );
             }
             5 => {
-                self.act("initiateJobTransfer", from, &Agent::initiateJobTransferCall { jobKey: job, to: somebody });
+                self.act(
+                    "initiateJobTransfer",
+                    from,
+                    &Agent::initiateJobTransferCall {
+                        jobKey: job,
+                        to: somebody,
+                    },
+                );
             }
             6 => {
                 let offered = self.world.job(job).pendingOwner;
-                self.act("acceptJobTransfer", offered, &Agent::acceptJobTransferCall { jobKey: job });
+                self.act(
+                    "acceptJobTransfer",
+                    offered,
+                    &Agent::acceptJobTransferCall { jobKey: job },
+                );
             }
             7 => {
-                self.act("withdrawJobCredits", from, &Agent::withdrawJobCreditsCall { jobKey: job, to: somebody, amount });
+                self.act(
+                    "withdrawJobCredits",
+                    from,
+                    &Agent::withdrawJobCreditsCall {
+                        jobKey: job,
+                        to: somebody,
+                        amount,
+                    },
+                );
             }
             8 => {
-                self.act("withdrawOwnerCredits", from, &Agent::withdrawOwnerCreditsCall { to: somebody, amount });
+                self.act(
+                    "withdrawOwnerCredits",
+                    from,
+                    &Agent::withdrawOwnerCreditsCall { to: somebody, amount },
+                );
             }
             9 => {
                 let call = Agent::depositOwnerCreditsCall {
@@ -337,7 +425,12 @@ impl Play {
                 self.act("releaseJob", by, &Agent::releaseJobCall { jobKey: job });
             }
             _ => {
-                self.pay("depositJobCredits", somebody, amount, &Agent::depositJobCreditsCall { jobKey: job });
+                self.pay(
+                    "depositJobCredits",
+                    somebody,
+                    amount,
+                    &Agent::depositJobCreditsCall { jobKey: job },
+                );
             }
         }
     }
@@ -367,7 +460,11 @@ impl Play {
                 self.act("withdrawFees", owner(), &Agent::withdrawFeesCall { to });
             }
             _ => {
-                self.act("transferOwnership", owner(), &Agent::transferOwnershipCall { to: owner() });
+                self.act(
+                    "transferOwnership",
+                    owner(),
+                    &Agent::transferOwnershipCall { to: owner() },
+                );
                 self.act("acceptOwnership", owner(), &Agent::acceptOwnershipCall {});
             }
         }
@@ -397,22 +494,42 @@ impl Play {
         let from = self.world.info(keeper).worker;
         let data: Bytes = TestJob::workCall {}.abi_encode().into();
         match self.below(10) {
-            0 | 1 => {
-                let keeper = self.world.slasher(job);
-                let from = self.world.info(keeper).worker;
-                let call = Agent::initiateKeeperSlashingCall {
-                    jobKey: job,
-                    keeperId: U256::from(keeper),
-                    useResolver: self.below(2) == 0,
-                    jobCalldata: data,
-                };
-                self.act("initiateKeeperSlashing", from, &call);
-            }
+            0 | 1 => self.initiate_slashing(data),
             2 => {
                 self.act("openDefence", from, &Agent::openDefenceCall { jobKey: job });
             }
             _ => self.execute(job, &state, keeper, from, data),
         }
+    }
+
+    /// Of a job that could be slashed, and half of the time when it is due.
+    fn initiate_slashing(&mut self, data: Bytes) {
+        let keys = self.jobs.clone();
+        let states: Vec<_> = keys.iter().map(|key| self.world.job(*key)).collect();
+        let slashable = |job: &Agent::Job| job.terms.interval.is_zero() && job.terms.flags & 33 == 1;
+        let candidates: Vec<usize> = (0..keys.len()).filter(|index| slashable(&states[*index])).collect();
+        if candidates.is_empty() {
+            return;
+        }
+        let chosen = candidates[usize::try_from(self.below(candidates.len() as u64)).unwrap()];
+        let (job, resolver) = (keys[chosen], states[chosen].resolver);
+        if self.below(2) == 0 && self.targets.contains(&resolver) {
+            let due = TestJob::setAnswerCall {
+                answer_: 1,
+                since_: U256::ZERO,
+            };
+            self.world.chain.call(owner(), resolver, &due).unwrap();
+            self.world.chain.set_base_fee(GWEI);
+        }
+        let keeper = self.world.slasher(job);
+        let from = self.world.info(keeper).worker;
+        let call = Agent::initiateKeeperSlashingCall {
+            jobKey: job,
+            keeperId: U256::from(keeper),
+            useResolver: self.below(2) == 0,
+            jobCalldata: data,
+        };
+        self.act("initiateKeeperSlashing", from, &call);
     }
 
     /// With what must hold of every single execution.
@@ -448,7 +565,11 @@ impl Play {
                 let owned = Agent::DepositOwnerCredits::decode_log(log).ok();
                 own.filter(|event| !by_owner && event.jobKey == job)
                     .map(|event| event.amount)
-                    .or_else(|| owned.filter(|event| by_owner && event.jobOwner == before.owner).map(|event| event.amount))
+                    .or_else(|| {
+                        owned
+                            .filter(|event| by_owner && event.jobOwner == before.owner)
+                            .map(|event| event.amount)
+                    })
             })
             .map(number)
             .sum();
@@ -460,17 +581,32 @@ impl Play {
             let taken = number(slash.amount);
             assert!(taken <= victim, "slashed {taken} of {victim}");
             assert_eq!(slash.assignedId, U256::from(assigned));
-            assert_eq!((self.world.stake_of(assigned), self.world.stake_of(keeper)), (victim - taken, executor + taken));
+            assert_eq!(
+                (self.world.stake_of(assigned), self.world.stake_of(keeper)),
+                (victim - taken, executor + taken)
+            );
             assert_eq!(before.terms.flags & 32, 0, "nobody is slashed in defence");
         } else if assigned != keeper {
-            assert!(!event.ok || before.terms.flags & 32 != 0, "a slasher that succeeded slashed nobody");
+            assert!(
+                !event.ok || before.terms.flags & 32 != 0,
+                "a slasher that succeeded slashed nobody"
+            );
         }
     }
 
     /// What always holds.
     fn check(&mut self) {
         let (agent, lens) = (self.world.agent, self.world.lens);
-        let jobs = self.world.chain.view(lens, &AgentLens::jobsCall { keys: self.jobs.clone() }).unwrap();
+        let jobs = self
+            .world
+            .chain
+            .view(
+                lens,
+                &AgentLens::jobsCall {
+                    keys: self.jobs.clone(),
+                },
+            )
+            .unwrap();
         let all = AgentLens::keepersCall {
             from: U256::from(1),
             count: U256::MAX,
@@ -481,7 +617,10 @@ impl Play {
         // Ether: what is there is what is owed.
         let mut owed = number(self.world.ask(&Agent::feesCall {}));
         owed += jobs.iter().map(|view| number(view.job.credits)).sum::<u128>();
-        owed += keepers.iter().map(|view| number(view.keeper.compensation)).sum::<u128>();
+        owed += keepers
+            .iter()
+            .map(|view| number(view.keeper.compensation))
+            .sum::<u128>();
         let people: Vec<Address> = (0..PEOPLE).map(person).chain([owner()]).collect();
         for person in people {
             owed += number(self.world.ask(&Agent::ownerCreditsCall { jobOwner: person }));
@@ -496,7 +635,12 @@ impl Play {
         assert_eq!(number(self.world.tokens(agent)), staked);
 
         // The active set.
-        let active: Vec<u32> = self.world.ask(&Agent::activeKeepersCall {}).into_iter().map(|id| id.to()).collect();
+        let active: Vec<u32> = self
+            .world
+            .ask(&Agent::activeKeepersCall {})
+            .into_iter()
+            .map(|id| id.to())
+            .collect();
         assert_eq!(active.iter().collect::<BTreeSet<_>>().len(), active.len());
         let mut tickets = 0;
         for view in &keepers {
@@ -522,7 +666,10 @@ impl Play {
             } else {
                 assert!(!job.reservedSlasher.is_zero() && !job.keeper.is_zero());
             }
-            assert!(view.slasher.is_zero() || view.slasher != U256::from(job.keeper), "its own slasher");
+            assert!(
+                view.slasher.is_zero() || view.slasher != U256::from(job.keeper),
+                "its own slasher"
+            );
         }
         let exact = self.world.active_set();
         assert_eq!(exact.members().len(), active.len());
@@ -552,7 +699,10 @@ fn whatever_is_called_the_books_are_right() {
         }
     }
     play.check();
-    println!("seed {seed}: {made} calls, {checks} checks of everything, {} slashes", play.slashes);
+    println!(
+        "seed {seed}: {made} calls, {checks} checks of everything, {} slashes",
+        play.slashes
+    );
     for (name, (ok, no)) in &play.tally {
         println!("{name}: {ok} went through, {no} were refused");
     }

@@ -44,10 +44,16 @@ fn pa_05_an_interval_job_belongs_to_its_keeper_then_to_the_slasher() {
     world.chain.warp(t + 24);
     for other in &others {
         let error = refused::<Agent::OnlyNextKeeper>(world.execute(key, *other));
-        assert_eq!((error.assignedId, error.period1), (U256::from(assigned), U256::from(15)));
+        assert_eq!(
+            (error.assignedId, error.period1),
+            (U256::from(assigned), U256::from(15))
+        );
         assert_eq!(
             world.may_execute(key, *other, 0),
-            Err(Refusal::OnlyNextKeeper { assigned, until: t + 25 })
+            Err(Refusal::OnlyNextKeeper {
+                assigned,
+                until: t + 25
+            })
         );
     }
     world.chain.warp(t + 25);
@@ -80,7 +86,10 @@ fn pa_06_a_slash_moves_the_fixed_part_and_a_share() {
     world.until_slasher(key, slasher);
     let receipt = world.execute(key, slasher).unwrap();
     let event = receipt.event::<Agent::SlashKeeper>().unwrap();
-    assert_eq!((event.assignedId, event.slasherId), (U256::from(victim), U256::from(slasher)));
+    assert_eq!(
+        (event.assignedId, event.slasherId),
+        (U256::from(victim), U256::from(slasher))
+    );
 
     let by_rule = SLASHING.of(5_000 * WHOLE, 10 * WHOLE);
     assert_eq!((by_rule.taken, by_rule.missing), (503 * WHOLE / 10, 0), "50 + 10 * 3 %");
@@ -120,7 +129,10 @@ fn pa_07_a_slash_takes_no_more_than_there_is() {
     let event = receipt.event::<Agent::SlashKeeper>().unwrap();
     let by_rule = SLASHING.of(40 * WHOLE, 10 * WHOLE);
     assert_eq!((by_rule.taken, by_rule.missing), (40 * WHOLE, 103 * WHOLE / 10));
-    assert_eq!((number(event.amount), number(event.missing)), (by_rule.taken, by_rule.missing));
+    assert_eq!(
+        (number(event.amount), number(event.missing)),
+        (by_rule.taken, by_rule.missing)
+    );
     assert_eq!((world.stake_of(victim), world.stake_of(slasher)), (0, 5_040 * WHOLE));
 }
 
@@ -143,6 +155,8 @@ fn pa_08_pa_09_a_resolver_job_is_slashed_in_two_steps() {
     refused::<Agent::OnlyCurrentSlasher>(world.initiate(key, third, true));
     world.set_answer(0, 0);
     refused::<Agent::JobCheckResolverReturnedFalse>(world.initiate(key, slasher, true));
+    refused::<Agent::JobCheckResolverReturnedFalse>(world.initiate(key, slasher, false));
+    world.set_answer(1, 0);
     world.set_body(1);
     refused::<Agent::JobCheckCanNotBeExecuted>(world.initiate(key, slasher, false));
     world.set_body(0);
@@ -173,11 +187,15 @@ fn pa_08_pa_09_a_resolver_job_is_slashed_in_two_steps() {
     world.until_slasher(key, third);
     refused::<Agent::TooEarlyToReinitiateSlashing>(world.initiate(key, third, false));
     let (caller, now) = (world.caller(third), world.chain.now());
-    let by_rule = world.turn(key, 0).may_initiate_slashing(caller, Some(third), PERIODS, now);
+    let by_rule = world
+        .turn(key, 0)
+        .may_initiate_slashing(caller, Some(third), PERIODS, now);
     assert_eq!(by_rule, Err(Refusal::TooEarlyToReinitiateSlashing { at: t + 45 }));
     world.chain.warp(t + 45);
     world.until_slasher(key, third);
-    let by_rule = world.turn(key, 0).may_initiate_slashing(caller, Some(third), PERIODS, t + 45);
+    let by_rule = world
+        .turn(key, 0)
+        .may_initiate_slashing(caller, Some(third), PERIODS, t + 45);
     assert_eq!(by_rule, Ok(t + 60));
     world.initiate(key, third, false).unwrap();
     assert_eq!(world.job(key).slashingPossibleAfter.to::<u64>(), t + 60);
@@ -187,7 +205,10 @@ fn pa_08_pa_09_a_resolver_job_is_slashed_in_two_steps() {
     let receipt = world.execute(key, assigned).unwrap();
     assert!(receipt.event::<Agent::SlashKeeper>().is_none());
     let job = world.job(key);
-    assert_eq!((job.slashingPossibleAfter.to::<u64>(), job.reservedSlasher.to::<u32>()), (0, 0));
+    assert_eq!(
+        (job.slashingPossibleAfter.to::<u64>(), job.reservedSlasher.to::<u32>()),
+        (0, 0)
+    );
     assert_eq!((1..=3).map(|id| world.stake_of(id)).collect::<Vec<_>>(), stakes);
 }
 
@@ -198,14 +219,29 @@ fn the_reserved_slasher_gains_its_part() {
         let terms = world.by_resolver(0);
         two_keepers(&mut world, &terms)
     };
+    world.set_answer(1, 0);
     world.until_slasher(key, slasher);
     world.initiate(key, slasher, false).unwrap();
     world.chain.pass(15);
+    // Nobody is slashed for what is not due any more, or with another call than the resolver's.
+    world.set_answer(0, 0);
+    refused::<Agent::JobCheckResolverReturnedFalse>(world.execute(key, slasher));
+    world.set_answer(1, 0);
+    let other_call = Agent::executeCall {
+        jobKey: key,
+        keeperId: U256::from(slasher),
+        options: U256::ZERO,
+        jobCalldata: vec![1, 2, 3, 4].into(),
+    };
+    refused::<Agent::JobCheckCalldataError>(world.act(worker(slasher), &other_call));
     assert_eq!(world.may_execute(key, slasher, 0), Ok(true));
     world.execute(key, slasher).unwrap();
     let taken = SLASHING.of(5_000 * WHOLE, 0).taken;
     assert_eq!(taken, 200 * WHOLE);
-    assert_eq!((world.stake_of(victim), world.stake_of(slasher)), (5_000 * WHOLE - taken, 5_000 * WHOLE + taken));
+    assert_eq!(
+        (world.stake_of(victim), world.stake_of(slasher)),
+        (5_000 * WHOLE - taken, 5_000 * WHOLE + taken)
+    );
 }
 
 #[test]
@@ -245,12 +281,22 @@ fn pa_11_after_a_failure_gas_is_paid_and_another_keeper_is_drawn_for_later() {
         }
     }
     assert!([keeper, other].contains(&failing));
-    assert_eq!((RETRY.delay(12, false), RETRY.delay(200, false), RETRY.delay(9, true)), (3_600, 3_600, 12));
-    assert_eq!(world.ask(&Agent::retryDelayCall { failures: U256::from(200) }), U256::from(3_600));
+    assert_eq!(
+        (RETRY.delay(12, false), RETRY.delay(200, false), RETRY.delay(9, true)),
+        (3_600, 3_600, 12)
+    );
+    assert_eq!(
+        world.ask(&Agent::retryDelayCall {
+            failures: U256::from(200)
+        }),
+        U256::from(3_600)
+    );
 
     // A change by the owner ends the wait; a success the count.
     world.set_body(0);
-    world.act(customer(), &Agent::updateJobCall { jobKey: key, terms }).unwrap();
+    world
+        .act(customer(), &Agent::updateJobCall { jobKey: key, terms })
+        .unwrap();
     assert_eq!((world.job(key).failures, world.job(key).retryAt.to::<u64>()), (0, 0));
     world.chain.pass(10);
     world.execute(key, failing).unwrap();
@@ -264,7 +310,11 @@ fn pa_12_a_failing_resolver_job_changes_nothing_before_slashing_is_initiated() {
     world.chain.set_base_fee(GWEI);
     world.set_body(1);
     let before = (world.job(key), world.info(keeper));
-    assert_eq!(world.may_execute(key, keeper, 0), Ok(false), "a failure undoes the transaction");
+    assert_eq!(
+        world.may_execute(key, keeper, 0),
+        Ok(false),
+        "a failure undoes the transaction"
+    );
     refused::<Agent::SlashingNotInitiatedExecutionReverted>(world.execute(key, keeper));
     assert_eq!((world.job(key), world.info(keeper)), before);
 }
@@ -274,13 +324,17 @@ fn after_slashing_began_a_failure_frees_the_assigned_keeper() {
     let mut world = World::new();
     let terms = world.by_resolver(0);
     let (key, keeper, slasher) = two_keepers(&mut world, &terms);
+    world.set_answer(1, 0);
     world.until_slasher(key, slasher);
     world.initiate(key, slasher, false).unwrap();
     world.set_body(1);
     assert_eq!(world.may_execute(key, keeper, 0), Ok(true), "a failure is recorded");
     world.execute(key, keeper).unwrap();
     let job = world.job(key);
-    assert_eq!((job.keeper.to::<u32>(), job.slashingPossibleAfter.to::<u64>()), (slasher, 0));
+    assert_eq!(
+        (job.keeper.to::<u32>(), job.slashingPossibleAfter.to::<u64>()),
+        (slasher, 0)
+    );
 }
 
 /// W-PA-1: with owner credits too, a failure costs at most the credits.
@@ -310,7 +364,15 @@ fn pa_13_a_failure_costs_no_more_than_the_credits() {
             maxBaseFeeGwei: u16::MAX,
             ..terms.clone()
         };
-        world.act(customer(), &Agent::updateJobCall { jobKey: key, terms: accept_any }).unwrap();
+        world
+            .act(
+                customer(),
+                &Agent::updateJobCall {
+                    jobKey: key,
+                    terms: accept_any,
+                },
+            )
+            .unwrap();
         world.chain.set_base_fee(65_535 * GWEI);
         world.chain.pass(10);
         let pool = world.chain.balance(world.agent);
@@ -321,7 +383,11 @@ fn pa_13_a_failure_costs_no_more_than_the_credits() {
         let mut credits = Credits(WHOLE);
         assert_eq!(credits.debit(wanted, false, false), Ok(WHOLE));
         assert_eq!(number(event.compensation), WHOLE);
-        assert_eq!(pool - world.chain.balance(world.agent), whole(1), "and nobody else pays");
+        assert_eq!(
+            pool - world.chain.balance(world.agent),
+            whole(1),
+            "and nobody else pays"
+        );
         assert_eq!(world.chain.balance(worker(keeper)), whole(1));
         let left = if by_owner {
             number(world.ask(&Agent::ownerCreditsCall { jobOwner: customer() }))
@@ -378,12 +444,20 @@ fn a_base_fee_above_the_cap_binds_nobody() {
     refused::<Agent::BaseFeeGtCap>(world.execute(key, keeper));
     refused::<Agent::BaseFeeGtCap>(world.execute(key, slasher));
     refused::<Agent::BaseFeeGtCap>(world.execute_with(key, slasher, crate::world::ACCEPT_MAX_BASE_FEE));
-    let receipt = world.execute_with(key, keeper, crate::world::ACCEPT_MAX_BASE_FEE).unwrap();
+    let receipt = world
+        .execute_with(key, keeper, crate::world::ACCEPT_MAX_BASE_FEE)
+        .unwrap();
     let price = number(receipt.event::<Agent::Execute>().unwrap().gasPrice);
     let gwei = u128::from(GWEI);
-    assert_eq!(keeper::rule::pay::gas_price(31 * gwei, 30 * gwei, false, true), Some(price));
+    assert_eq!(
+        keeper::rule::pay::gas_price(31 * gwei, 30 * gwei, false, true),
+        Some(price)
+    );
     assert_eq!(keeper::rule::pay::gas_price(31 * gwei, 30 * gwei, false, false), None);
-    assert_eq!(keeper::rule::pay::gas_price(31 * gwei, 30 * gwei, true, false), Some(31 * gwei));
+    assert_eq!(
+        keeper::rule::pay::gas_price(31 * gwei, 30 * gwei, true, false),
+        Some(31 * gwei)
+    );
 }
 
 /// W-PA-2: an interval job is given up only when it is overdue and the slasher let its time pass.
@@ -408,7 +482,11 @@ fn a_keeper_gives_up_an_interval_job_only_after_the_slashers_time() {
     }
     assert_eq!(world.assigned(key), other, "another is drawn at once");
     refused::<Agent::OnlyNextKeeper>(world.execute(key, keeper));
-    assert_eq!(world.turn(key, 0).grace_from(), START + both, "with a grace period of its own");
+    assert_eq!(
+        world.turn(key, 0).grace_from(),
+        START + both,
+        "with a grace period of its own"
+    );
     world.execute(key, other).unwrap();
 }
 
@@ -419,6 +497,7 @@ fn a_keeper_gives_up_a_resolver_job_only_after_the_slashers_time_or_without_cred
     let (key, keeper, slasher) = two_keepers(&mut world, &terms);
     refused::<Agent::CantRelease>(world.release(key, worker(keeper)));
     refused::<Agent::OnlyKeeperAdminOrWorker>(world.release(key, worker(slasher)));
+    world.set_answer(1, 0);
     world.until_slasher(key, slasher);
     world.initiate(key, slasher, false).unwrap();
     let t = world.chain.now();
@@ -449,7 +528,10 @@ fn a_disabled_keeper_hands_its_jobs_over() {
     assert_eq!(world.assigned(key), keeper, "leaving alone does not");
     assert_eq!(world.turn(key, 0).may_release(true, false, PERIODS, START), Ok(()));
     world.release(key, worker(keeper)).unwrap();
-    assert_eq!((world.assigned(key), world.info(keeper).assignedJobs.to::<u32>()), (other, 0));
+    assert_eq!(
+        (world.assigned(key), world.info(keeper).assignedJobs.to::<u32>()),
+        (other, 0)
+    );
 
     let terms = world.by_interval(100);
     let key = world.register_job(&terms, whole(1)).unwrap();
@@ -457,7 +539,10 @@ fn a_disabled_keeper_hands_its_jobs_over() {
     world.chain.pass(100);
     refused::<Agent::TooEarlyToRelease>(world.release(key, worker(other)));
     let (now, turn) = (world.chain.now(), world.turn(key, 0));
-    assert!(turn.may_release(true, false, PERIODS, now).is_err(), "what is due it executes");
+    assert!(
+        turn.may_release(true, false, PERIODS, now).is_err(),
+        "what is due it executes"
+    );
     world.execute(key, other).unwrap();
     assert_eq!(world.assigned(key), 0, "nobody is active any more");
 }
@@ -515,6 +600,9 @@ fn slashes_are_capped_by_stake_and_by_what_counts() {
             maxStake: whole(cap),
         });
         let by_rule = SLASHING.of(u128::from(stake) * WHOLE, u128::from(cap) * WHOLE);
-        assert_eq!((number(answer.taken), number(answer.missing)), (by_rule.taken, by_rule.missing));
+        assert_eq!(
+            (number(answer.taken), number(answer.missing)),
+            (by_rule.taken, by_rule.missing)
+        );
     }
 }

@@ -3,7 +3,7 @@
 use alloy::primitives::aliases::{U24, U96};
 use alloy::primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy::sol_types::{SolCall, SolError};
-use contracts::{Agent, AgentLens, Contract, TestJob, Token};
+use contracts::{Agent, Contract, TestJob, Token};
 use keeper::rule::{ActiveSet, Caller, Kind, Limits, Member, Periods, Rates, Retry, Slashing, Turn, Wanted};
 use testkit::{Chain, Receipt, Refused};
 
@@ -381,7 +381,11 @@ impl World {
             retry_at: job.retryAt.to(),
             reserved_slasher: some(job.reservedSlasher),
             slashing_possible_after: job.slashingPossibleAfter.to(),
-            open_at: if opened == 0 || (since != 0 && since < opened) { since } else { opened },
+            open_at: if opened == 0 || (since != 0 && since < opened) {
+                since
+            } else {
+                opened
+            },
         }
     }
 

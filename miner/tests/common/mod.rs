@@ -34,7 +34,9 @@ impl Drop for World {
 /// What a miner is configured to.
 pub(crate) fn config(behaviour: Behaviour, threads: usize, queue: usize) -> Config {
     Config {
-        hotkey: "unused".into(),
+        hotkey: Some("unused".into()),
+        wallet: Default::default(),
+        netuid: None,
         ledger: "unused".into(),
         state: StateSource::Challenge,
         nodes: vec![],

@@ -22,8 +22,10 @@ const KINDS: [&str; 2] = ["TELEGRAM_ALERT", "PAUSE_AGENT"];
 pub struct ActionBody {
     /// `TELEGRAM_ALERT` or `PAUSE_AGENT`.
     #[serde(rename = "type")]
+    #[schema(pattern = "^(TELEGRAM_ALERT|PAUSE_AGENT)$")]
     pub kind: String,
     /// `ethereum`, or `chain-ID`.
+    #[schema(pattern = "^(ethereum|chain-[1-9][0-9]{0,18})$")]
     pub network: String,
     /// The bot's token; encrypted at rest, and shown as `********`, which sent back keeps it.
     pub tg_api_key: Option<String>,
@@ -34,6 +36,7 @@ pub struct ActionBody {
     /// The function that pauses.
     pub function_sig: Option<String>,
     /// Its call data, hexadecimal.
+    #[schema(pattern = "^(0x)?([0-9a-fA-F]{2})*$")]
     pub calldata: Option<String>,
 }
 

@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(fields.ids("ids"), [1]);
         assert_eq!(fields.object("map"), "{}");
         let Err(Refusal::Misfits(misfits)) = fields.end() else { panic!("it does not fit") };
-        let told: Vec<_> = misfits.iter().map(|misfit| (Value::from(misfit.loc.clone()), misfit.kind.as_str())).collect();
+        let told: Vec<_> = misfits.iter().map(|misfit| (serde_json::to_value(&misfit.loc).unwrap(), misfit.kind.as_str())).collect();
         assert_eq!(
             told,
             [

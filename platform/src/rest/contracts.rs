@@ -18,15 +18,18 @@ use crate::store::{Contract, Kind, Relation};
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ContractBody {
     /// Its address.
+    #[schema(pattern = "^0x[0-9a-fA-F]{40}$")]
     pub address: String,
     /// `ethereum`, or `chain-ID`.
+    #[schema(pattern = "^(ethereum|chain-[1-9][0-9]{0,18})$")]
     pub network: String,
     /// Whatever is to be remembered of it.
-    #[schema(value_type = Object, default = json!({}))]
-    pub variables: Option<Value>,
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    pub variables: Value,
     /// Its invariants.
-    #[schema(default = json!([]))]
-    pub invariant_ids: Option<Vec<u64>>,
+    #[serde(default)]
+    pub invariant_ids: Vec<u64>,
 }
 
 /// A contract as it is read.

@@ -21,14 +21,14 @@ pub struct DashboardBody {
     /// Its name.
     pub name: String,
     /// Its contracts.
-    #[schema(default = json!([]))]
-    pub contract_ids: Option<Vec<u64>>,
+    #[serde(default)]
+    pub contract_ids: Vec<u64>,
     /// Its own invariants.
-    #[schema(default = json!([]))]
-    pub invariant_ids: Option<Vec<u64>>,
+    #[serde(default)]
+    pub invariant_ids: Vec<u64>,
     /// Its own defence actions.
-    #[schema(default = json!([]))]
-    pub defense_action_ids: Option<Vec<u64>>,
+    #[serde(default)]
+    pub defense_action_ids: Vec<u64>,
 }
 
 /// A dashboard in a list.

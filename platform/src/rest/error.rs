@@ -4,18 +4,39 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::log::LogError;
 use crate::store::{CatalogError, Kind};
 
+/// A step of the way to a field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum Step {
+    /// A name.
+    Name(String),
+    /// A position in a list.
+    Index(u64),
+}
+
+impl From<&str> for Step {
+    fn from(name: &str) -> Self {
+        Self::Name(name.to_owned())
+    }
+}
+
+impl From<usize> for Step {
+    fn from(index: usize) -> Self {
+        Self::Index(index as u64)
+    }
+}
+
 /// One thing that does not fit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Misfit {
     /// Where: `["body", "target"]`, `["path", "invariant_id"]`.
-    #[schema(value_type = Vec<Object>)]
-    pub loc: Vec<Value>,
+    pub loc: Vec<Step>,
     /// What is wrong.
     pub msg: String,
     /// A name for it.

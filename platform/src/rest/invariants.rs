@@ -18,26 +18,30 @@ use crate::store::{Kind, RegisteredInvariant, Relation};
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct InvariantBody {
     /// The contract's address.
+    #[schema(pattern = "^0x[0-9a-fA-F]{40}$")]
     pub contract: String,
     /// The relation that must hold between value and target: `==`, `>=`, `<=`, `>` or `<`.
     #[serde(rename = "type")]
+    #[schema(pattern = "^(==|>=|<=|>|<)$")]
     pub comparison: String,
     /// The variable's name in the source.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub variable: Option<String>,
-    /// What the value is compared with, decimal.
+    /// What the value is compared with, decimal; it must be a value of `slot_type`.
+    #[schema(pattern = "^(-?[0-9]{1,78}|0x[0-9a-fA-F]{1,64})$")]
     pub target: String,
     /// The storage slot, hexadecimal with `0x`, or decimal.
+    #[schema(pattern = "^(0x[0-9a-fA-F]{1,64}|[0-9]{1,78})$")]
     pub storage: String,
     /// Its Solidity type; `uint256` unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slot_type: Option<String>,
     /// `ethereum`, or `chain-ID`.
-    #[schema(default = "ethereum")]
+    #[schema(default = "ethereum", pattern = "^(ethereum|chain-[1-9][0-9]{0,18})$")]
     pub network: Option<String>,
     /// What happens when it is broken.
-    #[schema(default = json!([]))]
-    pub defense_action_ids: Option<Vec<u64>>,
+    #[serde(default)]
+    pub defense_action_ids: Vec<u64>,
 }
 
 /// An invariant as it is read.

@@ -38,7 +38,10 @@ pub(super) fn check(timeline: &v1::IncidentTimeline) -> Result<(), DecodeError> 
         faults.extend([long("suspects.pre", &suspect.pre), long("suspects.post", &suspect.post)]);
     }
     for moment in &timeline.timeline {
-        faults.extend([long("timeline.moment", &moment.moment), long("timeline.detail", &moment.detail)]);
+        faults.extend([
+            long("timeline.moment", &moment.moment),
+            long("timeline.detail", &moment.detail),
+        ]);
     }
     faults.into_iter().flatten().next().map_or(Ok(()), Err)
 }

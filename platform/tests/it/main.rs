@@ -14,6 +14,7 @@ mod live;
 mod replay;
 mod reports;
 mod rest;
+mod schema;
 mod store;
 mod stream;
 mod world;

@@ -342,7 +342,11 @@ impl Desk {
         let beat = job.request.beat.map_or(*fees, |beat| highest(&beat, fees));
         job.request.beat = Some(beat);
         let id = job.id;
-        for slot in self.slots.values_mut().filter(|slot| slot.line.holder == Holder::Job(id)) {
+        for slot in self
+            .slots
+            .values_mut()
+            .filter(|slot| slot.line.holder == Holder::Job(id))
+        {
             slot.line.beat = Some(beat);
         }
     }

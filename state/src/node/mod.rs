@@ -5,6 +5,7 @@
 //! aside with its reason; when none can be reached all are asked again a few times ([`NodeConfig::retries`]). A batch is one round trip.
 
 mod call;
+mod error;
 mod health;
 mod link;
 
@@ -13,92 +14,24 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use alloy::{primitives::U64, rpc::types::Block};
 use backon::{BackoffBuilder as _, ExponentialBuilder};
-use engine::B256;
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-pub use self::call::{Answer, Call, RpcFailure, read};
+pub use self::{
+    call::{Answer, Call, RpcFailure, read},
+    error::{BlockRef, EndpointHealth, NodeError},
+};
 use self::{
     health::{Health, Patience, order},
     link::{Fault, Link},
 };
 use crate::config::{NodeConfig, label};
-
-/// Why there is no answer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NodeError {
-    /// No endpoint is configured.
-    #[error("no node endpoint is given: name at least one http(s):// or ws(s):// address")]
-    NoEndpoints,
-    /// An endpoint that cannot be one.
-    #[error("node endpoint {endpoint}: {why}")]
-    Endpoint {
-        /// Scheme, host and port.
-        endpoint: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// No endpoint gave an answer that counts.
-    #[error("no node answers: {}", .0.iter().map(|(endpoint, why)| format!("{endpoint}: {why}")).collect::<Vec<_>>().join("; "))]
-    Unavailable(
-        /// Each endpoint that was asked, and why it does not count.
-        Vec<(String, String)>,
-    ),
-    /// No endpoint has this method.
-    #[error("no node has {0}")]
-    Unsupported(
-        /// The methods that were wanted together.
-        String,
-    ),
-    /// The node answered an error.
-    #[error(transparent)]
-    Rpc(#[from] RpcFailure),
-    /// The node answered something of another shape.
-    #[error("{method}: the node's answer cannot be read: {why}")]
-    Malformed {
-        /// What was called.
-        method: String,
-        /// What is wrong with the answer.
-        why: String,
-    },
-    /// The caller's time was up.
-    #[error("the deadline passed while waiting for a node")]
-    Deadline,
-}
-
-/// How an endpoint does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EndpointHealth {
-    /// Scheme, host and port.
-    pub endpoint: String,
-    /// False while it is set aside.
-    pub usable: bool,
-    /// Why it is or was set aside; `None` after a good answer.
-    pub reason: Option<String>,
-    /// Smoothed time of an answer.
-    pub latency: Option<Duration>,
-    /// Requests sent.
-    pub requests: u64,
-    /// Of these, without an answer that counts.
-    pub failures: u64,
-}
-
-/// Which block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BlockRef {
-    /// The newest one.
-    Latest,
-    /// This one.
-    Hash(B256),
-    /// The one at this height of the node's chain.
-    Number(u64),
-}
 
 #[derive(Debug)]
 struct Endpoint {
@@ -309,7 +242,12 @@ impl Node {
     }
 
     /// Asks the endpoints, the best one first, until one answers.
-    async fn ask_in_turn(&self, calls: &[Call], methods: &[&str], deadline: Instant) -> Result<Vec<Answer>, Unanswered> {
+    async fn ask_in_turn(
+        &self,
+        calls: &[Call],
+        methods: &[&str],
+        deadline: Instant,
+    ) -> Result<Vec<Answer>, Unanswered> {
         let inner = &*self.inner;
         let health: Vec<Health> = inner
             .endpoints

@@ -107,7 +107,9 @@ async fn what_passes_by_itself_is_waited_for_and_what_does_not_is_told_at_once()
             retry_pause: Duration::from_millis(5),
             ..impatient(&[proxy.url()])
         };
-        let reader = Reader::new(Node::connect(config).await.unwrap(), reader_config()).await.unwrap();
+        let reader = Reader::new(Node::connect(config).await.unwrap(), reader_config())
+            .await
+            .unwrap();
         proxy.set_fault(busy());
         let recording = reader.prestate(reader.head().hash(), &swap, soon()).await;
         assert_eq!(recording.is_ok(), answered, "{recording:?}");

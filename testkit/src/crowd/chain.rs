@@ -4,7 +4,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use alloy::consensus::transaction::Recovered;
-use alloy::consensus::{Header, SignableTransaction, Transaction as _, TxEip1559, TxEnvelope, TxLegacy, TypedTransaction};
+use alloy::consensus::{
+    Header, SignableTransaction, Transaction as _, TxEip1559, TxEnvelope, TxLegacy, TypedTransaction,
+};
 use alloy::eips::eip1559::BaseFeeParams;
 use alloy::primitives::{Address, B256, Bytes, TxKind, U256, keccak256};
 use alloy::rpc::types::{Block, BlockTransactions, Header as RpcHeader, Transaction as Body};
@@ -238,7 +240,7 @@ impl Chain {
                 input: Bytes::new(),
             })
         } else {
-            transfer(nonce, to, now, 100 * GWEI)
+            transfer(nonce, to, now, (100 * GWEI, 2 * GWEI))
         };
         self.add(from, typed, now)
     }
@@ -248,7 +250,10 @@ impl Chain {
         let from = self.people.iter().position(|person| person.key.address() == signer);
         let from = from.ok_or(ChainError::Empty)?;
         let to = before.signed.to().unwrap_or_default();
-        let typed = transfer(before.signed.nonce(), to, now, 2 * before.signed.max_fee_per_gas());
+        // Nodes want both raised; a legacy transaction's price is both.
+        let cap = before.signed.max_fee_per_gas();
+        let tip = before.signed.max_priority_fee_per_gas().unwrap_or(cap);
+        let typed = transfer(before.signed.nonce(), to, now, (2 * cap, 2 * tip));
         self.add(from, typed, now)
     }
 
@@ -274,7 +279,10 @@ impl Chain {
     /// # Errors
     /// JSON that fails.
     pub fn make(&mut self, before: u64) -> Result<Arc<Made>, ChainError> {
-        let base_fee = self.newest.next_block_base_fee(BaseFeeParams::ethereum()).unwrap_or_default();
+        let base_fee = self
+            .newest
+            .next_block_base_fee(BaseFeeParams::ethereum())
+            .unwrap_or_default();
         let number = self.newest.number + 1;
         let room = usize::try_from(GAS_LIMIT / TRANSFER_GAS).unwrap_or(usize::MAX);
         let ripe = self.pool.iter().take(room).take_while(|tx| tx.since < before).count();
@@ -380,13 +388,13 @@ pub fn told(account: Account) -> Value {
     json!({"balance": format!("{:#x}", account.balance), "nonce": account.nonce})
 }
 
-const fn transfer(nonce: u64, to: Address, value: u64, max_fee: u128) -> TypedTransaction {
+const fn transfer(nonce: u64, to: Address, value: u64, (cap, tip): (u128, u128)) -> TypedTransaction {
     TypedTransaction::Eip1559(TxEip1559 {
         chain_id: CHAIN_ID,
         nonce,
         gas_limit: TRANSFER_GAS,
-        max_fee_per_gas: max_fee,
-        max_priority_fee_per_gas: max_fee / 50,
+        max_fee_per_gas: cap,
+        max_priority_fee_per_gas: tip,
         to: TxKind::Call(to),
         value: U256::from_limbs([value, 0, 0, 0]),
         access_list: alloy::eips::eip2930::AccessList(Vec::new()),
@@ -425,14 +433,29 @@ mod tests {
         // 21,000 gas at the base fee of block 2 and a tip of 2 gwei.
         let base_fee = u128::from(chain.newest.base_fee_per_gas.unwrap());
         let paid = U256::from((base_fee + 2 * GWEI) * 21_000) + U256::from(7);
-        assert_eq!(chain.account(from, 2).unwrap(), Account { balance: rich - paid, nonce: 1 });
+        assert_eq!(
+            chain.account(from, 2).unwrap(),
+            Account {
+                balance: rich - paid,
+                nonce: 1
+            }
+        );
         assert_eq!(chain.account(to, 2).unwrap().balance, rich + U256::from(7));
-        assert_eq!(chain.account(from, 1).unwrap(), Account { balance: rich, nonce: 0 });
+        assert_eq!(
+            chain.account(from, 1).unwrap(),
+            Account {
+                balance: rich,
+                nonce: 0
+            }
+        );
         assert_eq!(chain.account(BENEFICIARY, 1), None);
         let traces: Value = serde_json::from_str(&made.traces).unwrap();
         let paid_out = &traces[0]["result"];
         assert_eq!(paid_out["post"][from.to_string()]["nonce"], 1);
-        assert!(paid_out["pre"].get(BENEFICIARY.to_string()).is_none(), "it did not exist");
+        assert!(
+            paid_out["pre"].get(BENEFICIARY.to_string()).is_none(),
+            "it did not exist"
+        );
         assert!(paid_out["post"][to.to_string()].get("nonce").is_none(), "unchanged");
         assert!(made.full.contains(&format!("{:?}", shown.hash)));
     }

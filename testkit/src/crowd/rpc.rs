@@ -33,12 +33,20 @@ pub fn answer(chain: &Chain, method: &str, params: &Value) -> Result<String, Ref
         }
         "eth_getTransactionByHash" => {
             let hash: B256 = read(param(0), method)?;
-            Ok(chain.pool().find(|tx| tx.hash == hash).map_or_else(null, |tx| tx.body.to_string()))
+            Ok(chain
+                .pool()
+                .find(|tx| tx.hash == hash)
+                .map_or_else(null, |tx| tx.body.to_string()))
         }
         // One sender has one transaction at a time, so any key will do for the nonce.
         "txpool_content" => {
-            let pool = chain.pool().map(|tx| format!("\"{:?}\":{{\"0\":{}}}", tx.hash, tx.body));
-            Ok(format!("{{\"pending\":{{{}}},\"queued\":{{}}}}", pool.collect::<Vec<_>>().join(",")))
+            let pool = chain
+                .pool()
+                .map(|tx| format!("\"{:?}\":{{\"0\":{}}}", tx.hash, tx.body));
+            Ok(format!(
+                "{{\"pending\":{{{}}},\"queued\":{{}}}}",
+                pool.collect::<Vec<_>>().join(",")
+            ))
         }
         "eth_getBalance" => {
             let account = account(chain, method, param(0), param(1))?;
@@ -57,9 +65,14 @@ pub fn answer(chain: &Chain, method: &str, params: &Value) -> Result<String, Ref
             let number = pinned(chain, param(1))?;
             let mut touched = serde_json::Map::new();
             let beneficiary = json!(Address::repeat_byte(0xbe));
-            for who in [param(0).get("from"), param(0).get("to"), Some(&beneficiary)].into_iter().flatten() {
+            for who in [param(0).get("from"), param(0).get("to"), Some(&beneficiary)]
+                .into_iter()
+                .flatten()
+            {
                 let address: Address = read(who, method)?;
-                let state = chain.account(address, number).map_or_else(|| json!({"balance": "0x0"}), told);
+                let state = chain
+                    .account(address, number)
+                    .map_or_else(|| json!({"balance": "0x0"}), told);
                 touched.insert(address.to_string(), state);
             }
             Ok(Value::Object(touched).to_string())
@@ -68,7 +81,10 @@ pub fn answer(chain: &Chain, method: &str, params: &Value) -> Result<String, Ref
             let block = chain.block(read(param(0), method)?);
             block.map(|block| block.traces.to_string()).ok_or_else(unknown_block)
         }
-        other => Err(Refusal(-32_601, format!("the method {other} does not exist/is not available"))),
+        other => Err(Refusal(
+            -32_601,
+            format!("the method {other} does not exist/is not available"),
+        )),
     }
 }
 
@@ -97,6 +113,8 @@ fn pinned(chain: &Chain, block: &Value) -> Result<u64, Refusal> {
     let found = match (block.get("blockHash"), block.as_str()) {
         (Some(hash), _) => chain.block(read(hash, "a block's hash")?),
         (None, Some("latest" | "pending") | None) => chain.latest(),
+        // Some clients leave the object around a hash out, and nodes take that.
+        (None, Some(hash)) if hash.len() == 66 => chain.block(read(block, "a block's hash")?),
         (None, Some(number)) => chain.block_at(quantity(number)?),
     };
     found.map(|block| block.number).ok_or_else(unknown_block)
@@ -125,11 +143,21 @@ mod tests {
         assert_eq!(nonce(&json!("latest")), "0x1");
         let call = json!({"from": shown["from"], "to": shown["to"]});
         let traced = ask(&chain, "debug_traceCall", &json!([call, {"blockHash": before}, {}]));
-        assert_eq!(traced[shown["from"].as_str().unwrap().parse::<Address>().unwrap().to_string()]["nonce"], 0);
-        let unknown = answer(&chain, "eth_getBalance", &json!([shown["from"], {"blockHash": B256::ZERO}]));
+        assert_eq!(
+            traced[shown["from"].as_str().unwrap().parse::<Address>().unwrap().to_string()]["nonce"],
+            0
+        );
+        let unknown = answer(
+            &chain,
+            "eth_getBalance",
+            &json!([shown["from"], {"blockHash": B256::ZERO}]),
+        );
         assert_eq!(unknown.unwrap_err().1, "header not found");
         assert_eq!(answer(&chain, "eth_call", &json!([])).unwrap_err().0, -32_601);
-        assert_eq!(answer(&chain, "eth_getBlockByHash", &json!(["x"])).unwrap_err().0, -32_602);
+        assert_eq!(
+            answer(&chain, "eth_getBlockByHash", &json!(["x"])).unwrap_err().0,
+            -32_602
+        );
     }
 
     #[test]
@@ -139,7 +167,10 @@ mod tests {
         let content = ask(&chain, "txpool_content", &json!([]));
         let bodies = content["pending"].as_object().unwrap();
         assert_eq!(bodies.len(), 1);
-        assert_eq!(ask(&chain, "eth_getTransactionByHash", &json!([shown.hash]))["hash"], json!(shown.hash));
+        assert_eq!(
+            ask(&chain, "eth_getTransactionByHash", &json!([shown.hash]))["hash"],
+            json!(shown.hash)
+        );
         chain.make(2).unwrap();
         assert!(ask(&chain, "eth_getTransactionByHash", &json!([shown.hash])).is_null());
         let block = ask(&chain, "eth_getBlockByNumber", &json!(["latest", true]));

@@ -89,11 +89,13 @@ impl Crowd {
             }
         });
         let clock = Arc::clone(&shared);
-        std::thread::Builder::new().name("crowd-clock".to_owned()).spawn(move || {
-            if let Err(error) = run(&clock, block_time) {
-                eprintln!("crowd: {error}");
-            }
-        })?;
+        std::thread::Builder::new()
+            .name("crowd-clock".to_owned())
+            .spawn(move || {
+                if let Err(error) = run(&clock, block_time) {
+                    eprintln!("crowd: {error}");
+                }
+            })?;
         Ok(Self { address, shared })
     }
 
@@ -175,15 +177,13 @@ async fn post(State(shared): State<Arc<Shared>>, body: String) -> Response {
 }
 
 async fn upgrade(State(shared): State<Arc<Shared>>, upgrade: WebSocketUpgrade) -> Response {
-    upgrade
-        .max_message_size(16 << 20)
-        .on_upgrade(async move |socket| {
-            let mut wants = Some(Wants::default());
-            talk(&shared, socket, &mut wants).await;
-            if wants.is_some_and(|wants| wants.pending.is_some()) {
-                shared.subscribers.fetch_sub(1, Ordering::Relaxed);
-            }
-        })
+    upgrade.max_message_size(16 << 20).on_upgrade(async move |socket| {
+        let mut wants = Some(Wants::default());
+        talk(&shared, socket, &mut wants).await;
+        if wants.is_some_and(|wants| wants.pending.is_some()) {
+            shared.subscribers.fetch_sub(1, Ordering::Relaxed);
+        }
+    })
 }
 
 /// What a WebSocket has subscribed to.

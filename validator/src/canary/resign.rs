@@ -99,7 +99,12 @@ fn moved(state: &Prestate, old: Address, new: Address) -> Prestate {
 
 /// Where a slot keyed by `old` is when it is keyed by `new`.
 fn renamed(state: &Prestate, old: Address, new: Address) -> BTreeMap<U256, U256> {
-    let others: Vec<Address> = state.accounts.keys().copied().filter(|address| *address != new).collect();
+    let others: Vec<Address> = state
+        .accounts
+        .keys()
+        .copied()
+        .filter(|address| *address != new)
+        .collect();
     let mut renamed = BTreeMap::new();
     for position in 0..POSITIONS {
         let position = B256::from(U256::from(position));
@@ -121,7 +126,6 @@ fn mapping(key: Address, position: B256) -> B256 {
     hasher.update(position);
     hasher.finalize()
 }
-
 
 #[cfg(test)]
 mod tests {
@@ -163,7 +167,10 @@ mod tests {
             mapping(key.address(), mapping(SPENDER, position)),
             B256::from(U256::from(1)),
         ];
-        let storage = (1u64..).zip(slots).map(|(n, slot)| (slot.into(), U256::from(n))).collect();
+        let storage = (1u64..)
+            .zip(slots)
+            .map(|(n, slot)| (slot.into(), U256::from(n)))
+            .collect();
         let account = |nonce, storage| AccountState {
             account: Some(Account {
                 nonce,
@@ -190,7 +197,11 @@ mod tests {
         let new = changed.sender();
         assert_ne!(new, transaction.sender());
         assert_ne!(changed.hash(), transaction.hash());
-        assert_eq!(Transaction::decode(changed.raw()).unwrap().sender(), new, "the signature is good");
+        assert_eq!(
+            Transaction::decode(changed.raw()).unwrap().sender(),
+            new,
+            "the signature is good"
+        );
         assert_eq!(moved.accounts[&new].account.unwrap().nonce, 5);
         assert!(!moved.accounts.contains_key(&transaction.sender()));
         let position = B256::from(U256::from(3));
@@ -198,7 +209,11 @@ mod tests {
         assert_eq!(slot(mapping(new, position)), U256::from(1));
         assert_eq!(slot(mapping(SPENDER, mapping(new, position))), U256::from(2));
         assert_eq!(slot(mapping(new, mapping(SPENDER, position))), U256::from(3));
-        assert_eq!(moved.accounts[&TOKEN].storage.len(), 4, "nothing is lost, and nothing new");
+        assert_eq!(
+            moved.accounts[&TOKEN].storage.len(),
+            4,
+            "nothing is lost, and nothing new"
+        );
         let envelope = Envelope::decode_2718(&mut changed.raw().as_ref()).unwrap();
         let Envelope::Eip1559(signed) = envelope else { panic!() };
         assert_eq!(signed.tx().input[4..36], new.into_word()[..]);
@@ -208,7 +223,12 @@ mod tests {
     #[test]
     fn the_same_seed_gives_the_same_sender_and_another_another() {
         let (transaction, state) = world();
-        let by = |seed| resign(&transaction, &state, &mut ChaCha8Rng::seed_from_u64(seed)).unwrap().0.hash();
+        let by = |seed| {
+            resign(&transaction, &state, &mut ChaCha8Rng::seed_from_u64(seed))
+                .unwrap()
+                .0
+                .hash()
+        };
         assert_eq!(by(1), by(1));
         assert_ne!(by(1), by(2));
     }

@@ -37,7 +37,10 @@ pub struct Change {
 pub fn probes(state: &Prestate, registered: &[Invariant]) -> Vec<Invariant> {
     let rank = |contract: &Address, slot: &U256| {
         let watched = registered.iter().filter(|invariant| invariant.contract == *contract);
-        watched.map(|invariant| if invariant.slot == *slot { 0 } else { 1 }).min().unwrap_or(2)
+        watched
+            .map(|invariant| if invariant.slot == *slot { 0 } else { 1 })
+            .min()
+            .unwrap_or(2)
     };
     let mut slots: Vec<(u8, Address, U256, U256)> = state
         .accounts
@@ -99,7 +102,9 @@ pub fn shape(
     (means, violating): (Means, bool),
     rng: &mut impl Rng,
 ) -> Option<(Vec<Invariant>, Prestate)> {
-    let touched = registered.iter().filter(|one| state.accounts.contains_key(&one.contract));
+    let touched = registered
+        .iter()
+        .filter(|one| state.accounts.contains_key(&one.contract));
     let mut invariants: Vec<Invariant> = touched.cloned().collect();
     let mut state = state.clone();
     match means {
@@ -139,7 +144,9 @@ fn likeliest<'a>(changes: &'a [Change], registered: &[Invariant], rng: &mut impl
 
 /// A number below `bound`; 0 of nothing.
 fn below(bound: U256, rng: &mut impl Rng) -> U256 {
-    U256::from_be_bytes(rng.random::<[u8; 32]>()).checked_rem(bound).unwrap_or_default()
+    U256::from_be_bytes(rng.random::<[u8; 32]>())
+        .checked_rem(bound)
+        .unwrap_or_default()
 }
 
 /// The word from which the same change leads over the invariant's bound, or stays just within it.
@@ -152,7 +159,11 @@ fn shifted(invariant: &Invariant, change: &Change, violating: bool, rng: &mut im
     let one = U256::from(1);
     // How far within the bound it begins: less than the step leads over it.
     let step = post.abs_diff(pre);
-    let room = if violating { below(step, rng) } else { step.checked_add(below(step, rng))? };
+    let room = if violating {
+        below(step, rng)
+    } else {
+        step.checked_add(below(step, rng))?
+    };
     let from = match (invariant.comparison, post.cmp(&pre)) {
         (_, Ordering::Equal) => return None,
         (Comparison::Le, Ordering::Greater) => target.checked_sub(room)?,
@@ -206,7 +217,17 @@ mod tests {
     fn invariant(id: u64, comparison: Comparison, target: u64) -> Invariant {
         let slot = U256::from(id);
         let target = U256::from(target);
-        Invariant::new(id, format!("i{id}"), VAULT, slot, ValueType::Uint(128), 0, comparison, target).unwrap()
+        Invariant::new(
+            id,
+            format!("i{id}"),
+            VAULT,
+            slot,
+            ValueType::Uint(128),
+            0,
+            comparison,
+            target,
+        )
+        .unwrap()
     }
     fn state(words: &[(Address, u64, u64)]) -> Prestate {
         let mut accounts: BTreeMap<Address, AccountState> = BTreeMap::new();
@@ -226,7 +247,10 @@ mod tests {
         words.extend([(VAULT, 50, 3), (VAULT, 1, 7)]);
         let probes = probes(&state(&words), &[invariant(1, Comparison::Le, 9)]);
         assert_eq!(probes.len(), PROBES);
-        assert_eq!((probes[0].contract, probes[0].slot, probes[0].target), (VAULT, U256::from(1), U256::from(7)));
+        assert_eq!(
+            (probes[0].contract, probes[0].slot, probes[0].target),
+            (VAULT, U256::from(1), U256::from(7))
+        );
         assert_eq!((probes[1].contract, probes[1].slot), (VAULT, U256::from(50)));
         assert!(probes[2..].iter().all(|probe| probe.contract == OTHER));
     }

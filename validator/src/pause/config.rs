@@ -51,7 +51,10 @@ impl PauseConfig {
     /// One line that names the key.
     pub fn check(&self) -> Result<(), String> {
         if !(21_000..=16_777_216).contains(&self.gas_limit) {
-            return Err(format!("`pause.gas_limit`: {} is not in 21000..=16777216", self.gas_limit));
+            return Err(format!(
+                "`pause.gas_limit`: {} is not in 21000..=16777216",
+                self.gas_limit
+            ));
         }
         for (key, value) in [
             ("expire_after", self.expire_after),

@@ -263,6 +263,12 @@ impl Gatekeeper {
         }
         let asked = Instant::now();
         let attack = decode(request);
+        // What was mined before now is past: the pause is for what is still to come.
+        let hashes: Vec<B256> = {
+            let blocks = lock(&self.blocks);
+            let all = request.attack.iter().map(|suspect| suspect.tx_hash);
+            all.filter(|hash| blocks.place(*hash).is_none()).collect()
+        };
         let target = (request.contract, request.calldata.clone());
         let flight = self.enter(&target, &attack);
         let turn = flight.turn.lock().await;
@@ -284,7 +290,6 @@ impl Gatekeeper {
             },
         };
         drop(turn);
-        let hashes: Vec<B256> = request.attack.iter().map(|suspect| suspect.tx_hash).collect();
         self.follow(handle, request.incident, &hashes, marks, progress).await
     }
 
@@ -328,12 +333,17 @@ impl Gatekeeper {
         asked: Instant,
     ) -> Result<Result<(u64, Option<Marks>), String>, PauseError> {
         if attack.is_empty() {
-            return Ok(Err("the attack's transaction is not known, so no pause can be tried against it".to_owned()));
+            return Ok(Err(
+                "the attack's transaction is not known, so no pause can be tried against it".to_owned(),
+            ));
         }
         let set = Arc::clone(&lock(&self.set));
         let invariant = set.invariants.iter().find(|known| known.id == request.invariant.id);
         let Some(invariant) = invariant.cloned() else {
-            return Err(failed(&format!("invariant {} is not streamed (yet)", request.invariant.id)));
+            return Err(failed(&format!(
+                "invariant {} is not streamed (yet)",
+                request.invariant.id
+            )));
         };
         let newest = request.attack.last().map(|suspect| suspect.tx_hash).unwrap_or_default();
         let sighting = self.sightings.get(&newest);
@@ -420,7 +430,10 @@ impl Gatekeeper {
             if let Some(transaction) = now.transaction.filter(|new| told != Some(*new))
                 && let State::Broadcast { fees, .. } = &now.state
             {
-                let mut detail = format!("offering {} wei per gas, {} to the builder", fees.max_fee, fees.priority_fee);
+                let mut detail = format!(
+                    "offering {} wei per gas, {} to the builder",
+                    fees.max_fee, fees.priority_fee
+                );
                 if told.is_none()
                     && let Some(marks) = &marks
                 {
@@ -527,7 +540,10 @@ impl Gatekeeper {
             if let Ok(Outcome::Mined(inclusion)) = handle.included(limit).await
                 && inclusion.success
             {
-                let detail = format!("{} in block {}, too late for the first attack", inclusion.transaction, inclusion.block);
+                let detail = format!(
+                    "{} in block {}, too late for the first attack",
+                    inclusion.transaction, inclusion.block
+                );
                 // Its receiver ends with the validator; the sender's journal knows it all the same.
                 let _ended = late.try_send(Late { incident, detail });
             }
@@ -621,7 +637,9 @@ pub async fn rehearse(simulator: &Simulator, request: &PauseRequest, limit: Dura
     if execution.status != engine::Status::Success {
         return Err(failed(&format!("{said}: it would {}", execution.status)));
     }
-    let balance = account(simulator.account()).map(|account| account.balance).unwrap_or_default();
+    let balance = account(simulator.account())
+        .map(|account| account.balance)
+        .unwrap_or_default();
     Ok(format!(
         "{said}: it would succeed on block {} with {} gas; the account holds {balance} wei",
         snapshot.head().number,
@@ -632,7 +650,11 @@ pub async fn rehearse(simulator: &Simulator, request: &PauseRequest, limit: Dura
 /// The transactions of the attack that a pause is tried against, in the order of confirmation.
 fn decode(request: &PauseRequest) -> Vec<Transaction> {
     let skipped = request.attack.len().saturating_sub(ATTACK);
-    let known = request.attack.iter().skip(skipped).filter(|suspect| !suspect.raw.is_empty());
+    let known = request
+        .attack
+        .iter()
+        .skip(skipped)
+        .filter(|suspect| !suspect.raw.is_empty());
     known
         .filter_map(|suspect| Transaction::with_sender(&suspect.raw, suspect.sender).ok())
         .collect()
@@ -658,7 +680,10 @@ fn higher(a: &Fees, b: &Fees) -> Fees {
 /// top for a state that is another by then.
 fn gas_limit(used: u64, limit: u64) -> u64 {
     let before_refunds = used.saturating_add(used / 4);
-    before_refunds.saturating_add(before_refunds / 4).saturating_add(10_000).min(limit)
+    before_refunds
+        .saturating_add(before_refunds / 4)
+        .saturating_add(10_000)
+        .min(limit)
 }
 
 fn came_to_nothing(state: &State) -> bool {

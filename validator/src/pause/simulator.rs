@@ -146,7 +146,10 @@ impl Simulator {
     ) -> Result<engine::Execution, Unavailable> {
         let pause = pause_call(self.chain_id(), self.account, contract, calldata, self.gas_limit);
         let pause = pause.map_err(|error| broken(&error))?;
-        let recording = self.reader.prestate(self.reader.head().hash(), &pause, deadline).await?;
+        let recording = self
+            .reader
+            .prestate(self.reader.head().hash(), &pause, deadline)
+            .await?;
         let undecided = || broken(&"the engine gave no execution");
         recording.outcome.execution.ok_or_else(undecided)
     }

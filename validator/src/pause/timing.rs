@@ -63,7 +63,9 @@ impl Latency {
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         let part = |key: &str| {
-            let pair = text.split_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+            let pair = text
+                .split_whitespace()
+                .find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
             pair?.trim_end_matches(';').parse().ok().map(Duration::from_micros)
         };
         Some(Self {

@@ -26,7 +26,8 @@ impl Store {
         timeline.revision = 0;
         let digest = keccak256(timeline.encode_to_vec());
         let incident = signed(timeline.incident);
-        let mut tx = self.pool.begin().await?;
+        // It reads before it writes: as a reader that becomes a writer it could find the database locked.
+        let mut tx = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         let known: Option<i64> = sqlx::query_scalar("SELECT 1 FROM incident WHERE tx_hash = ? AND invariant_id = ?")
             .bind(&timeline.tx_hash[..])
             .bind(signed(timeline.invariant_id))

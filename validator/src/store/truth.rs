@@ -112,7 +112,11 @@ impl Store {
         limit: u32,
         with_canaries: bool,
     ) -> Result<Vec<v1::Dispute>, StoreError> {
-        let limit = if limit == 0 { MOST_DISPUTES } else { limit.min(MOST_DISPUTES) };
+        let limit = if limit == 0 {
+            MOST_DISPUTES
+        } else {
+            limit.min(MOST_DISPUTES)
+        };
         let rows = sqlx::query(
             "SELECT id, cursor, tx_hash, reason, at_ms, verdict FROM dispute
              WHERE (?1 = 0 OR id < ?1) AND (?2 IS NULL OR tx_hash = ?2) AND (?4 OR cursor > 0) ORDER BY id DESC LIMIT ?3",
@@ -274,7 +278,10 @@ mod tests {
         let newest = store.disputes(0, None, 2, true).await.unwrap();
         assert_eq!(newest.iter().map(|d| d.cursor).collect::<Vec<_>>(), [3, 2]);
         assert_eq!(store.disputes(newest[1].id, None, 0, true).await.unwrap()[0].cursor, 1);
-        let one = &store.disputes(0, Some(engine::B256::repeat_byte(2)), 0, true).await.unwrap();
+        let one = &store
+            .disputes(0, Some(engine::B256::repeat_byte(2)), 0, true)
+            .await
+            .unwrap();
         assert_eq!((one.len(), one[0].cursor), (1, 2));
         assert_eq!(one[0].votes, dispute(2).votes);
         assert_eq!(one[0].verdicts, Some(dispute(2).verdicts));
@@ -289,10 +296,7 @@ mod tests {
         assert_eq!(store.proven().await.unwrap()[&[7; 32]], 3);
         store.record_canary(&violation(false)).await.unwrap();
         assert_eq!(store.proven().await.unwrap()[&[7; 32]], 0);
-        assert_eq!(
-            store.canaries().await.unwrap(),
-            CanaryCount { sent: 4, violating: 4 }
-        );
+        assert_eq!(store.canaries().await.unwrap(), CanaryCount { sent: 4, violating: 4 });
         let window = store.window(0).await.unwrap()[&[7; 32]];
         assert_eq!((window.asked, window.violating, window.found), (4, 4, 3));
         assert_eq!(store.disputes(0, None, 0, true).await.unwrap().len(), 1);

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use chain::{AccountId, WeightsForm};
 use serde::{Deserialize, Serialize};
+use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 use sqlx::types::Json;
-use sqlx::Row;
 
 use super::{Hotkey, Store, StoreError, signed, unsigned, windows};
 
@@ -186,12 +186,10 @@ impl Store {
         .execute(&mut *tx)
         .await?
         .last_insert_rowid();
-        sqlx::query(
-            "DELETE FROM weights_report WHERE id <= ? AND stage NOT IN ('sending', 'committed', 'sealed')",
-        )
-        .bind(id - KEPT_REPORTS)
-        .execute(&mut *tx)
-        .await?;
+        sqlx::query("DELETE FROM weights_report WHERE id <= ? AND stage NOT IN ('sending', 'committed', 'sealed')")
+            .bind(id - KEPT_REPORTS)
+            .execute(&mut *tx)
+            .await?;
         tx.commit().await?;
         Ok(id)
     }
@@ -349,4 +347,91 @@ fn report(row: &SqliteRow) -> Result<Report, StoreError> {
 /// A version key may have all 64 bits, and must come back as it was or the hash is another.
 const fn bits(value: u64) -> i64 {
     value.cast_signed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::store;
+    use super::*;
+
+    fn new_report(window: u64) -> NewReport {
+        NewReport {
+            window,
+            epoch: window,
+            block: 10 * window,
+            form: WeightsForm::Hash,
+            before_update: 3,
+            reveal_round: None,
+            version_key: u64::MAX - 1,
+            salt: vec![1, 2, u16::MAX],
+            weights: vec![Weight {
+                uid: 4,
+                value: 9,
+                hotkey: AccountId::new([4; 32]),
+            }],
+        }
+    }
+
+    #[tokio::test]
+    async fn a_report_is_there_before_it_is_sent_and_loses_its_salt_when_it_ends() {
+        let (store, _folder) = store().await;
+        let id = store.begin_report(&new_report(7)).await.unwrap();
+        let [sending] = store.open_reports(Stage::Sending).await.unwrap().try_into().unwrap();
+        assert_eq!((sending.id, sending.salt.as_slice()), (id, &[1, 2, u16::MAX][..]));
+        assert_eq!((sending.version_key, sending.row()), (u64::MAX - 1, (vec![4], vec![9])));
+        store.report_committed(id, Stage::Committed, 71, 8).await.unwrap();
+        let [committed] = store.open_reports(Stage::Committed).await.unwrap().try_into().unwrap();
+        assert_eq!(
+            (committed.taken_block, committed.epoch, committed.salt.len()),
+            (Some(71), 8, 3)
+        );
+        store.report_set(&committed, 90).await.unwrap();
+        let [set] = store.reports(9).await.unwrap().try_into().unwrap();
+        assert_eq!(
+            (set.stage, set.taken_block, set.ended_block),
+            (Stage::Set, Some(71), Some(90))
+        );
+        assert!(set.salt.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_window_is_news_until_the_ledger_has_it() {
+        let (store, _folder) = store().await;
+        assert_eq!(store.unreported_window().await.unwrap(), None, "nothing is scored");
+        store.save_averages(3, &BTreeMap::new()).await.unwrap();
+        assert_eq!(store.unreported_window().await.unwrap(), Some(3));
+        let refused = store.begin_report(&new_report(3)).await.unwrap();
+        assert_eq!(store.unreported_window().await.unwrap(), None, "it is on its way");
+        store.report_ended(refused, Stage::Refused, "no", 31).await.unwrap();
+        assert_eq!(store.unreported_window().await.unwrap(), Some(3), "and must go again");
+        let taken = store.begin_report(&new_report(3)).await.unwrap();
+        store.report_committed(taken, Stage::Sealed, 40, 4).await.unwrap();
+        assert_eq!(store.unreported_window().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn the_newest_thousand_are_kept_and_whatever_is_open() {
+        let (store, _folder) = store().await;
+        let first = store.begin_report(&new_report(0)).await.unwrap();
+        store.report_committed(first, Stage::Committed, 1, 0).await.unwrap();
+        for window in 1..=1_050 {
+            let id = store.begin_report(&new_report(window)).await.unwrap();
+            store.report_ended(id, Stage::Lost, "", window).await.unwrap();
+        }
+        let kept = store.reports(9_999).await.unwrap();
+        assert!(kept.len() <= 1_002, "{}", kept.len());
+        assert_eq!(kept.last().map(|report| report.id), Some(first));
+    }
+
+    #[tokio::test]
+    async fn a_reason_keeps_the_block_at_which_it_began() {
+        let (store, _folder) = store().await;
+        assert_eq!(store.waiting().await.unwrap(), None);
+        store.note_waiting("rate_limit", "", 5, 9).await.unwrap();
+        store.note_waiting("rate_limit", "too fast", 7, 12).await.unwrap();
+        let note = store.waiting().await.unwrap().unwrap();
+        assert_eq!((note.since, note.until, note.said.as_str()), (5, 12, "too fast"));
+        store.note_waiting("", "", 12, 12).await.unwrap();
+        assert_eq!(store.waiting().await.unwrap().unwrap().since, 12);
+    }
 }

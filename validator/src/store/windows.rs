@@ -8,7 +8,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use sqlx::{Row, Sqlite, Transaction};
 
-use super::{Hotkey, Store, truth, StoreError, hotkey, signed, unsigned};
+use super::{Hotkey, Store, StoreError, hotkey, signed, truth, unsigned};
 use crate::score::{Known, Window};
 
 /// The sum of windows that are not kept apart any more.
@@ -71,9 +71,9 @@ impl Store {
              FROM sample one JOIN sample every ON every.hotkey = one.hotkey AND every.window <= one.window
              WHERE one.window = ? GROUP BY one.hotkey",
         )
-            .bind(signed(window))
-            .fetch_all(&self.pool)
-            .await?;
+        .bind(signed(window))
+        .fetch_all(&self.pool)
+        .await?;
         let mut windows = BTreeMap::new();
         for row in rows {
             let window = Window {

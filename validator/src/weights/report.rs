@@ -16,12 +16,13 @@ use chain::{
 };
 use tokio_util::sync::CancellationToken;
 
+use super::notes::{self, Notes};
 use crate::store::{NewReport, Report, Stage, Store, StoreError};
 
 /// How long an answer to a question may take.
 const READ_DEADLINE: Duration = Duration::from_secs(20);
-/// How long it may take until a call is in force. A real chain's finality is most of it.
-const CALL_DEADLINE: Duration = Duration::from_secs(120);
+/// How long it may take until a call is in force: a little more than the real chain's own deadline for finality.
+const CALL_DEADLINE: Duration = Duration::from_secs(150);
 /// Blocks for which the subnet's parameters are taken as read, within one epoch.
 const PARAMS_BLOCKS: u64 = 25;
 /// The version from which on a sealed commit names its hotkey.
@@ -35,12 +36,13 @@ pub struct Reporter {
     ledger: Arc<dyn Ledger>,
     hotkey: Arc<Keypair>,
     version_key: u64,
+    /// How long an answer to a question may take, and how long it may take until a call is in force.
+    deadlines: (Duration, Duration),
     /// The parameters, with the epoch and the block at which they were read.
     params: Option<(u64, u64, Hyperparameters)>,
     /// Nothing is sent before this block, because of what the last attempt met.
     not_before: u64,
-    /// What was noted last: why, what the ledger said, until when.
-    noted: Option<(Option<Why>, String, u64)>,
+    notes: Notes,
 }
 
 /// What one look works with.
@@ -52,7 +54,7 @@ struct View<'a> {
 
 impl Reporter {
     /// A reporter of `hotkey`'s weights.
-    pub const fn new(
+    pub fn new(
         store: Store,
         metagraph: Followed,
         ledger: Arc<dyn Ledger>,
@@ -60,15 +62,24 @@ impl Reporter {
         version_key: u64,
     ) -> Self {
         Self {
+            notes: Notes::new(store.clone()),
             store,
             metagraph,
             ledger,
             hotkey,
             version_key,
+            deadlines: (READ_DEADLINE, CALL_DEADLINE),
             params: None,
             not_before: 0,
-            noted: None,
         }
+    }
+
+    /// The same reporter, which gives an answer to a question `read` and a call `call` until it is in force, in place of twenty seconds
+    /// and two and a half minutes.
+    #[must_use]
+    pub const fn with_deadlines(mut self, read: Duration, call: Duration) -> Self {
+        self.deadlines = (read, call);
+        self
     }
 
     /// Looks at every new block until `shutdown`, which ends it in the middle of a call too: the report is in the database, and the
@@ -100,7 +111,7 @@ impl Reporter {
     /// The database fails.
     pub async fn look(&mut self, metagraph: &Metagraph) -> Result<(), StoreError> {
         let me = metagraph.by_hotkey(&self.hotkey.account());
-        show_age(metagraph, me);
+        notes::show_age(metagraph, me);
         if !self.settle(metagraph, me).await? {
             return self
                 .wait(metagraph, Why::Unanswered, "", metagraph.block.saturating_add(1))
@@ -134,7 +145,10 @@ impl Reporter {
             match (reporting::next(&situation), commits.first(), window) {
                 (Step::Expire(_), Some(report), _) => {
                     let reason = "the epoch in which it could be revealed is over";
-                    if !self.close_unless_in_force(&view, report, Stage::Expired, reason).await? {
+                    if !self
+                        .close_unless_in_force(&view, report, Stage::Expired, reason)
+                        .await?
+                    {
                         return Ok(());
                     }
                 }
@@ -193,7 +207,7 @@ impl Reporter {
         {
             return Ok(params.clone());
         }
-        let params = within(READ_DEADLINE, self.ledger.hyperparameters()).await?;
+        let params = within(self.deadlines.0, self.ledger.hyperparameters()).await?;
         self.params = Some((epoch, block, params.clone()));
         Ok(params)
     }
@@ -227,7 +241,7 @@ impl Reporter {
     /// Whether the ledger holds the report's weights as this neuron's row.
     async fn in_force(&self, view: &View<'_>, report: &Report) -> Result<bool, LedgerError> {
         let Some(me) = view.me else { return Ok(false) };
-        let row = within(READ_DEADLINE, self.ledger.weights(me.uid)).await?;
+        let row = within(self.deadlines.0, self.ledger.weights(me.uid)).await?;
         let (uids, values) = report.row();
         let upscaled = chain::weights::max_upscale(&values);
         Ok(uids.into_iter().zip(upscaled).eq(row))
@@ -263,10 +277,10 @@ impl Reporter {
             salt: report.salt.clone(),
             version_key: report.version_key,
         };
-        match within(CALL_DEADLINE, self.ledger.reveal_weights(&self.hotkey, reveal)).await {
+        match within(self.deadlines.1, self.ledger.reveal_weights(&self.hotkey, reveal)).await {
             Ok(block) => {
                 self.set(report, block).await?;
-                self.nothing_in_the_way(view.metagraph).await
+                self.nothing_in_the_way(view.metagraph.block).await
             }
             Err(error) if reporting::is_lost(&error) => {
                 let reason = error.to_string();
@@ -290,7 +304,7 @@ impl Reporter {
                     version_key,
                 };
                 let id = self.store.begin_report(&report).await?;
-                let sent = within(CALL_DEADLINE, self.ledger.set_weights(&self.hotkey, call));
+                let sent = within(self.deadlines.1, self.ledger.set_weights(&self.hotkey, call));
                 (id, sent.await)
             }
             WeightsForm::Hash => {
@@ -303,7 +317,7 @@ impl Reporter {
                 };
                 let commit = hash::commit(&self.hotkey.account(), view.params.netuid, &reveal);
                 let id = self.store.begin_report(&report).await?;
-                let sent = within(CALL_DEADLINE, self.ledger.commit_weights(&self.hotkey, commit));
+                let sent = within(self.deadlines.1, self.ledger.commit_weights(&self.hotkey, commit));
                 (id, sent.await)
             }
             WeightsForm::Timelock => {
@@ -320,7 +334,7 @@ impl Reporter {
                 };
                 report.reveal_round = Some(commit.reveal_round);
                 let id = self.store.begin_report(&report).await?;
-                let sent = within(CALL_DEADLINE, self.ledger.commit_timelocked(&self.hotkey, commit));
+                let sent = within(self.deadlines.1, self.ledger.commit_timelocked(&self.hotkey, commit));
                 (id, sent.await)
             }
         };
@@ -328,7 +342,7 @@ impl Reporter {
         match sent {
             Ok(block) => {
                 self.taken(view.metagraph, &report, block).await?;
-                self.nothing_in_the_way(view.metagraph).await
+                self.nothing_in_the_way(view.metagraph.block).await
             }
             // It stays in the stage `sending`; the next blocks show what became of it.
             Err(error) if reporting::may_have_taken_effect(&error) => {
@@ -346,9 +360,9 @@ impl Reporter {
 
     /// Seals the weights to the round that is signed when the ledger opens them.
     async fn seal(&self, view: &View<'_>, payload: &timelock::Payload) -> Result<TimelockedCommit, LedgerError> {
-        let beacon = within(READ_DEADLINE, self.ledger.beacon()).await?;
-        let head = within(READ_DEADLINE, self.ledger.block()).await?;
-        let schedule = within(READ_DEADLINE, self.ledger.schedule()).await?;
+        let beacon = within(self.deadlines.0, self.ledger.beacon()).await?;
+        let head = within(self.deadlines.0, self.ledger.block()).await?;
+        let schedule = within(self.deadlines.0, self.ledger.schedule()).await?;
         let period = view.params.reveal_period_epochs;
         let Some(reveal_round) = schedule.reveal_round(head, period, beacon.now_ms, &beacon) else {
             let reason = format!("no epoch opens a commit made now (reveal period {period} epochs, {schedule:?})");
@@ -371,7 +385,7 @@ impl Reporter {
             WeightsForm::Timelock => Stage::Sealed,
         };
         let epoch = reporting::epoch_of(metagraph, block);
-        count(report.form, stage);
+        notes::count(report.form, stage);
         tracing::info!(
             block,
             epoch,
@@ -384,7 +398,7 @@ impl Reporter {
 
     /// The weights are in force.
     async fn set(&self, report: &Report, block: u64) -> Result<(), StoreError> {
-        count(report.form, Stage::Set);
+        notes::count(report.form, Stage::Set);
         tracing::info!(
             block,
             form = report.form.name(),
@@ -396,7 +410,7 @@ impl Reporter {
 
     /// The weights are not in force, and will not be.
     async fn end(&self, report: &Report, stage: Stage, reason: &str, block: u64) -> Result<(), StoreError> {
-        count(report.form, stage);
+        notes::count(report.form, stage);
         tracing::warn!(
             block,
             form = report.form.name(),
@@ -416,46 +430,13 @@ impl Reporter {
             .await
     }
 
-    async fn nothing_in_the_way(&mut self, metagraph: &Metagraph) -> Result<(), StoreError> {
+    async fn nothing_in_the_way(&mut self, block: u64) -> Result<(), StoreError> {
         self.not_before = 0;
-        self.note(metagraph, None, "", metagraph.block).await
+        self.notes.nothing_in_the_way(block).await
     }
 
     async fn wait(&mut self, metagraph: &Metagraph, why: Why, said: &str, until: u64) -> Result<(), StoreError> {
-        self.note(metagraph, Some(why), said, until).await
-    }
-
-    /// Says why nothing is sent, where that is news.
-    async fn note(
-        &mut self,
-        metagraph: &Metagraph,
-        why: Option<Why>,
-        said: &str,
-        until: u64,
-    ) -> Result<(), StoreError> {
-        for known in Why::ALL {
-            metrics::gauge!("validator_weights_waiting", "why" => known.name())
-                .set(if why == Some(known) { 1.0 } else { 0.0 });
-        }
-        let block = metagraph.block;
-        let before = self.noted.as_ref();
-        if before.is_some_and(|(noted, heard, end)| *noted == why && heard == said && *end == until) {
-            return Ok(());
-        }
-        if let Some(why) = why
-            && before.is_none_or(|(noted, heard, _)| *noted != Some(why) || heard != said)
-        {
-            match why {
-                Why::NothingNew => tracing::debug!(block, until, "no new weights"),
-                Why::RevealLater | Why::RateLimit => {
-                    tracing::info!(block, until, said, why = why.name(), "{}", why.explanation());
-                }
-                _ => tracing::warn!(block, until, said, why = why.name(), "{}", why.explanation()),
-            }
-        }
-        self.noted = Some((why, said.to_owned(), until));
-        let name = why.map_or("", Why::name);
-        self.store.note_waiting(name, said, block, until).await
+        self.notes.waiting(why, said, metagraph.block, until).await
     }
 }
 
@@ -481,23 +462,8 @@ impl NewReport {
     }
 }
 
-fn count(form: WeightsForm, stage: Stage) {
-    metrics::counter!("validator_weights_reports", "form" => form.name(), "stage" => stage.name()).increment(1);
-}
-
-#[allow(clippy::cast_precision_loss, reason = "gauges")]
-fn show_age(metagraph: &Metagraph, me: Option<&Neuron>) {
-    if let Some(me) = me {
-        metrics::gauge!("validator_weights_last_update_block").set(me.last_update as f64);
-        metrics::gauge!("validator_weights_age_blocks").set(metagraph.block.saturating_sub(me.last_update) as f64);
-    }
-}
-
 /// What `call` gives, or [`LedgerError::Deadline`] when it takes too long.
-async fn within<T>(
-    deadline: Duration,
-    call: impl Future<Output = Result<T, LedgerError>>,
-) -> Result<T, LedgerError> {
+async fn within<T>(deadline: Duration, call: impl Future<Output = Result<T, LedgerError>>) -> Result<T, LedgerError> {
     match tokio::time::timeout(deadline, call).await {
         Ok(answer) => answer,
         Err(_elapsed) => Err(LedgerError::Deadline {

@@ -122,7 +122,10 @@ pub async fn run(options: &RaceOptions, shutdown: &CancellationToken) -> Result<
     progress.phase("ending all processes");
     fleet.stop().await;
     if options.keep {
-        progress.say(&format!("everything that the race wrote is in {}", place.keep().display()));
+        progress.say(&format!(
+            "everything that the race wrote is in {}",
+            place.keep().display()
+        ));
     }
     progress.clear();
     ended
@@ -156,7 +159,11 @@ struct Mined {
 impl Race<'_> {
     async fn run(mut self, anvil: &Path) -> Result<RaceReport, LocalnetError> {
         self.progress.phase(&format!("starting {}", anvil.display()));
-        let mut args = live::anvil::args(self.options.block_time, CHAIN_ID, &self.folder.path().join("anvil.json"));
+        let mut args = live::anvil::args(
+            self.options.block_time,
+            CHAIN_ID,
+            &self.folder.path().join("anvil.json"),
+        );
         args.extend(["--order", "fees"].map(OsString::from));
         self.fleet.start_node(anvil, args)?;
         let endpoint = Endpoint::new(&format!("ws://{}", self.fleet.ready(Member::Node).await?));
@@ -175,7 +182,8 @@ impl Race<'_> {
     /// Robs the unwatched vaults; gives how many lost what they held.
     async fn without(&mut self, node: &NodeClient, field: &mut Field) -> Result<usize, LocalnetError> {
         let vaults = field.unwatched.clone();
-        self.progress.phase(&format!("robbing {} vaults that nobody watches", vaults.len()));
+        self.progress
+            .phase(&format!("robbing {} vaults that nobody watches", vaults.len()));
         let mut head = node.head().await?;
         for together in vaults.chunks(UNWATCHED_TOGETHER) {
             let mut open = Vec::new();
@@ -193,7 +201,8 @@ impl Race<'_> {
         for vault in vaults {
             lost += usize::from(balance(node, &head, vault).await? < Field::treasure());
         }
-        self.progress.say(&format!("without Portcullis {lost} vaults lost their funds"));
+        self.progress
+            .say(&format!("without Portcullis {lost} vaults lost their funds"));
         Ok(lost)
     }
 
@@ -252,7 +261,10 @@ impl Race<'_> {
             if follows && status.validators_connected as usize == self.plan.validators.len() {
                 return Ok(platform);
             }
-            self.in_time(until, "the platform does not follow the chain, or the validator is not there")?;
+            self.in_time(
+                until,
+                "the platform does not follow the chain, or the validator is not there",
+            )?;
             tokio::time::sleep(ASK_EVERY).await;
         }
     }
@@ -303,7 +315,8 @@ impl Race<'_> {
         let mut all: Vec<Started> = Vec::new();
         let mut head = node.head().await?;
         for (number, vault) in vaults.iter().enumerate() {
-            self.progress.phase(&format!("attack {} of {}", number + 1, vaults.len()));
+            self.progress
+                .phase(&format!("attack {} of {}", number + 1, vaults.len()));
             head = self.next_head(node, &head, &mut blocks).await?;
             note_mined(&mut all, &blocks);
             let half = u64::try_from(self.options.block_time.as_millis() / 2).unwrap_or(1_000);
@@ -349,7 +362,9 @@ impl Race<'_> {
             let pause = timeline.and_then(pause_of);
             let place = |mined: Mined| (mined.block, mined.index);
             let raid_place = mined.map(|(_, mined)| place(mined));
-            let pause_place = pause.and_then(|(hash, _)| blocks.get(&hash)).filter(|mined| mined.succeeded);
+            let pause_place = pause
+                .and_then(|(hash, _)| blocks.get(&hash))
+                .filter(|mined| mined.succeeded);
             let mut attack = Attack {
                 vault: raid.vault,
                 raid: raid.hash,

@@ -247,7 +247,11 @@ mod tests {
         assert!((good.seen_to_broadcast.max_ms - 32.0).abs() < 0.1, "{good:?}");
         assert!(good.render().contains("2 paused ahead"), "{}", good.render());
 
-        let bad = RaceReport::new(Duration::from_secs(2), vec![attack(16, true), attack(32, false)], (2, 2));
+        let bad = RaceReport::new(
+            Duration::from_secs(2),
+            vec![attack(16, true), attack(32, false)],
+            (2, 2),
+        );
         assert!(bad.failure().unwrap().contains("too late"));
         let idle = RaceReport::new(Duration::from_secs(2), vec![attack(16, true)], (2, 1));
         assert!(idle.failure().unwrap().contains("only 1 of 2"));

@@ -267,10 +267,44 @@ fn a_field_of_the_original_form_that_does_not_fit_is_named() {
         ("offset", json!(1)),
         ("offset", json!("1")),
         ("network", json!("base")),
+        ("network", json!("chain-")),
+        ("network", json!("chain-+1")),
+        ("network", json!("chain-99999999999999999999")),
         ("name", json!("x".repeat(201))),
         ("colour", json!("red")),
     ] {
         assert_eq!(plain(field, value.clone()).unwrap_err().field, field, "{value}");
+    }
+}
+
+#[test]
+fn the_original_form_may_name_another_chain_and_then_the_set_is_about_that() {
+    let on = |network: &str| {
+        let mut entry = original();
+        entry["network"] = json!(network);
+        entry
+    };
+    for (text, chain) in [
+        (json!([on("chain-31337"), on("chain-31337")]), Some(31_337)),
+        (on("chain-31337"), Some(31_337)),
+        (json!({ "invariants": [on("chain-10"), original()] }), Some(10)),
+        (json!({ "chain": 10, "invariants": [on("chain-10")] }), Some(10)),
+        (json!([on("ethereum")]), None),
+    ] {
+        let set = InvariantSet::parse(&text.to_string(), Format::Json, &mut no_files).unwrap();
+        assert_eq!(set.chain, chain, "{text}");
+    }
+    for text in [
+        json!([on("chain-1"), on("chain-2")]),
+        json!({ "chain": 10, "invariants": [on("chain-1")] }),
+    ] {
+        let errors = InvariantSet::parse(&text.to_string(), Format::Json, &mut no_files).unwrap_err();
+        assert_eq!(errors.len(), 1);
+        assert!(
+            errors[0].to_string().contains(".network: the set is about chain"),
+            "{}",
+            errors[0]
+        );
     }
 }
 

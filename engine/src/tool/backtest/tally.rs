@@ -167,6 +167,16 @@ pub(super) struct Tally {
 }
 
 impl CaseTally {
+    /// Counts the transaction that could not be executed, after which the rest of the case cannot either.
+    pub(super) fn ends(&mut self, outcome: &Outcome, why: String) {
+        self.counts.transactions += 1;
+        if let Some(reason) = &outcome.undecided {
+            self.counts.undecided_transactions += 1;
+            self.counts.reason(reason);
+        }
+        self.unfinished = Some(why);
+    }
+
     /// Adds what judging one transaction gave. `place` finds an invariant of the set by its id.
     pub(super) fn outcome<'w>(
         &mut self,

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use engine::{Engine, EngineError, Options, Outcome, Replay, Watched, case::Case};
+use engine::{Engine, Options, Outcome, Replay, Watched, case::Case, replay::ReplayError};
 use hdrhistogram::Histogram;
 
 use super::{
@@ -101,12 +101,7 @@ impl<'a> Worker<'a> {
             block: case.block.number,
             ..CaseTally::default()
         };
-        let (block_hash, transactions) = (case.block_hash, case.transactions.clone());
-        let engine = match self.engine.take() {
-            Some(engine) if engine.chain_id() == case.chain_id => engine,
-            _ => Engine::new(case.chain_id),
-        };
-        let engine = self.engine.insert(engine);
+        let block_hash = case.block_hash;
         let watched = self.invariants.set.watched();
         let options = Options {
             warnings: true,
@@ -114,51 +109,57 @@ impl<'a> Worker<'a> {
         };
         let mut outcome = Outcome::default();
         let mut replay = Replay::new(case);
+        if let Some(engine) = self.engine.take() {
+            replay = replay.with_engine(engine);
+        }
         let env = replay.env().clone();
-        for (index, tx) in transactions.iter().enumerate() {
-            if index % STRIDE == STRIDE - 1 {
+        let mut since_progress = 0;
+        loop {
+            if since_progress == STRIDE {
+                since_progress = 0;
                 self.progress.judged(STRIDE as u64);
                 if self.stop.load(Ordering::Relaxed) {
                     return Ok(tally);
                 }
             }
             let started = Instant::now();
-            let judged =
-                engine.judge_watched_into(&env, tx, replay.state(), &self.invariants.set, &options, &mut outcome);
-            let took = started.elapsed();
-            judged.map_err(|error: EngineError| Failure::Machine(format!("{} #{index}: {error}", tally.id)))?;
-            self.latency.record(took);
+            let Some(judged) = replay.judge_next(&self.invariants.set, &options, &mut outcome) else {
+                break;
+            };
+            self.latency.record(started.elapsed());
+            since_progress += 1;
+            let judged = match judged {
+                Ok(judged) => judged,
+                Err(error @ ReplayError::Undecided { .. }) => {
+                    tally.ends(&outcome, error.to_string());
+                    break;
+                }
+                Err(error) => return Err(Failure::Machine(format!("{}: {error}", tally.id))),
+            };
             let at = At {
                 case: tally.id.clone(),
                 block: env.number,
-                index,
-                tx: tx.hash(),
-                sender: tx.sender(),
+                index: judged.index,
+                tx: judged.transaction.hash(),
+                sender: judged.transaction.sender(),
             };
             let place = |id| {
                 let place = *self.places.get(&id)?;
                 Some((place, watched.get(place)?))
             };
             tally.outcome(&at, block_hash, &outcome, place);
-            let step = match replay.next() {
-                Some(Ok(step)) => step,
-                Some(Err(error)) => {
-                    tally.unfinished = Some(error.to_string());
-                    break;
-                }
-                None => break,
-            };
-            if let Some(expected) = step.expected {
-                let mismatch = (!expected.agrees(&step.outcome)).then(|| Mismatch {
+            if let (Some(expected), Some(execution)) = (judged.expected, &outcome.execution) {
+                let mismatch = (!expected.agrees(execution)).then(|| Mismatch {
                     at,
                     recorded_gas: expected.gas_used,
-                    gas: step.outcome.gas_used,
-                    status: step.outcome.status.to_string(),
+                    gas: execution.gas_used,
+                    status: execution.status.to_string(),
                 });
                 tally.compared(mismatch);
             }
         }
-        self.progress.judged((transactions.len() % STRIDE) as u64);
+        self.progress.judged(since_progress as u64);
+        self.engine = Some(replay.into_engine());
         Ok(tally)
     }
 }

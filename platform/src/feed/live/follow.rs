@@ -6,11 +6,14 @@
 //!   it at a later head;
 //! - what is heard and not logged yet is bounded: while it is at its bound, nothing more is taken from the nodes.
 
+mod chain;
+mod recording;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::{B256, BlockEnv, Invariant, Transaction};
+use engine::{B256, Invariant, Transaction};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -19,10 +22,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use wire::{ShippedPrestate, Wire};
 
-use super::body::{FullBlock, ticket};
+use super::body::ticket;
 use super::check::{self, Checked};
 use super::endpoint::{Heard, Seen, View};
-use super::heads::{Heads, Link, Placement};
+use super::heads::Heads;
 use super::lead::{Candidate, lead};
 use super::pool::{DropReason, Pool, PoolEvent};
 use super::record::{Recorded, StateSource, StaysGood, Unreadable};
@@ -191,7 +194,15 @@ impl Follower {
             tokio::select! {
                 biased;
                 () = items.closed() => return Err(Closed),
-                Some((node, heard)) = heard.recv() => self.hear(node, heard, &mut recording).await?,
+                Some((node, heard)) = heard.recv() => {
+                    // What was shown before a block is taken before it, however much that is: at most what the channel holds.
+                    let before = if self.newest.is_some() && matches!(heard, Heard::Chain(_)) { bodies.len() } else { 0 };
+                    for _ in 0..before {
+                        let Ok((_, transaction)) = bodies.try_recv() else { break };
+                        self.body(transaction).await?;
+                    }
+                    self.hear(node, heard, &mut recording).await?;
+                }
                 Some(done) = recording.next(), if !recording.is_empty() => self.recorded(done).await?,
                 Some(checked) = checking.next(), if !checking.is_empty() => self.gone(checked).await?,
                 changed = watched.changed(), if watches => {
@@ -264,114 +275,6 @@ impl Follower {
         Ok(())
     }
 
-    /// Logs a transaction without its state, if it was not logged yet.
-    async fn flush(&mut self, hash: B256) -> Result<(), Closed> {
-        let (Some(transaction), Some(newest)) = (self.unlogged.remove(&hash), self.newest) else {
-            return Ok(());
-        };
-        self.status.count(Count::WithoutPrestate, 1);
-        self.give_pending(&transaction, newest.hash, None).await
-    }
-
-    fn begin_recording(&mut self, recording: &mut FuturesUnordered<BoxFuture<'static, Done>>) {
-        let Some(newest) = self.newest else { return };
-        while recording.len() < self.options.recordings {
-            let next = match self.first.pop_front() {
-                Some(hash) => self
-                    .unlogged
-                    .get(&hash)
-                    .map(|transaction| (hash, Arc::clone(transaction))),
-                None => match self.again.pop_front() {
-                    Some(hash) => self.pool.get(&hash).map(|held| (hash, Arc::clone(&held.transaction))),
-                    None => return,
-                },
-            };
-            let Some((hash, transaction)) = next else { continue };
-            if !self.under_way.insert(hash) {
-                continue;
-            }
-            let deadline = Instant::now() + self.options.record_deadline;
-            let recorded = self
-                .state
-                .record(newest.hash, transaction, Arc::clone(&self.watched), deadline.into_std());
-            let limit = self.options.record_deadline;
-            recording.push(Box::pin(async move {
-                let late = |_| {
-                    Err(Unreadable(format!(
-                        "not read within {}",
-                        humantime::format_duration(limit)
-                    )))
-                };
-                let recorded = tokio::time::timeout_at(deadline, recorded).await.unwrap_or_else(late);
-                (hash, newest.hash, recorded)
-            }));
-        }
-    }
-
-    /// The state that a transaction reads was read, or could not be.
-    async fn recorded(&mut self, (hash, head, result): Done) -> Result<(), Closed> {
-        self.under_way.remove(&hash);
-        let unlogged = self.unlogged.remove(&hash);
-        let is_newest = self.newest.is_some_and(|newest| newest.hash == head);
-        if let Some(transaction) = unlogged {
-            let prestate = match &result {
-                Ok(recorded) => Some(recorded.prestate.clone()),
-                Err(Unreadable(reason)) => {
-                    tracing::debug!(tx = %hash, reason, "logged without its state");
-                    self.status.count(Count::WithoutPrestate, 1);
-                    None
-                }
-            };
-            let logged = prestate.as_ref().map(engine::Prestate::digest);
-            self.give_pending(&transaction, head, prestate).await?;
-            self.pool.delivered(&hash);
-            self.keep(hash, result.ok().filter(|_| is_newest), logged);
-            if !is_newest {
-                self.again.push_back(hash);
-            }
-            return Ok(());
-        }
-        let Some(held) = self.pool.get(&hash) else {
-            return Ok(());
-        };
-        if !is_newest {
-            self.again.push_back(hash);
-            return Ok(());
-        }
-        let (transaction, before) = (Arc::clone(&held.transaction), held.logged);
-        match result {
-            Ok(recorded) => {
-                let digest = recorded.prestate.digest();
-                // Only where what was read before is not known any more: after a restart.
-                if before == Some(digest) && !recorded.reads_environment {
-                    self.status.count(Count::CarriedOver, 1);
-                } else {
-                    self.status.count(Count::Rejudged, 1);
-                    let prestate = recorded.prestate.clone();
-                    self.give_pending(&transaction, head, Some(prestate)).await?;
-                }
-                self.keep(hash, Some(recorded), Some(digest));
-            }
-            Err(Unreadable(reason)) => {
-                // Once: its last item is not good any more. With each head it is tried again.
-                if before.is_some() {
-                    tracing::debug!(tx = %hash, reason, "logged again without its state");
-                    self.status.count(Count::WithoutPrestate, 1);
-                    self.give_pending(&transaction, head, None).await?;
-                }
-                self.keep(hash, None, None);
-            }
-        }
-        Ok(())
-    }
-
-    fn keep(&mut self, hash: B256, recorded: Option<Recorded>, logged: Option<B256>) {
-        if let Some(held) = self.pool.get_mut(&hash) {
-            held.recorded = recorded.map(Recorded::rule);
-            held.logged = logged;
-        }
-    }
-
     async fn hear(
         &mut self,
         node: usize,
@@ -415,159 +318,6 @@ impl Follower {
             tracing::info!(?before, ?now, "the heads of another node are followed");
             self.view.send_modify(|view| view.followed = now);
         }
-    }
-
-    /// The followed node's head, and those of its ancestors that were new to it.
-    async fn chain(
-        &mut self,
-        mut blocks: Vec<FullBlock>,
-        recording: &mut FuturesUnordered<BoxFuture<'static, Done>>,
-    ) -> Result<(), Closed> {
-        if self.newest.is_none()
-            && let Some(block) = blocks.first()
-            && self.heads.contains(&block.link.hash)
-        {
-            return self.go_on(&block.clone()).await;
-        }
-        let known = blocks.iter().position(|block| self.heads.contains(&block.link.hash));
-        blocks.truncate(known.unwrap_or(blocks.len()));
-        let links: Vec<_> = blocks.iter().map(|block| block.link).collect();
-        let (Placement::Adopt(adoption), Some(newest)) = (self.heads.place(&links), links.first().copied()) else {
-            return Ok(());
-        };
-        self.settle(&blocks, recording).await?;
-
-        let advanced = tokio::time::timeout(self.options.advance_deadline, self.state.advance(newest.hash)).await;
-        let (diff, reason) = match advanced {
-            Ok(Ok(diff)) => (diff, None),
-            Ok(Err(Unreadable(reason))) => (state::Diff::everything(), Some(reason)),
-            Err(_) => (state::Diff::everything(), Some("not in time".to_owned())),
-        };
-        if let Some(reason) = reason {
-            tracing::warn!(
-                head = newest.number,
-                reason,
-                "the state cannot be brought to the head; it is read anew"
-            );
-        }
-        let missed = adoption.missed + if self.resuming { links.len() as u64 - 1 } else { 0 };
-        if missed > 0 {
-            self.status.missed(missed, newest.number);
-        }
-        self.resuming = false;
-        self.status.count(Count::Orphaned, adoption.orphaned.len() as u64);
-
-        let chain_id = self.chain_id.get().copied().unwrap_or_default();
-        let block_time = self.options.block_time.as_secs();
-        let mut orphaned = adoption.orphaned.iter().copied().map(wire::hash_bytes).collect();
-        let mut next = None;
-        for block in blocks.iter().rev() {
-            let env = state::next_env(&block.header, chain_id, block_time);
-            let head = v1::Head {
-                chain_id,
-                number: block.link.number,
-                hash: wire::hash_bytes(block.link.hash),
-                parent_hash: wire::hash_bytes(block.link.parent),
-                next: Some(env.to_wire()),
-                included: block
-                    .block
-                    .included
-                    .iter()
-                    .map(|(hash, ..)| wire::hash_bytes(*hash))
-                    .collect(),
-                orphaned: std::mem::take(&mut orphaned),
-            };
-            self.position = Position::at(chain_id, block.link).to_text();
-            self.give(Event::Head(head), Vec::new()).await?;
-            next = Some(env);
-        }
-        self.heads.adopt(&adoption, links.iter().rev().copied());
-        self.stand(newest);
-
-        let adopted: Vec<_> = blocks.into_iter().rev().map(|block| block.block).collect();
-        let events = self.pool.advance(&adoption.orphaned, &adopted, self.now());
-        self.tell(events).await?;
-        if let Some(next) = next {
-            self.carry_over(&diff, &next);
-        }
-        Ok(())
-    }
-
-    /// After a restart: the head is one that is logged already. What waits was recorded by the process before.
-    async fn go_on(&mut self, block: &FullBlock) -> Result<(), Closed> {
-        let link = block.link;
-        let advanced = tokio::time::timeout(self.options.advance_deadline, self.state.advance(link.hash)).await;
-        if let Ok(Err(Unreadable(reason))) = advanced {
-            tracing::warn!(head = link.number, reason, "the state at the head cannot be read yet");
-        }
-        self.resuming = false;
-        self.stand(link);
-        let chain_id = self.chain_id.get().copied().unwrap_or_default();
-        let next = state::next_env(&block.header, chain_id, self.options.block_time.as_secs());
-        self.carry_over(&state::Diff::everything(), &next);
-        Ok(())
-    }
-
-    /// Judges on this head from now on, and tells the nodes' tasks.
-    fn stand(&mut self, link: Link) {
-        self.newest = Some(Newest {
-            hash: link.hash,
-            number: link.number,
-        });
-        self.status.head(link.number, link.hash);
-        let heads = Arc::new(self.heads.clone());
-        self.view.send_modify(|view| {
-            view.heads = heads;
-            view.stands = true;
-        });
-    }
-
-    /// Gives what the blocks include, and was heard just before them, a moment to be recorded on the head that it was heard on.
-    async fn settle(
-        &mut self,
-        blocks: &[FullBlock],
-        recording: &mut FuturesUnordered<BoxFuture<'static, Done>>,
-    ) -> Result<(), Closed> {
-        let included = blocks.iter().flat_map(|block| &block.block.included);
-        let mut late: HashSet<B256> = included
-            .map(|(hash, ..)| *hash)
-            .filter(|hash| self.unlogged.contains_key(hash))
-            .collect();
-        let until = Instant::now() + self.options.grace;
-        while !late.is_empty() {
-            self.begin_recording(recording);
-            match tokio::time::timeout_at(until, recording.next()).await {
-                Ok(Some(done)) => {
-                    late.remove(&done.0);
-                    self.recorded(done).await?;
-                }
-                Ok(None) | Err(_) => break,
-            }
-        }
-        for hash in late {
-            self.flush(hash).await?;
-        }
-        Ok(())
-    }
-
-    /// Finds out whose verdicts are still good at the new head; the others are recorded again.
-    fn carry_over(&mut self, diff: &state::Diff, next: &BlockEnv) {
-        let waiting: Vec<B256> = self.pool.waiting().map(|(hash, _)| hash).collect();
-        let mut carried = 0;
-        self.again.clear();
-        for hash in waiting {
-            if self.unlogged.contains_key(&hash) {
-                continue;
-            }
-            let Some(held) = self.pool.get_mut(&hash) else { continue };
-            if held.recorded.as_ref().is_some_and(|stays_good| stays_good(diff, next)) {
-                carried += 1;
-            } else {
-                held.recorded = None;
-                self.again.push_back(hash);
-            }
-        }
-        self.status.count(Count::CarriedOver, carried);
     }
 
     /// A look at the nodes for those that have waited for a while.

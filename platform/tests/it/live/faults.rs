@@ -113,7 +113,10 @@ async fn the_chain_of_the_log_is_followed_and_read_whatever_the_first_node_says(
     let alice = Person::new(&anvil, 0);
     let hash = alice.send(&alice.transfer(0, 5)).await;
     let pending = live.pending(hash).await;
-    assert!(pending.prestate.is_some(), "its state is read from the node of the chain");
+    assert!(
+        pending.prestate.is_some(),
+        "its state is read from the node of the chain"
+    );
     let status = live.settles(|status| !status.endpoints[0].error.is_empty()).await;
     assert!(status.endpoints[0].error.contains("it is of chain 1"), "{status:?}");
 }

@@ -17,7 +17,9 @@ fn variable(name: &str, default: u64) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_a_flood_is_lost_and_what_became_of_each_is_told() {
-    let crowd = Crowd::start(Chain::new(400).unwrap(), Duration::from_millis(500)).await.unwrap();
+    let crowd = Crowd::start(Chain::new(400).unwrap(), Duration::from_millis(500))
+        .await
+        .unwrap();
     let folder = tempfile::tempdir().unwrap();
     let feed = Pumped::start(&crowd.ws(), open(folder.path()).await);
     until(|| crowd.subscribers() == 1, String::new).await;
@@ -50,10 +52,17 @@ async fn nothing_of_a_flood_is_lost_and_what_became_of_each_is_told() {
         }
     }
     assert_eq!((known.len() as u64, all), (sums.shown, sums.all), "{sums:?}");
-    let replaced = events.iter().filter(|event| matches!(event, Event::Replaced(_))).count() as u64;
+    let replaced = events
+        .iter()
+        .filter(|event| matches!(event, Event::Replaced(_)))
+        .count() as u64;
     assert_eq!((replaced, sums.included), (sums.replaced, sums.shown - sums.replaced));
     let status = feed.status.snapshot();
-    assert_eq!((status.gaps, status.missed_heads, status.refused), (0, 0, 0), "{status:?}");
+    assert_eq!(
+        (status.gaps, status.missed_heads, status.refused),
+        (0, 0, 0),
+        "{status:?}"
+    );
     // The newest with state is as the node says: its block is still kept.
     let newest = events.iter().rev().find_map(|event| match event {
         Event::Pending(pending) => pending.prestate.is_some().then(|| pending.clone()),

@@ -1,0 +1,122 @@
+//! The follower's side of recording: what is begun, what came of it, and what is logged then.
+
+use std::sync::Arc;
+
+use engine::B256;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use tokio::time::Instant;
+
+use super::super::record::{Recorded, Unreadable};
+use super::super::status::Count;
+use super::{Closed, Done, Follower};
+
+impl Follower {
+    /// Logs a transaction without its state, if it was not logged yet.
+    pub(super) async fn flush(&mut self, hash: B256) -> Result<(), Closed> {
+        let (Some(transaction), Some(newest)) = (self.unlogged.remove(&hash), self.newest) else {
+            return Ok(());
+        };
+        self.status.count(Count::WithoutPrestate, 1);
+        self.give_pending(&transaction, newest.hash, None).await
+    }
+
+    pub(super) fn begin_recording(&mut self, recording: &mut FuturesUnordered<BoxFuture<'static, Done>>) {
+        let Some(newest) = self.newest else { return };
+        while recording.len() < self.options.recordings {
+            let next = match self.first.pop_front() {
+                Some(hash) => self
+                    .unlogged
+                    .get(&hash)
+                    .map(|transaction| (hash, Arc::clone(transaction))),
+                None => match self.again.pop_front() {
+                    Some(hash) => self.pool.get(&hash).map(|held| (hash, Arc::clone(&held.transaction))),
+                    None => return,
+                },
+            };
+            let Some((hash, transaction)) = next else { continue };
+            if !self.under_way.insert(hash) {
+                continue;
+            }
+            let deadline = Instant::now() + self.options.record_deadline;
+            let recorded = self
+                .state
+                .record(newest.hash, transaction, Arc::clone(&self.watched), deadline.into_std());
+            let limit = self.options.record_deadline;
+            recording.push(Box::pin(async move {
+                let late = |_| {
+                    Err(Unreadable(format!(
+                        "not read within {}",
+                        humantime::format_duration(limit)
+                    )))
+                };
+                let recorded = tokio::time::timeout_at(deadline, recorded).await.unwrap_or_else(late);
+                (hash, newest.hash, recorded)
+            }));
+        }
+    }
+
+    /// The state that a transaction reads was read, or could not be.
+    pub(super) async fn recorded(&mut self, (hash, head, result): Done) -> Result<(), Closed> {
+        self.under_way.remove(&hash);
+        let unlogged = self.unlogged.remove(&hash);
+        let is_newest = self.newest.is_some_and(|newest| newest.hash == head);
+        if let Some(transaction) = unlogged {
+            let prestate = match &result {
+                Ok(recorded) => Some(recorded.prestate.clone()),
+                Err(Unreadable(reason)) => {
+                    tracing::debug!(tx = %hash, reason, "logged without its state");
+                    self.status.count(Count::WithoutPrestate, 1);
+                    None
+                }
+            };
+            let logged = prestate.as_ref().map(engine::Prestate::digest);
+            self.give_pending(&transaction, head, prestate).await?;
+            self.pool.delivered(&hash);
+            self.keep(hash, result.ok().filter(|_| is_newest), logged);
+            if !is_newest {
+                self.again.push_back(hash);
+            }
+            return Ok(());
+        }
+        let Some(held) = self.pool.get(&hash) else {
+            return Ok(());
+        };
+        if !is_newest {
+            self.again.push_back(hash);
+            return Ok(());
+        }
+        let (transaction, before) = (Arc::clone(&held.transaction), held.logged);
+        match result {
+            Ok(recorded) => {
+                let digest = recorded.prestate.digest();
+                // Only where what was read before is not known any more: after a restart.
+                if before == Some(digest) && !recorded.reads_environment {
+                    self.status.count(Count::CarriedOver, 1);
+                } else {
+                    self.status.count(Count::Rejudged, 1);
+                    let prestate = recorded.prestate.clone();
+                    self.give_pending(&transaction, head, Some(prestate)).await?;
+                }
+                self.keep(hash, Some(recorded), Some(digest));
+            }
+            Err(Unreadable(reason)) => {
+                // Once: its last item is not good any more. With each head it is tried again.
+                if before.is_some() {
+                    tracing::debug!(tx = %hash, reason, "logged again without its state");
+                    self.status.count(Count::WithoutPrestate, 1);
+                    self.give_pending(&transaction, head, None).await?;
+                }
+                self.keep(hash, None, None);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn keep(&mut self, hash: B256, recorded: Option<Recorded>, logged: Option<B256>) {
+        if let Some(held) = self.pool.get_mut(&hash) {
+            held.recorded = recorded.map(Recorded::rule);
+            held.logged = logged;
+        }
+    }
+}
