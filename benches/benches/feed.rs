@@ -386,8 +386,17 @@ async fn flood(seconds: u64, rate: u64) -> Result<Case, BenchError> {
         rss_mib_last_quarter: quarter(3) / 1024,
         rss_ratio: ratio(quarter(3), quarter(1)),
         node_rss_mib: told.rss_kib / 1024,
-        database_mib: std::fs::metadata(&database)?.len() >> 20,
+        database_mib: size_of(folder.path())? >> 20,
     })
+}
+
+/// Bytes of the files in a folder: database and write-ahead log.
+fn size_of(folder: &std::path::Path) -> Result<u64, BenchError> {
+    let mut size = 0;
+    for entry in std::fs::read_dir(folder)? {
+        size += entry?.metadata()?.len();
+    }
+    Ok(size)
 }
 
 fn ratio(ours: u64, baseline: u64) -> f64 {

@@ -249,7 +249,7 @@ fn draw_arrival(area: &Area<'_>, parameters: &ScoreParameters) -> Drawn {
         .margin_right(20)
         .x_label_area_size(40)
         .y_label_area_size(48)
-        .build_cartesian_2d(0.0..full as f64 * 2.0, 0.0..1.5)?;
+        .build_cartesian_2d(0.0..full as f64 * 2.0, 0.0..1.05)?;
     chart
         .configure_mesh()
         .max_light_lines(0)

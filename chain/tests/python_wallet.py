@@ -18,11 +18,6 @@ def read(ours, theirs, password, given):
     message = given["message"].encode()
     wallet = Wallet(name="ours", hotkey="first", path=ours)
     keys = {"coldkey": wallet.get_coldkey(password=password), "hotkey": wallet.get_hotkey()}
-    try:
-        wallet.get_coldkey(password="not " + password)
-        refused = False
-    except Exception:
-        refused = True
 
     own = Wallet(name="theirs", hotkey="first", path=theirs)
     cold = Keypair.create_from_mnemonic(Keypair.generate_mnemonic())
@@ -38,7 +33,6 @@ def read(ours, theirs, password, given):
         "read": {name: key.ss58_address for name, key in keys.items()},
         "public": {"coldkey": wallet.get_coldkeypub().ss58_address, "hotkey": wallet.get_hotkeypub().ss58_address},
         "verified": {name: verified(key, message, given["signatures"][name]) for name, key in keys.items()},
-        "wrong_password_refused": refused,
         "made": {
             name: {"address": key.ss58_address, "signature": key.sign(message).hex()}
             for name, key in {"coldkey": cold, "first": hot, "derived": derived}.items()

@@ -13,13 +13,15 @@ pub struct Options<'a> {
     /// Make [`crate::Execution::post_state_digest`]. It costs about a microsecond, as much as a third of an ERC-20 transfer; the
     /// network needs it as evidence of work.
     pub digest: bool,
-    /// On a violation run the transaction a second time and add the call path to the witness.
+    /// On a violation run the transaction a second time and add to the witness the calls down to the write, or log, that crossed the
+    /// bound.
     pub call_path: bool,
     /// When the transaction reverts, run it a second time and tell what it would have violated ([`crate::Outcome::warnings`]).
     pub warnings: bool,
     /// Gas for one view. At most 2^32 is given, whatever is said here: beyond that a view could buy gigabytes of memory.
     pub view_gas: u64,
-    /// Gas for all views of one judgement, in the order of the set.
+    /// Gas for all views of one judgement, in the order of the set. A second run has as much again for the way back to a crossing, and
+    /// for what undone frames would have violated.
     pub views_gas: u64,
     /// Time for one view; `None` is without limit.
     pub view_time: Option<ViewTime<'a>>,

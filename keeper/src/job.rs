@@ -2,6 +2,8 @@
 
 use alloy::primitives::{Address, B256, Bytes, U256};
 
+use crate::rule::{Kind, Turn};
+
 /// Where a job's calldata comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -89,21 +91,43 @@ impl Job {
         self.flags & ACTIVE != 0
     }
 
+    /// The job as the contract's rules see it; `open_at`: the block from which the window of the defence lane counts, 0 when nobody
+    /// knows it.
+    #[must_use]
+    pub fn turn(&self, open_at: u64) -> Turn {
+        let number = |id: u64| u32::try_from(id).ok().filter(|id| *id != 0);
+        let kind = if self.is_defence() {
+            Kind::Defence {
+                window: self.defence_window,
+            }
+        } else if self.interval == 0 {
+            Kind::Resolver
+        } else {
+            Kind::Interval(self.interval)
+        };
+        Turn {
+            kind,
+            assigned: number(self.keeper),
+            assigned_at: self.assigned_at,
+            last_execution_at: self.last_execution_at,
+            anchor_at: self.anchor_at,
+            retry_at: self.retry_at,
+            reserved_slasher: number(self.reserved_slasher),
+            slashing_possible_after: self.slashing_possible_after,
+            open_at,
+        }
+    }
+
     /// From when it may be executed, Unix seconds: a whole interval after the last run, and not before a failure is over.
     #[must_use]
     pub fn due_at(&self) -> u64 {
-        let by_interval = if self.interval == 0 {
-            0
-        } else {
-            self.last_execution_at.max(self.anchor_at).saturating_add(self.interval)
-        };
-        by_interval.max(self.retry_at)
+        self.turn(0).due_at()
     }
 
     /// From when its keeper's grace counts.
     #[must_use]
     pub fn grace_from(&self) -> u64 {
-        self.due_at().max(self.assigned_at)
+        self.turn(0).grace_from()
     }
 
     /// Base fee above which it need not be executed, in wei.

@@ -1,6 +1,16 @@
 //! Keepers: jobs of the Agent contract, executed when they are due, by staked keepers that are slashed when they are not.
 //!
-//! The contract's rules stand in [`rule`], once, over plain values; the contract is held to them.
+//! ```text
+//! head --> follow: events, touched jobs --> book --+
+//!      \-> resolve: all resolvers on the snapshot --+--> plan (pure) --> simulate --> sender: pause > slash > claim > report
+//!                                                            ^-- streak, aside (pure)            +--> settle
+//! ```
+//!
+//! The contract's rules stand in [`rule`], once, over plain values; the contract is held to them. What a keeper does about a job stands in
+//! [`plan`](mod@plan), pure as well; around it is the shell of the binary `keeper` ([`run`](mod@run), [`admin`], [`status`]).
+//!
+//! What always holds: a defence job waits for no other; one effect is sent at most once, across restarts; nothing is sent that a
+//! simulation on the head did not carry through; no output holds a secret.
 
 pub mod admin;
 pub mod agent;

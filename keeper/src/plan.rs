@@ -1,6 +1,6 @@
 //! What a keeper does about a job in the next block: pure, over plain values.
 //!
-//! The contract decides what is allowed; this decides what is worth trying, and a simulation on the head has the last word before
+//! The contract decides what is allowed ([`rule`](crate::rule)); this decides what is worth trying, and a simulation on the head has the last word before
 //! anything is sent. Time is block time: that of the next block.
 //!
 //! What always holds: a job that is set aside, not eligible, or beyond what this keeper may do is left alone; a defence job never

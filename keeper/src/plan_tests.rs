@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::job::{ACTIVE, DEFENCE, Keeper, Source, Terms};
+use crate::rule::{Caller, Periods};
 
 const NOW: u64 = 1_700_000_000;
 
@@ -255,7 +256,7 @@ fn after_a_failure_everybody_waits() {
 }
 
 proptest! {
-    /// Whatever a job looks like: what is planned is something that the contract's rules allow by time and person.
+    /// Whatever a job looks like: what is planned is something that the contract's rules allow, by time and by person.
     #[test]
     fn nothing_is_tried_before_it_can_be_allowed(
         id in 0_u64..4, keeper in 0_u64..4, interval in prop_oneof![Just(0_u64), 1_u64..100], flags in 0_u8..64,
@@ -274,26 +275,36 @@ proptest! {
         let next = Next { base_fee: base_fee * 1_000_000_000, ..at(now) };
         let answer = ready(told);
         let heard = (interval == 0 && ready_now).then_some((&answer, said(heads, since)));
+        let me = u32::try_from(id).unwrap();
+        let caller = Caller { id: me, active: true };
+        let periods = Periods { period1: 15, period2: 30 };
+        let open = [told, opened].into_iter().filter(|block| *block != 0 && *block <= 100).min().unwrap_or(0);
+        let turn = job.turn(open);
+        // By the contract's rules, were it this keeper's epoch.
+        let allowed = turn.may_execute(caller, Some(me), periods, next.timestamp, next.number);
         match step(&job, id, &next, heard) {
             Step::Wait => {}
             Step::Execute => {
-                prop_assert!(job.keeper == id && job.eligible && job.due_at() <= next.timestamp && !defence);
-                prop_assert!(base_fee <= 100);
+                prop_assert!(allowed.is_ok(), "{allowed:?}");
+                prop_assert!(job.keeper == id && job.eligible && !defence && base_fee <= 100);
             }
             Step::Slash => {
-                prop_assert!(job.keeper != id && job.keeper != 0 && !defence);
-                let open = if interval == 0 { job.slashing_possible_after } else { job.grace_from() + 15 };
-                prop_assert!(open != 0 && next.timestamp >= open);
-                prop_assert!(interval != 0 || job.reserved_slasher == id);
+                prop_assert!(allowed.is_ok(), "{allowed:?}");
+                prop_assert!(job.keeper != id && job.keeper != 0 && !defence && base_fee <= 100);
             }
             Step::Defend => {
-                prop_assert!(defence && job.retry_at <= next.timestamp && ready_now);
-                let open = [told, opened].into_iter().filter(|block| *block != 0 && *block <= 100).min();
-                prop_assert!(job.keeper == id || job.keeper == 0 || open.is_some_and(|block| 100 >= block + 2));
+                prop_assert!(allowed.is_ok(), "{allowed:?}");
+                prop_assert!(defence && ready_now);
             }
-            Step::Announce => prop_assert!(interval == 0 && job.keeper != id && job.keeper != 0 && ready_now && !defence),
-            Step::Open => prop_assert!(defence && job.keeper != id && job.defence_open_at == 0),
-            Step::Release => prop_assert!(job.keeper == id && id != 0),
+            Step::Announce => {
+                let allowed = turn.may_initiate_slashing(caller, Some(me), periods, next.timestamp);
+                prop_assert!(allowed.is_ok() && ready_now, "{allowed:?}");
+            }
+            Step::Open => prop_assert!(defence && ready_now && job.keeper != id && job.defence_open_at == 0 && open == 0),
+            Step::Release => {
+                let allowed = turn.may_release(job.eligible, true, periods, next.timestamp);
+                prop_assert!(job.keeper == id && id != 0 && allowed.is_ok(), "{allowed:?}");
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use alloy::primitives::utils::{format_ether, format_units};
 use alloy::primitives::{Address, B256, U256};
 use comfy_table::Table;
+use eyre::eyre;
 use node::exit::Failure;
 use serde::Serialize;
 
@@ -113,6 +114,11 @@ impl Status {
 /// # Errors
 /// Exit code 2 or 3.
 pub async fn jobs(config: &Config, mine: bool) -> Result<Vec<Job>, Failure> {
+    if mine && config.keeper.is_none() {
+        return Err(Failure::configuration(eyre!(
+            "--mine: whose? name the keeper by --keeper"
+        )));
+    }
     let place = connect(config).await?;
     let snapshot = place.reader.head();
     let to = snapshot.head().number;

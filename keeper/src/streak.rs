@@ -60,11 +60,6 @@ impl Streaks {
     pub fn undo(&mut self, above: u64) {
         self.jobs.retain(|_, streak| streak.newest <= above);
     }
-
-    /// Forgets jobs that are gone.
-    pub fn retain(&mut self, is_there: impl Fn(&B256) -> bool) {
-        self.jobs.retain(|job, _| is_there(job));
-    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ pub mod service;
 
 use std::sync::Arc;
 
-use node::exit::{Failure, OrConfiguration};
+use node::exit::Failure;
 use protos::v1::miner_server::MinerServer;
 use tokio_util::sync::CancellationToken;
 

@@ -116,8 +116,21 @@ fn the_real_chain_and_a_wallet_are_named_as_bittensors_users_name_them() {
         args.extend_from_slice(more);
         miner(&args)
     };
-    for ledger in ["finney", "test", "local", "ws://127.0.0.1:9944", "wss://a:443,wss://b:443"] {
-        let wallet = ["--wallet.name", "mine", "--wallet.hotkey", "first", "--wallet.path", "/wallets"];
+    for ledger in [
+        "finney",
+        "test",
+        "local",
+        "ws://127.0.0.1:9944",
+        "wss://a:443,wss://b:443",
+    ] {
+        let wallet = [
+            "--wallet.name",
+            "mine",
+            "--wallet.hotkey",
+            "first",
+            "--wallet.path",
+            "/wallets",
+        ];
         let output = with(&[&["--ledger", ledger, "--netuid", "7"][..], &wallet].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }

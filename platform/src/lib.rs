@@ -15,6 +15,7 @@ pub mod config;
 pub mod feed;
 pub mod gate;
 pub mod log;
+pub mod page;
 pub mod registry;
 pub mod rest;
 pub mod run;

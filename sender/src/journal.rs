@@ -2,7 +2,8 @@
 //!
 //! One SQLite file with one connection that waits for the disk (`synchronous = FULL`): after a power failure a
 //! transaction that may be in somebody's mempool is known here. A lock file keeps a second sender away, since two would
-//! each think the nonces theirs. What always holds: a change of several rows is one database transaction.
+//! each think the nonces theirs. A pause's request alone does not wait for the disk: its signed bytes, which follow in the same
+//! file, take it along before anything is sent. What always holds: a change of several rows is one database transaction.
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -171,6 +172,7 @@ impl Journal {
     pub(crate) async fn insert(&self, account: Address, request: &Request) -> Result<(StoredJob, bool), JournalError> {
         let mut connection = self.connection.lock().await;
         let state = State::Queued;
+        wait_for_disk(&mut connection, !request.lane.hurries()).await?;
         let inserted = sqlx::query(
             "INSERT INTO jobs (key, account, digest, request, state, gas) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING",
         )
@@ -245,6 +247,7 @@ impl Journal {
             return Ok(());
         }
         let mut connection = self.connection.lock().await;
+        wait_for_disk(&mut connection, true).await?;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         for change in changes {
             apply(&mut transaction, change).await?;
@@ -257,6 +260,17 @@ impl Journal {
     pub(crate) async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// Whether the next transaction is over only when the disk has it. Said before each, so that nothing depends on the one before.
+async fn wait_for_disk(connection: &mut SqliteConnection, wait: bool) -> Result<(), JournalError> {
+    let pragma = if wait {
+        "PRAGMA synchronous = FULL"
+    } else {
+        "PRAGMA synchronous = NORMAL"
+    };
+    sqlx::query(pragma).execute(connection).await?;
+    Ok(())
 }
 
 async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result<(), JournalError> {

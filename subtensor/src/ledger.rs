@@ -92,7 +92,7 @@ impl Subtensor {
     where
         Work: Future<Output = Result<T, Fault>> + Send,
     {
-        let read = self.within(self.options.deadline, async {
+        let reading = Box::pin(async {
             let mut attempt = 0;
             loop {
                 attempt += 1;
@@ -109,7 +109,7 @@ impl Subtensor {
                 }
             }
         });
-        let read = read.await;
+        let read = self.within(self.options.deadline, reading).await;
         if matches!(read, Err(LedgerError::Deadline { .. })) {
             // The next read begins with another connection.
             self.connection.leave().await;
@@ -128,13 +128,12 @@ impl Subtensor {
         After: Future<Output = Result<T, Fault>> + Send,
     {
         let started = Instant::now();
-        let done = self
-            .within(self.options.finality, async {
-                let _turn = self.turn.lock().await;
-                let at = submit::submit(&self.connection, signer, call, self.options.finality / STALLS).await?;
-                after(Arc::new(at)).await
-            })
-            .await;
+        let doing = Box::pin(async {
+            let _turn = self.turn.lock().await;
+            let at = submit::submit(&self.connection, signer, call, self.options.finality / STALLS).await?;
+            after(Arc::new(at)).await
+        });
+        let done = self.within(self.options.finality, doing).await;
         let outcome = match &done {
             Ok(_) => "success".to_owned(),
             Err(LedgerError::Refused(refusal)) => refusal.name().to_owned(),

@@ -1,6 +1,6 @@
 //! `validator actions`: which actions are configured, and whether one works.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use defence::clock::Clock;
 use defence::config::{ActionConfig, Kind};
@@ -57,27 +57,27 @@ impl ActionsCommand {
     pub async fn run(self) -> Result<(), Failure> {
         match self {
             Self::List(args) => {
-                let lines = trial::list(&load(args.config)?.0);
+                let lines = trial::list(&load(args.config.as_deref())?.0);
                 if lines.is_empty() {
                     println!("no action is configured");
                 }
                 lines.iter().for_each(|line| println!("{line}"));
                 Ok(())
             }
-            Self::Test(args) => test(args).await,
+            Self::Test(args) => test(&args).await,
         }
     }
 }
 
-fn load(file: Option<PathBuf>) -> Result<(defence::config::Config, Config), Failure> {
-    let config = Config::load(file.as_deref(), &Flags::default())?;
+fn load(file: Option<&Path>) -> Result<(defence::config::Config, Config), Failure> {
+    let config = Config::load(file, &Flags::default())?;
     let none = || Failure::configuration(eyre::eyre!("configuration: there is no table [defence]"));
     let defence = config.defence.clone().ok_or_else(none)?;
     Ok((defence, config))
 }
 
-async fn test(args: TestArgs) -> Result<(), Failure> {
-    let (mut defence, config) = load(args.config)?;
+async fn test(args: &TestArgs) -> Result<(), Failure> {
+    let (mut defence, config) = load(args.config.as_deref())?;
     let mut action = defence.actions.iter_mut().find(|action| action.id == args.id);
     if let Some(ActionConfig {
         kind: Kind::PauseAgent { contract, .. },

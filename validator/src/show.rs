@@ -1,6 +1,6 @@
 //! What `validator status` and `validator disputes` print, from the validator's database, which may be in use: tables, or JSON.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chain::AccountId;
 use comfy_table::{Table, presets};
@@ -42,7 +42,7 @@ pub struct DisputesArgs {
     pub json: bool,
 }
 
-async fn open(database: &PathBuf) -> Result<Store, Failure> {
+async fn open(database: &Path) -> Result<Store, Failure> {
     if !database.is_file() {
         return Err(Failure::configuration(eyre::eyre!(
             "{}: there is no such file; give the validator's database with --database",

@@ -352,9 +352,22 @@ async fn an_attacker_who_raises_his_offer_is_outbid_within_the_same_block() {
     send(&world.node, &dearer).await;
     let dearer = Transaction::decode(&dearer).unwrap();
     assert_eq!(world.confirmed(&dearer).await, id, "it attaches to the incident");
-    world
+    let raised = world
         .until(id, "raised", |incident| broadcasts(incident).len() >= 2)
         .await;
+    // Told when it leaves; the block is made when it has arrived.
+    let raised = broadcasts(&raised)[1].split_whitespace().next().unwrap().to_owned();
+    let arrived = async {
+        while raw(&world.node, "eth_getTransactionByHash", json!([raised]))
+            .await
+            .is_null()
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), arrived)
+        .await
+        .expect("the node has the raised pause");
     mine(&world.node).await;
     let incident = world
         .until(id, "contained", |incident| incident.state == State::Contained)

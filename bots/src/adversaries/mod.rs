@@ -224,7 +224,7 @@ async fn one(name: &str, behaviours: &[Behaviour], options: &Options) -> Result<
     let folder = tempfile::tempdir()?;
     let mut traffic = Traffic::new(options.seed, 100)?;
     let transactions = (0..options.transactions)
-        .map(|_| traffic.next())
+        .map(|_| traffic.make())
         .collect::<Result<Vec<Pending>, _>>()?;
     let Script { items, pending, truth } = script(&transactions)?;
     let (begin, begun) = watch::channel(0);

@@ -161,7 +161,7 @@ impl Traffic {
     ///
     /// # Errors
     /// When a key does not sign.
-    pub fn next(&mut self) -> Result<Pending, TrafficError> {
+    pub fn make(&mut self) -> Result<Pending, TrafficError> {
         self.made += 1;
         let attack = self.made.is_multiple_of(self.one_in);
         let who = self.rng.random_range(0..self.people.len());
@@ -263,7 +263,7 @@ mod tests {
         let invariants = invariants().unwrap().invariants;
         let mut engine = Engine::new(CHAIN_ID);
         for made in 1..=300 {
-            let pending = traffic.next().unwrap();
+            let pending = traffic.make().unwrap();
             let outcome = engine
                 .judge(&env(5), &pending.transaction, &pending.prestate, &invariants)
                 .unwrap();
@@ -288,7 +288,7 @@ mod tests {
         let hashes = |seed| {
             let mut traffic = Traffic::new(seed, 10).unwrap();
             (0..200)
-                .map(|_| traffic.next().unwrap().transaction.hash())
+                .map(|_| traffic.make().unwrap().transaction.hash())
                 .collect::<Vec<_>>()
         };
         assert_eq!(hashes(1), hashes(1));

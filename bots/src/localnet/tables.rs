@@ -317,7 +317,13 @@ fn work(report: &Report) -> String {
         } else {
             "transactions"
         };
-        format!("{} {one_or_more}, every one judged", report.transactions)
+        match report.gave_way() {
+            0 => format!("{} {one_or_more}, every one judged", report.transactions),
+            replaced => format!(
+                "{} {one_or_more}, every one judged but {replaced} replaced before their turn",
+                report.transactions
+            ),
+        }
     } else {
         format!(
             "NOT FINISHED: {} of {} transactions judged, {} of {} assignments reported",

@@ -340,11 +340,7 @@ mod tests {
             }));
         type Reached = Option<(Option<AccountId>, usize)>;
         let send = async |gate: &Gate, request: Request<AddStakeCall>, path: &str| -> (Reached, Option<tonic::Code>) {
-            let response = gate
-                .layer(handler.clone())
-                .call(on_the_wire(request, path))
-                .await
-                .unwrap();
+            let response = gate.layer(handler).call(on_the_wire(request, path)).await.unwrap();
             let status = Status::from_header_map(response.headers()).map(|status| status.code());
             (response.extensions().get().copied(), status)
         };

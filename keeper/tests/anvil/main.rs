@@ -11,6 +11,7 @@
 mod commands;
 mod contained;
 mod defence;
+mod fees;
 mod following;
 mod slashing;
 mod world;

@@ -35,6 +35,7 @@ use utoipa_axum::routes;
 use self::error::{Misfit, Refusal, name};
 use self::key::{Keys, Role};
 use self::vault::Vault;
+use crate::page;
 use crate::store::{Kind, Store};
 
 /// The largest body that is taken, in bytes.
@@ -130,6 +131,10 @@ impl Rest {
         }
     }
 
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// The routes, with everything around them.
     pub fn router(self) -> Router {
         let (api, mut document) = OpenApiRouter::with_openapi(Document::openapi())
@@ -145,12 +150,14 @@ impl Rest {
             .routes(routes!(dashboards::list, dashboards::create))
             .routes(routes!(dashboards::read, dashboards::update, dashboards::delete))
             .routes(routes!(dashboards::link, dashboards::unlink))
+            .routes(routes!(page::overview))
             .split_for_parts();
         let key = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-Key")));
         document.components.get_or_insert_default().add_security_scheme("api_key", key);
         let cors = CorsLayer::new().allow_origin(Any).allow_methods(Any).allow_headers(Any);
         api.layer(axum::middleware::from_fn_with_state(self.clone(), guard))
             .with_state(self)
+            .merge(page::files())
             .merge(utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", document))
             .layer(RequestBodyLimitLayer::new(BODY_LIMIT))
             .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_LIMIT))

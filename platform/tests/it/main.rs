@@ -11,6 +11,7 @@ mod cli;
 mod crash;
 mod gate;
 mod live;
+mod page;
 mod replay;
 mod reports;
 mod rest;

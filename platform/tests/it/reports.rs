@@ -333,16 +333,22 @@ async fn an_incident_shows_the_newest_timeline_of_each_validator_that_confirmed_
         "an older one changes nothing"
     );
 
-    let page = served.client.clone().incidents(v1::IncidentsRequest::default()).await.unwrap();
+    let page = served
+        .client
+        .clone()
+        .incidents(v1::IncidentsRequest::default())
+        .await
+        .unwrap();
     let incidents = page.into_inner().incidents;
     let [incident] = incidents.as_slice() else {
         panic!("{incidents:?}")
     };
-    let told: Vec<(&str, u64)> = incident
+    let mut told: Vec<(&str, u64)> = incident
         .timelines
         .iter()
         .map(|told| (told.state.as_str(), told.revision))
         .collect();
+    told.sort_unstable();
     assert_eq!(told, [("contained", 3), ("escalated", 1)]);
     assert!(incident.timelines.iter().all(|told| told.validator.len() == 32));
     assert_ne!(incident.timelines[0].validator, incident.timelines[1].validator);

@@ -351,6 +351,7 @@ async fn any_web_page_may_ask_and_the_document_tells_what() {
             "/invariants",
             "/invariants/{id}",
             "/invariants/{id}/defense-actions/{action_id}",
+            "/v1/overview",
         ]
     );
     let page = world.client.get(format!("http://{}/docs/", world.address)).send().await.unwrap();

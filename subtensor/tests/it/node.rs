@@ -212,7 +212,7 @@ impl Inner {
             }
             "author_submitAndWatchExtrinsic" => {
                 let extrinsic = bytes_of(&params[0]);
-                world.submit(extrinsic.clone())?;
+                world.submit(&extrinsic)?;
                 let subscription = format!("{:016x}", rand::random::<u64>());
                 tokio::spawn(tell(Arc::clone(world), extrinsic, subscription.clone(), told.clone()));
                 json!(subscription)

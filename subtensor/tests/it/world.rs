@@ -252,12 +252,12 @@ impl World {
     }
 
     /// Takes an extrinsic into the pool, as a node does after it has checked it.
-    pub(crate) fn submit(&self, extrinsic: Vec<u8>) -> Result<(), Refused> {
+    pub(crate) fn submit(&self, extrinsic: &[u8]) -> Result<(), Refused> {
         let invalid = |why: &str| (1010, "Invalid Transaction", why.to_owned());
         let taken = self.with(|state| {
             state.offered += 1;
-            let signed = Signed::read(&extrinsic);
-            if state.pool.contains(&extrinsic) {
+            let signed = Signed::read(extrinsic);
+            if state.pool.iter().any(|known| known == extrinsic) {
                 return Err((1013, "Transaction is already imported", String::new()));
             }
             let nonce = state.nonces.get(&signed.signer).copied().unwrap_or_default();
@@ -273,7 +273,7 @@ impl World {
             }) {
                 return Err((1014, "Priority is too low", "(1 vs 1)".to_owned()));
             }
-            state.pool.push(extrinsic.clone());
+            state.pool.push(extrinsic.to_vec());
             Ok(())
         });
         if taken.is_ok() && self.state.lock().unwrap().instant {

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 /// EIP-155 id of the chain.
 pub const CHAIN_ID: u64 = 31_337;
 /// Blocks whose state and traces are kept.
-const KEPT: u64 = 64;
+const KEPT: u64 = 128;
 const TRANSFER_GAS: u64 = 21_000;
 const GAS_LIMIT: u64 = 120_000_000;
 const GWEI: u128 = 1_000_000_000;
@@ -57,6 +57,9 @@ struct Person {
     key: PrivateKeySigner,
     nonce: u64,
 }
+
+/// Whom a transfer changes, and how.
+type Change<'a> = (Address, &'a dyn Fn(&mut Account));
 
 /// A transaction that waits.
 #[derive(Debug)]
@@ -112,6 +115,8 @@ pub struct Chain {
     accounts: HashMap<Address, VecDeque<(u64, Account)>>,
     pool: VecDeque<Arc<Waiting>>,
     blocks: VecDeque<Arc<Made>>,
+    /// Where the kept blocks' transactions are.
+    places: HashMap<B256, u64>,
     newest: Header,
     sums: Sums,
     drawn: u64,
@@ -154,11 +159,12 @@ impl Chain {
             accounts,
             pool: VecDeque::new(),
             blocks: VecDeque::new(),
+            places: HashMap::new(),
             newest: newest.clone(),
             sums: Sums::default(),
             drawn: 0,
         };
-        chain.tell(newest, Vec::new(), &[])?;
+        chain.tell(newest, &[], &[])?;
         Ok(chain)
     }
 
@@ -188,6 +194,12 @@ impl Chain {
     #[must_use]
     pub fn block_at(&self, number: u64) -> Option<&Arc<Made>> {
         self.blocks.iter().rev().find(|block| block.number == number)
+    }
+
+    /// The height of the kept block that includes this transaction.
+    #[must_use]
+    pub fn place(&self, hash: B256) -> Option<u64> {
+        self.places.get(&hash).copied()
     }
 
     /// What waits, oldest first.
@@ -302,7 +314,7 @@ impl Chain {
             ..self.newest.clone()
         };
         self.forget(number);
-        self.tell(header, included, &traces)
+        self.tell(header, &included, &traces)
     }
 
     /// Moves the money; gives what it changed.
@@ -312,7 +324,7 @@ impl Chain {
         let (from, to) = (tx.signer(), tx.to().unwrap_or_default());
         let gas = U256::from(TRANSFER_GAS);
         let (mut pre, mut post) = (serde_json::Map::new(), serde_json::Map::new());
-        let changes: [(Address, &dyn Fn(&mut Account)); 3] = [
+        let changes: [Change<'_>; 3] = [
             (from, &|account| {
                 account.nonce += 1;
                 account.balance -= tx.value() + U256::from(price) * gas;
@@ -351,7 +363,7 @@ impl Chain {
         }
     }
 
-    fn tell(&mut self, header: Header, included: Vec<Arc<Waiting>>, traces: &[Value]) -> Result<Arc<Made>, ChainError> {
+    fn tell(&mut self, header: Header, included: &[Arc<Waiting>], traces: &[Value]) -> Result<Arc<Made>, ChainError> {
         let rpc = RpcHeader::new(header.clone());
         let block = |transactions| Block::<Box<serde_json::value::RawValue>> {
             header: rpc.clone(),
@@ -373,10 +385,13 @@ impl Chain {
             full: serde_json::to_string(&block(BlockTransactions::Full(bodies)))?.into(),
             traces: serde_json::to_string(traces)?.into(),
         });
+        self.places.extend(included.iter().map(|tx| (tx.hash, header.number)));
         self.newest = header;
         self.blocks.push_back(Arc::clone(&made));
-        if self.blocks.len() as u64 > KEPT {
-            self.blocks.pop_front();
+        if self.blocks.len() as u64 > KEPT
+            && let Some(oldest) = self.blocks.pop_front()
+        {
+            self.places.retain(|_, number| *number > oldest.number);
         }
         Ok(made)
     }
@@ -472,8 +487,8 @@ mod tests {
         let sums = chain.sums();
         assert_eq!((sums.shown, sums.replaced), (1_400, 14));
         assert_eq!(sums.included + sums.waiting + sums.replaced, sums.shown);
-        assert!(chain.block_at(136).is_none() && chain.block_at(137).is_some());
-        assert!(chain.accounts.values().all(|states| states.len() <= 65));
+        assert!(chain.block_at(72).is_none() && chain.block_at(73).is_some());
+        assert!(chain.accounts.values().all(|states| states.len() <= 129));
         let nonces: u64 = chain.people.iter().map(|person| person.nonce).sum();
         assert_eq!(nonces, sums.shown - sums.replaced);
     }

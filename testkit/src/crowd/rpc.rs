@@ -33,10 +33,12 @@ pub fn answer(chain: &Chain, method: &str, params: &Value) -> Result<String, Ref
         }
         "eth_getTransactionByHash" => {
             let hash: B256 = read(param(0), method)?;
-            Ok(chain
-                .pool()
-                .find(|tx| tx.hash == hash)
-                .map_or_else(null, |tx| tx.body.to_string()))
+            let waits = chain.pool().find(|tx| tx.hash == hash).map(|tx| tx.body.to_string());
+            // Of one in a block, only where it is.
+            let placed = chain
+                .place(hash)
+                .map(|number| json!({"hash": hash, "blockNumber": format!("{number:#x}")}).to_string());
+            Ok(waits.or(placed).unwrap_or_else(null))
         }
         // One sender has one transaction at a time, so any key will do for the nonce.
         "txpool_content" => {
@@ -172,7 +174,9 @@ mod tests {
             json!(shown.hash)
         );
         chain.make(2).unwrap();
-        assert!(ask(&chain, "eth_getTransactionByHash", &json!([shown.hash])).is_null());
+        let placed = ask(&chain, "eth_getTransactionByHash", &json!([shown.hash]));
+        assert_eq!(placed["blockNumber"], "0x1");
+        assert!(ask(&chain, "eth_getTransactionByHash", &json!([B256::ZERO])).is_null());
         let block = ask(&chain, "eth_getBlockByNumber", &json!(["latest", true]));
         assert_eq!(block["transactions"][0]["blockNumber"], "0x1");
     }

@@ -35,7 +35,7 @@ impl Deck {
     /// Remembers a challenge that was judged. One without state, or with too much of it, only tells where the chain stands.
     pub fn put(&mut self, challenge: &Challenge, set: &Arc<InvariantSet>, ran: bool) {
         self.here = Some(Here::of(challenge, set));
-        if !ran || !challenge.prestate.as_ref().is_some_and(|state| state.words() <= WORDS) {
+        if !ran || challenge.prestate.as_ref().is_none_or(|state| state.words() > WORDS) {
             return;
         }
         let hash = challenge.transaction.hash();

@@ -49,6 +49,8 @@ const ATTACK: usize = 8;
 const TRIES: usize = 16;
 /// How long the order within a pause's block is waited for.
 const ORDER_WITHIN: Duration = Duration::from_secs(5);
+/// Transactions of an attack whose place in the blocks is compared with the pause's, the newest ones.
+const RACED: usize = 256;
 /// Calls that are kept warm.
 const WARM: usize = 1024;
 /// Pauses that were too late and are still followed.
@@ -106,8 +108,22 @@ struct Flight {
     key: Option<IdempotencyKey>,
     /// What it must get ahead of.
     beat: Option<Fees>,
+    /// The transactions that it must get ahead of, the newest ones.
+    attack: Vec<B256>,
     /// Held by who decides whether to send.
     turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Flight {
+    /// Another transaction that it must get ahead of.
+    fn races(&mut self, transaction: B256) {
+        if !self.attack.contains(&transaction) {
+            self.attack.push(transaction);
+        }
+        if self.attack.len() > RACED {
+            self.attack.remove(0);
+        }
+    }
 }
 
 impl std::fmt::Debug for Gatekeeper {
@@ -177,6 +193,7 @@ impl Gatekeeper {
                     continue;
                 };
                 flight.beat = Some(flight.beat.map_or(fees, |beat| higher(&beat, &fees)));
+                flight.races(transaction.hash());
                 flight.key.clone()
             };
             self.outbid(key.as_ref(), fees).await;
@@ -270,7 +287,7 @@ impl Gatekeeper {
             all.filter(|hash| blocks.place(*hash).is_none()).collect()
         };
         let target = (request.contract, request.calldata.clone());
-        let flight = self.enter(&target, &attack);
+        let flight = self.enter(&target, &attack, &hashes);
         let turn = flight.turn.lock().await;
         let flying = lock(&self.flights).get(&target).and_then(|flight| flight.key.clone());
         let (handle, marks) = match self.sent_before(request, flying.as_ref()).await? {
@@ -290,7 +307,7 @@ impl Gatekeeper {
             },
         };
         drop(turn);
-        self.follow(handle, request.incident, &hashes, marks, progress).await
+        self.follow(handle, request.incident, &target, marks, progress).await
     }
 
     /// What was sent for this request before, or is under way for the same call.
@@ -418,7 +435,7 @@ impl Gatekeeper {
         &self,
         handle: Handle,
         incident: u64,
-        attack: &[B256],
+        target: &Target,
         marks: Option<Marks>,
         progress: &PauseProgress,
     ) -> Result<PauseOutcome, PauseError> {
@@ -450,12 +467,12 @@ impl Gatekeeper {
                         // It was so fast, or this process came later.
                         progress.broadcast(inclusion.transaction, "seen in its block");
                     }
-                    return Ok(self.included(inclusion, attack).await);
+                    return Ok(self.included(inclusion, target).await);
                 }
                 State::Failed { reason } => return Ok(cannot(format!("the pause {}", words(reason)))),
                 _ => {}
             }
-            if let Some((place, attacker)) = self.mined_first(attack, None).await {
+            if let Some((place, attacker)) = self.mined_first(target, None).await {
                 self.follow_late(handle, incident);
                 return Ok(cannot(format!(
                     "the attack {attacker} was mined in block {} before the pause; the pause goes on",
@@ -470,7 +487,7 @@ impl Gatekeeper {
     }
 
     /// What an inclusion means: was the attack there before?
-    async fn included(&self, inclusion: &Inclusion, attack: &[B256]) -> PauseOutcome {
+    async fn included(&self, inclusion: &Inclusion, target: &Target) -> PauseOutcome {
         if !inclusion.success {
             let why = inclusion.revert.as_deref().unwrap_or("without a reason");
             return cannot(format!("the pause reverted in block {}: {why}", inclusion.block));
@@ -488,7 +505,7 @@ impl Gatekeeper {
             tracing::warn!(transaction = %inclusion.transaction, "the node does not tell the order in the pause's block");
         }
         let pause = lock(&self.blocks).place(inclusion.transaction);
-        match self.mined_first(attack, pause).await {
+        match self.mined_first(target, pause).await {
             Some((place, attacker)) => cannot(format!(
                 "the attack {attacker} was mined before the pause, in block {} (the pause in block {})",
                 place.block, inclusion.block
@@ -501,7 +518,10 @@ impl Gatekeeper {
     }
 
     /// The first of the attack's transactions that is in a block before this place and had an effect.
-    async fn mined_first(&self, attack: &[B256], before: Option<Place>) -> Option<(Place, B256)> {
+    async fn mined_first(&self, target: &Target, before: Option<Place>) -> Option<(Place, B256)> {
+        let attack = lock(&self.flights)
+            .get(target)
+            .map_or_else(Vec::new, |flight| flight.attack.clone());
         let mut found: Vec<(Place, B256)> = {
             let blocks = lock(&self.blocks);
             let places = attack.iter().filter_map(|hash| Some((blocks.place(*hash)?, *hash)));
@@ -551,10 +571,11 @@ impl Gatekeeper {
     }
 
     /// A pause of this call begins.
-    fn enter(&self, target: &Target, attack: &[Transaction]) -> Entered<'_> {
+    fn enter(&self, target: &Target, attack: &[Transaction], hashes: &[B256]) -> Entered<'_> {
         let mut flights = lock(&self.flights);
         let flight = flights.entry(target.clone()).or_default();
         flight.users += 1;
+        hashes.iter().for_each(|hash| flight.races(*hash));
         for fees in attack.iter().map(fees_of) {
             flight.beat = Some(flight.beat.map_or(fees, |beat| higher(&beat, &fees)));
         }

@@ -18,7 +18,7 @@ use chain::reporting::Why;
 use chain::{Ledger, WeightsForm};
 use validator::store::Stage;
 
-use world::{Fault, HALVES, MINERS, Mood, Reporting, Subnet, TEMPO, overrides, pair};
+use world::{Fault, HALVES, Mood, Reporting, Subnet, TEMPO, overrides, pair};
 
 #[tokio::test]
 async fn plain_weights_are_set_once_for_each_window_and_the_rate_limit_is_waited_for() {

@@ -237,7 +237,7 @@ impl Report {
                 self.gas_mismatches
             ));
         }
-        if self.judged != self.transactions {
+        if self.judged + self.gave_way() != self.transactions {
             return Some(format!(
                 "{} of {} transactions were judged",
                 self.judged, self.transactions
@@ -249,6 +249,12 @@ impl Report {
             .iter()
             .any(|kill| kill.process == Member::Platform.to_string());
         self.live.as_ref().filter(|_| !deaf).and_then(Live::failure)
+    }
+
+    /// Transactions that were replaced before their turn, so that nobody needed to judge them.
+    pub fn gave_way(&self) -> u64 {
+        let of = |live: &Live| live.replaced.saturating_sub(live.replaced_judged);
+        self.live.as_ref().map_or(0, of)
     }
 
     /// Whether the run is a success.
@@ -281,9 +287,10 @@ pub fn is_complete(status: &v1::StatusResponse) -> bool {
     status.feed_ended && is_reported(status)
 }
 
-/// Whether every item that was handed out came back.
+/// Whether every item that was handed out came back. On a living chain one that gave way before its turn comes back without a judgement.
 pub fn is_reported(status: &v1::StatusResponse) -> bool {
-    status.reported >= status.assigned && status.judged >= status.transactions
+    let gave_way = status.feed.as_ref().map_or(0, |feed| feed.replaced + feed.dropped);
+    status.reported >= status.assigned && status.judged + gave_way >= status.transactions
 }
 
 pub(super) fn share(part: u64, whole: u64) -> f64 {
@@ -455,6 +462,25 @@ pub(crate) mod tests {
             report.unpunished().iter().map(|miner| miner.uid).collect::<Vec<_>>(),
             [liar]
         );
+    }
+
+    #[test]
+    fn one_that_gave_way_before_its_turn_comes_back_without_a_judgement() {
+        let mut status = v1::StatusResponse {
+            transactions: 10,
+            judged: 9,
+            assigned: 20,
+            reported: 20,
+            ..Default::default()
+        };
+        assert!(!is_reported(&status));
+        status.feed = Some(v1::FeedStatus {
+            replaced: 1,
+            ..Default::default()
+        });
+        assert!(is_reported(&status));
+        status.reported = 19;
+        assert!(!is_reported(&status), "an assignment is open");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use platform::log::Event;
 use testkit::crowd::chain::{Chain, Sums};
 use testkit::crowd::serve::Crowd;
 
-use super::world::{Pumped, assert_true, hash_of};
+use super::world::{Live, Pumped, assert_true, hash_of, options};
 use crate::world::open;
 
 fn variable(name: &str, default: u64) -> u64 {
@@ -74,6 +74,44 @@ async fn nothing_of_a_flood_is_lost_and_what_became_of_each_is_told() {
     let provider = alloy::providers::Provider::erased(provider);
     assert_eq!(assert_true(&provider, &newest.unwrap()).await, 0);
     feed.stop().await;
+}
+
+/// However far behind the feed is, no block overtakes what was shown before it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feed_that_was_held_up_tells_everything_in_its_order_afterwards() {
+    let crowd = Crowd::start(Chain::new(400).unwrap(), Duration::from_millis(500))
+        .await
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut live = Live::start(&[crowd.ws()], options(), open(folder.path()).await, None);
+    live.head(|_| true).await;
+    until(|| crowd.subscribers() == 1, String::new).await;
+    crowd.set_rate(800);
+    // Nobody takes an item meanwhile, and blocks go by.
+    until(|| crowd.sums().included > 2_000, || format!("{:?}", crowd.sums())).await;
+    crowd.set_rate(0);
+    until(|| crowd.sums().waiting == 0, || format!("{:?}", crowd.sums())).await;
+    let sums = crowd.sums();
+    let (mut shown, mut included, mut all) = (std::collections::HashSet::new(), 0, engine::B256::ZERO);
+    while included < sums.included {
+        match live.next().await {
+            Event::Pending(pending) => {
+                let hash = hash_of(&pending);
+                if shown.insert(hash) {
+                    all ^= hash;
+                }
+            }
+            Event::Head(head) => {
+                included += head.included.len() as u64;
+                let early = |hash: &&prost::bytes::Bytes| !shown.contains(&engine::B256::from_slice(hash));
+                assert_eq!(head.included.iter().filter(early).count(), 0, "block {}", head.number);
+            }
+            _ => {}
+        }
+    }
+    assert_eq!((shown.len() as u64, all), (sums.shown, sums.all), "{sums:?}");
+    let status = live.status.snapshot();
+    assert_eq!((status.gaps, status.missed_heads), (0, 0), "{status:?}");
 }
 
 /// Waits until it is so.

@@ -176,7 +176,8 @@ impl<'a> Session<'a> {
                     }
                 },
                 _ = ticks.tick() => {
-                    self.look(followed).await?;
+                    let quiet = notes.as_ref().is_none_or(mpsc::Receiver::is_empty);
+                    self.look(followed, quiet).await?;
                     if !taken_up {
                         taken_up = true;
                         self.take_up().await?;
@@ -188,21 +189,22 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Asks for what the node does not tell unasked, and whether it is still there.
-    async fn look(&mut self, followed: bool) -> Result<(), Ended> {
+    /// Asks for what the node does not tell unasked, and whether it is still there. `quiet`: no note waits to be taken.
+    async fn look(&mut self, followed: bool, quiet: bool) -> Result<(), Ended> {
         let latest: Announced = self
             .client
             .call("eth_getBlockByNumber", json!(["latest", false]))
             .await?;
         // What waited before the block comes before it: it is in the pool that is asked for now, or among the notes before the one of
-        // the block. So a block of which a note will come is left to it, until the next look at the latest.
+        // the block. So a block of which a note will come is left to it, however far behind the notes are taken; only when none waits
+        // and still none has come since the look before does the node tell no heads.
         if self.subscribed.pending.is_none() {
             self.poll_pool().await?;
         }
         let absent: Vec<(B256, u8)> = self.absent.drain(..).collect();
         self.bodies_of(absent).await?;
         let before = self.looked.replace(latest.number);
-        if self.subscribed.heads.is_none() || before.is_none_or(|before| self.told < before) {
+        if self.subscribed.heads.is_none() || before.is_none_or(|before| quiet && self.told < before) {
             self.head(latest, followed).await?;
         }
         Ok(())
