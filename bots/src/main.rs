@@ -4,10 +4,10 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bots::{adversaries, scoring};
-use bots::localnet::report::Report;
 use bots::localnet::race::{self, RaceOptions};
+use bots::localnet::report::Report;
 use bots::localnet::{LocalnetError, Options, tables};
+use bots::{adversaries, scoring};
 use clap::{Parser, Subcommand};
 use eyre::{WrapErr, eyre};
 use node::exit::{Code, Failure, OrConfiguration};

@@ -81,7 +81,9 @@ impl RemoteLedger {
             format!("http://{url}")
         };
         if !endpoint.starts_with("http://") {
-            return Err(fail("only http:// is spoken here; the binary `subtensor` looks at the real chain".to_owned()));
+            return Err(fail(
+                "only http:// is spoken here; the binary `subtensor` looks at the real chain".to_owned(),
+            ));
         }
         let channel = Endpoint::from_shared(endpoint.clone())
             .map_err(|error| fail(error.to_string()))?

@@ -338,7 +338,11 @@ async fn remove(args: RemoveArgs) -> Result<(), Failure> {
 
 async fn services(command: Services) -> Result<(), Failure> {
     match command {
-        Services::Add { name, payment, database } => {
+        Services::Add {
+            name,
+            payment,
+            database,
+        } => {
             let store = Store::open(&database).await.or_configuration()?;
             store.add_service(&name, payment).await.map_err(service_failure)?;
             say(format_args!("added service {name}, paid into {payment}"))
@@ -356,7 +360,9 @@ async fn services(command: Services) -> Result<(), Failure> {
             }
             let mut table = table(["name", "payment contract", "invariants", "streamed", "payment"]);
             for service in services {
-                let payment = service.conclusion.map_or("not looked at yet".to_owned(), |known| known.to_string());
+                let payment = service
+                    .conclusion
+                    .map_or("not looked at yet".to_owned(), |known| known.to_string());
                 table.add_row([
                     service.name,
                     service.payment.to_string(),

@@ -121,8 +121,12 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         }
     });
     parts.spawn({
-        let (options, store, database, shutdown) =
-            (config.http.clone(), store.clone(), config.database.clone(), shutdown.clone());
+        let (options, store, database, shutdown) = (
+            config.http.clone(),
+            store.clone(),
+            config.database.clone(),
+            shutdown.clone(),
+        );
         async move { options.serve(store, &database, shutdown).await }
     });
     parts.spawn({

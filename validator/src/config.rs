@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use chain::wallets::WalletArgs;
 use chain::{Keypair, Ledger};
+use defence::violation::Severity;
 use node::cli::{NodeArgs, NodeConfig};
 use node::exit::{Failure, OrConfiguration};
-use defence::violation::Severity;
 use serde::{Deserialize, Serialize};
 use tonic::transport::Endpoint;
 
@@ -163,7 +163,10 @@ impl SeverityConfig {
     /// How bad it is when this invariant is broken.
     #[must_use]
     pub fn of(&self, invariant: u64) -> Severity {
-        self.invariants.get(&invariant.to_string()).copied().unwrap_or(self.default)
+        self.invariants
+            .get(&invariant.to_string())
+            .copied()
+            .unwrap_or(self.default)
     }
 }
 

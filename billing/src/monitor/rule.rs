@@ -89,11 +89,15 @@ impl std::fmt::Display for Conclusion {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let span = |seconds: &u64| humantime::format_duration(std::time::Duration::from_secs(*seconds));
         match self {
-            Self::Paid {
-                runway, paid_until, ..
-            } => write!(f, "paid for {}, until {}", span(runway), date(*paid_until)),
+            Self::Paid { runway, paid_until, .. } => {
+                write!(f, "paid for {}, until {}", span(runway), date(*paid_until))
+            }
             Self::Grace { left, arrears } => {
-                write!(f, "unpaid, {} of grace left, {arrears} base units are missing", span(left))
+                write!(
+                    f,
+                    "unpaid, {} of grace left, {arrears} base units are missing",
+                    span(left)
+                )
             }
             Self::Unpaid { arrears, since } => {
                 write!(f, "unpaid since {}, {arrears} base units are missing", date(*since))

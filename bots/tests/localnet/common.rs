@@ -114,7 +114,11 @@ impl Place {
     /// Runs a race to its end.
     pub(crate) fn race(&self, args: &[&str]) -> Ended {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bots"));
-        command.arg("race").args(args).env("TMPDIR", self.runs()).stdin(Stdio::null());
+        command
+            .arg("race")
+            .args(args)
+            .env("TMPDIR", self.runs())
+            .stdin(Stdio::null());
         Ended::from(command.output().unwrap())
     }
 

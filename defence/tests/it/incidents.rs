@@ -243,7 +243,11 @@ async fn who_asks_for_news_gets_each_incident_that_has_some() {
     assert_eq!(defence.changed_after(line, 100).await.unwrap(), (vec![], line));
     defence.confirmed(&violation(1, 2)).await.unwrap();
     let (changed, after) = defence.changed_after(line, 100).await.unwrap();
-    assert_eq!((changed, after > line), (vec![one], true), "a repeat is news of the same incident");
+    assert_eq!(
+        (changed, after > line),
+        (vec![one], true),
+        "a repeat is news of the same incident"
+    );
     assert_eq!(defence.changed_after(0, 2).await.unwrap().0, [one], "a part at a time");
     defence.shutdown().await;
 }

@@ -67,7 +67,9 @@ impl GateOptions {
             let url = Url::parse(text.trim()).map_err(|error| format!("configuration: `billing.rpc`: {error}"))?;
             match url.scheme() {
                 "http" | "https" => Ok(url),
-                other => Err(format!("configuration: `billing.rpc`: http or https is wanted, not {other}")),
+                other => Err(format!(
+                    "configuration: `billing.rpc`: http or https is wanted, not {other}"
+                )),
             }
         };
         if !(Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&self.every) {
@@ -123,7 +125,9 @@ async fn look(service: &Service, options: &GateOptions, endpoints: &[Url]) -> Co
         ..Policy::default()
     };
     // A contract that is none is a mistake of ours: it costs nobody the protection.
-    let observation = observe(&source).await.unwrap_or_else(|reason| Observation::Nothing { reason });
+    let observation = observe(&source)
+        .await
+        .unwrap_or_else(|reason| Observation::Nothing { reason });
     conclude(&policy, observation)
 }
 

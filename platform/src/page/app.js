@@ -23,6 +23,8 @@ const span = (seconds) => {
   return parts.slice(0, 2).join(" ") || "0 s";
 };
 
+const units = (hex) => BigInt(hex).toLocaleString("en");
+
 const short = (hex) => (hex.length > 14 ? `${hex.slice(0, 8)}…${hex.slice(-4)}` : hex);
 
 const time = (ms) => (ms ? new Date(ms).toISOString().replace("T", " ").slice(0, 19) : "");
@@ -58,8 +60,8 @@ const payment = (known) => {
   if (!known) return ["not looked at yet", "wide"];
   switch (known.status) {
     case "paid": return [`paid, ${span(known.runway)} of runway`, known.warn ? "wide warn" : "wide good"];
-    case "grace": return [`unpaid, ${span(known.left)} of grace left; ${known.arrears} base units are missing`, "wide warn"];
-    case "unpaid": return [`unpaid; ${known.arrears} base units are missing`, "wide bad"];
+    case "grace": return [`unpaid, ${span(known.left)} of grace left; ${units(known.arrears)} base units are missing`, "wide warn"];
+    case "unpaid": return [`unpaid; ${units(known.arrears)} base units are missing`, "wide bad"];
     default: return [`not known: ${known.reason}`, "wide warn"];
   }
 };

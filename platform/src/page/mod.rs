@@ -93,8 +93,14 @@ pub fn files() -> Router {
     Router::new()
         .route("/app", get(async move || page()))
         .route("/app/", get(async move || page()))
-        .route("/app/app.css", get(async || file("text/css; charset=utf-8", include_str!("app.css"))))
-        .route("/app/app.js", get(async || file("text/javascript; charset=utf-8", include_str!("app.js"))))
+        .route(
+            "/app/app.css",
+            get(async || file("text/css; charset=utf-8", include_str!("app.css"))),
+        )
+        .route(
+            "/app/app.js",
+            get(async || file("text/javascript; charset=utf-8", include_str!("app.js"))),
+        )
 }
 
 fn file(kind: &'static str, text: &'static str) -> Response {
@@ -115,7 +121,9 @@ fn incident(incident: &v1::Incident) -> IncidentOut {
         id: incident.id,
         invariant: incident.invariant_name.clone(),
         transaction: alloy::hex::encode_prefixed(&incident.tx_hash),
-        witness: witness.map_or_else(String::new, |witness| format!("{} → {}", word(&witness.pre), word(&witness.post))),
+        witness: witness.map_or_else(String::new, |witness| {
+            format!("{} → {}", word(&witness.pre), word(&witness.post))
+        }),
         seen_to_confirmed_us: incident.seen_to_confirmed_us,
         reported_at_ms: incident.reported_at_ms,
         confirmations: incident.confirmations,
@@ -146,7 +154,12 @@ pub(crate) async fn overview(State(rest): State<Rest>) -> Result<Json<Overview>,
         payment: service.conclusion,
     });
     let newest = status.incidents.saturating_sub(SHOWN as u64);
-    let mut incidents: Vec<IncidentOut> = store.incidents(newest, SHOWN as u32).await?.iter().map(incident).collect();
+    let mut incidents: Vec<IncidentOut> = store
+        .incidents(newest, SHOWN as u32)
+        .await?
+        .iter()
+        .map(incident)
+        .collect();
     incidents.reverse();
     let invariants = store.invariants().await?;
     let watched = invariants.iter().take(SHOWN).map(|row| WatchedOut {

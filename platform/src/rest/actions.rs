@@ -79,11 +79,21 @@ impl ActionOut {
 
 impl Rest {
     pub(super) async fn all_actions(&self) -> Result<Vec<ActionOut>, Refusal> {
-        Ok(self.store.actions(None).await?.into_iter().map(ActionOut::new).collect())
+        Ok(self
+            .store
+            .actions(None)
+            .await?
+            .into_iter()
+            .map(ActionOut::new)
+            .collect())
     }
 
     async fn stored_action(&self, id: u64) -> Result<(u64, Action), Refusal> {
-        self.store.actions(Some(id)).await?.pop().ok_or(Refusal::NotFound(Kind::Action))
+        self.store
+            .actions(Some(id))
+            .await?
+            .pop()
+            .ok_or(Refusal::NotFound(Kind::Action))
     }
 
     /// The action that a body says, with its secret sealed; `before` is what it takes the place of.
@@ -105,10 +115,18 @@ impl Rest {
             network,
         };
         if !KINDS.contains(&action.kind.as_str()) {
-            fields.misfit("type", format!("Input should be {}", KINDS.map(|kind| format!("'{kind}'")).join(" or ")), "enum");
+            fields.misfit(
+                "type",
+                format!("Input should be {}", KINDS.map(|kind| format!("'{kind}'")).join(" or ")),
+                "enum",
+            );
         }
         if !is_network(&action.network) {
-            fields.misfit("network", "Value error, is no network: `ethereum` or `chain-<id>`", "value_error");
+            fields.misfit(
+                "network",
+                "Value error, is no network: `ethereum` or `chain-<id>`",
+                "value_error",
+            );
         }
         if let Some(data) = action.calldata.as_deref().filter(|data| !data.is_empty())
             && alloy::hex::decode(data).is_err()

@@ -63,7 +63,11 @@ impl Fields {
         match self.given.get(field) {
             None | Some(Value::Null) => None,
             Some(Value::String(text)) if text.chars().count() > LONGEST => {
-                self.misfit(field, format!("String should have at most {LONGEST} characters"), "string_too_long");
+                self.misfit(
+                    field,
+                    format!("String should have at most {LONGEST} characters"),
+                    "string_too_long",
+                );
                 None
             }
             // PostgreSQL and C programs cannot hold it.
@@ -154,8 +158,13 @@ mod tests {
         assert_eq!(fields.required("b"), "");
         assert_eq!(fields.ids("ids"), [1]);
         assert_eq!(fields.object("map"), "{}");
-        let Err(Refusal::Misfits(misfits)) = fields.end() else { panic!("it does not fit") };
-        let told: Vec<_> = misfits.iter().map(|misfit| (serde_json::to_value(&misfit.loc).unwrap(), misfit.kind.as_str())).collect();
+        let Err(Refusal::Misfits(misfits)) = fields.end() else {
+            panic!("it does not fit")
+        };
+        let told: Vec<_> = misfits
+            .iter()
+            .map(|misfit| (serde_json::to_value(&misfit.loc).unwrap(), misfit.kind.as_str()))
+            .collect();
         assert_eq!(
             told,
             [

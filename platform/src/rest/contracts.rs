@@ -64,13 +64,20 @@ impl Rest {
     pub(super) async fn all_contracts(&self) -> Result<Vec<ContractOut>, Refusal> {
         let links = self.store.all_members(Relation::ContractInvariant).await?;
         let rows = self.store.contracts(None).await?;
-        Ok(rows.into_iter().map(|(id, contract)| ContractOut::new(id, contract, of(&links, id))).collect())
+        Ok(rows
+            .into_iter()
+            .map(|(id, contract)| ContractOut::new(id, contract, of(&links, id)))
+            .collect())
     }
 
     async fn contract(&self, id: u64) -> Result<ContractOut, Refusal> {
         let found = self.store.contracts(Some(id)).await?.pop();
         let (id, contract) = found.ok_or(Refusal::NotFound(Kind::Contract))?;
-        Ok(ContractOut::new(id, contract, self.store.members(Relation::ContractInvariant, id).await?))
+        Ok(ContractOut::new(
+            id,
+            contract,
+            self.store.members(Relation::ContractInvariant, id).await?,
+        ))
     }
 }
 
@@ -80,10 +87,18 @@ fn contract(mut fields: Fields) -> Result<(Contract, Vec<u64>), Refusal> {
     let (variables, invariants) = (fields.object("variables"), fields.ids("invariant_ids"));
     let parsed: Option<Address> = address.parse().ok().filter(|_| address.starts_with("0x"));
     if parsed.is_none() && !address.is_empty() {
-        fields.misfit("address", "Value error, is no address: 0x and 40 hex digits", "value_error");
+        fields.misfit(
+            "address",
+            "Value error, is no address: 0x and 40 hex digits",
+            "value_error",
+        );
     }
     if !network.is_empty() && !is_network(&network) {
-        fields.misfit("network", "Value error, is no network: `ethereum` or `chain-<id>`", "value_error");
+        fields.misfit(
+            "network",
+            "Value error, is no network: `ethereum` or `chain-<id>`",
+            "value_error",
+        );
     }
     if address.is_empty() || network.is_empty() {
         for (field, text) in [("address", &address), ("network", &network)] {
@@ -149,7 +164,9 @@ pub(super) async fn delete(State(rest): State<Rest>, Id(id): Id) -> Result<Json<
 #[utoipa::path(post, path = "/contracts/{id}/invariants/{inv_id}", tag = "contracts", params(("id" = u64, Path), ("inv_id" = u64, Path)), security(("api_key" = [])),
     responses((status = 200, body = ContractOut), (status = 401, body = Detail), (status = 403, body = Detail), (status = 404, body = Detail), (status = 422, body = Unprocessable)))]
 pub(super) async fn link(State(rest): State<Rest>, Pair(id, invariant): Pair) -> Result<Json<ContractOut>, Refusal> {
-    rest.store.link(Relation::ContractInvariant, id, invariant, true).await?;
+    rest.store
+        .link(Relation::ContractInvariant, id, invariant, true)
+        .await?;
     Ok(Json(rest.contract(id).await?))
 }
 
@@ -157,6 +174,8 @@ pub(super) async fn link(State(rest): State<Rest>, Pair(id, invariant): Pair) ->
 #[utoipa::path(delete, path = "/contracts/{id}/invariants/{inv_id}", tag = "contracts", params(("id" = u64, Path), ("inv_id" = u64, Path)), security(("api_key" = [])),
     responses((status = 200, body = ContractOut), (status = 401, body = Detail), (status = 403, body = Detail), (status = 404, body = Detail), (status = 422, body = Unprocessable)))]
 pub(super) async fn unlink(State(rest): State<Rest>, Pair(id, invariant): Pair) -> Result<Json<ContractOut>, Refusal> {
-    rest.store.link(Relation::ContractInvariant, id, invariant, false).await?;
+    rest.store
+        .link(Relation::ContractInvariant, id, invariant, false)
+        .await?;
     Ok(Json(rest.contract(id).await?))
 }

@@ -82,7 +82,12 @@ impl Rest {
         let mut invariants = self.all_invariants().await?;
         invariants.retain(|invariant| wanted.contains(&invariant.id));
         let of_invariants = invariants.iter().flat_map(|invariant| &invariant.defense_action_ids);
-        let wanted: BTreeSet<u64> = dashboard.defense_action_ids.iter().chain(of_invariants).copied().collect();
+        let wanted: BTreeSet<u64> = dashboard
+            .defense_action_ids
+            .iter()
+            .chain(of_invariants)
+            .copied()
+            .collect();
         let mut defense_actions = self.all_actions().await?;
         defense_actions.retain(|action| wanted.contains(&action.id));
         Ok(DashboardTree {
@@ -143,7 +148,11 @@ pub(super) async fn read(State(rest): State<Rest>, Id(id): Id) -> Result<Json<Da
 /// Put another dashboard in its place
 #[utoipa::path(put, path = "/dashboards/{id}", tag = "dashboards", params(("id" = u64, Path)), request_body = DashboardBody, security(("api_key" = [])),
     responses((status = 200, body = DashboardOut), (status = 401, body = Detail), (status = 403, body = Detail), (status = 404, body = Detail), (status = 422, body = Unprocessable)))]
-pub(super) async fn update(State(rest): State<Rest>, Id(id): Id, fields: Fields) -> Result<Json<DashboardOut>, Refusal> {
+pub(super) async fn update(
+    State(rest): State<Rest>,
+    Id(id): Id,
+    fields: Fields,
+) -> Result<Json<DashboardOut>, Refusal> {
     let (name, members) = dashboard(fields)?;
     let id = rest.store.put_dashboard(Some(id), &name, &members).await?;
     Ok(Json(rest.dashboard(id).await?))
@@ -169,6 +178,8 @@ pub(super) async fn link(State(rest): State<Rest>, Pair(id, contract): Pair) -> 
 #[utoipa::path(delete, path = "/dashboards/{id}/contracts/{contract_id}", tag = "dashboards", params(("id" = u64, Path), ("contract_id" = u64, Path)), security(("api_key" = [])),
     responses((status = 200, body = DashboardOut), (status = 401, body = Detail), (status = 403, body = Detail), (status = 404, body = Detail), (status = 422, body = Unprocessable)))]
 pub(super) async fn unlink(State(rest): State<Rest>, Pair(id, contract): Pair) -> Result<Json<DashboardOut>, Refusal> {
-    rest.store.link(Relation::DashboardContract, id, contract, false).await?;
+    rest.store
+        .link(Relation::DashboardContract, id, contract, false)
+        .await?;
     Ok(Json(rest.dashboard(id).await?))
 }

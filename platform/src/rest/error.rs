@@ -119,12 +119,20 @@ impl From<Misfit> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let (status, body) = match self {
-            Self::NotFound(kind) => (StatusCode::NOT_FOUND, json!({ "detail": format!("{} not found", name(kind)) })),
+            Self::NotFound(kind) => (
+                StatusCode::NOT_FOUND,
+                json!({ "detail": format!("{} not found", name(kind)) }),
+            ),
             Self::Misfits(detail) => (StatusCode::UNPROCESSABLE_ENTITY, json!({ "detail": detail })),
             Self::NoKey => {
                 let detail = "an API key is needed: send it as `X-API-Key`, or as `Authorization: Bearer`";
                 let body = Json(json!({ "detail": detail }));
-                return (StatusCode::UNAUTHORIZED, [(http::header::WWW_AUTHENTICATE, "Bearer")], body).into_response();
+                return (
+                    StatusCode::UNAUTHORIZED,
+                    [(http::header::WWW_AUTHENTICATE, "Bearer")],
+                    body,
+                )
+                    .into_response();
             }
             Self::Forbidden(role) => {
                 let detail = format!("this needs a key with the role `{role}`");

@@ -94,18 +94,28 @@ impl InvariantOut {
 
 /// Those that are members of `owners` in the set of links.
 pub(super) fn of(links: &BTreeSet<(u64, u64)>, owner: u64) -> Vec<u64> {
-    links.range((owner, 0)..=(owner, u64::MAX)).map(|(_, member)| *member).collect()
+    links
+        .range((owner, 0)..=(owner, u64::MAX))
+        .map(|(_, member)| *member)
+        .collect()
 }
 
 impl Rest {
     pub(super) async fn all_invariants(&self) -> Result<Vec<InvariantOut>, Refusal> {
         let actions = self.store.all_members(Relation::InvariantAction).await?;
         let rows = self.store.invariants().await?;
-        Ok(rows.iter().map(|row| InvariantOut::new(row, of(&actions, row.invariant.id))).collect())
+        Ok(rows
+            .iter()
+            .map(|row| InvariantOut::new(row, of(&actions, row.invariant.id)))
+            .collect())
     }
 
     async fn invariant(&self, id: u64) -> Result<InvariantOut, Refusal> {
-        let found = self.store.invariant(id).await?.ok_or(Refusal::NotFound(Kind::Invariant))?;
+        let found = self
+            .store
+            .invariant(id)
+            .await?
+            .ok_or(Refusal::NotFound(Kind::Invariant))?;
         let actions = self.store.members(Relation::InvariantAction, id).await?;
         Ok(InvariantOut::new(&found, actions))
     }
@@ -128,7 +138,8 @@ fn draft(mut fields: Fields) -> Result<(Draft, Vec<u64>), Refusal> {
     let actions = fields.ids("defense_action_ids");
     fields.end()?;
     let drafts = registry::parse(&Value::Object(entry).to_string());
-    let drafts = drafts.map_err(|error| Misfit::body(&error.field, format!("Value error, {}", error.reason), "value_error"))?;
+    let drafts =
+        drafts.map_err(|error| Misfit::body(&error.field, format!("Value error, {}", error.reason), "value_error"))?;
     match <[Draft; 1]>::try_from(drafts) {
         Ok([draft]) => Ok((draft, actions)),
         Err(_) => Err(Misfit::body("contract", "Field required", "missing").into()),
@@ -153,7 +164,9 @@ pub(super) async fn create(State(rest): State<Rest>, fields: Fields) -> Result<J
     }
     let ids = rest.store.add_invariants(std::slice::from_ref(&draft)).await?;
     let id = ids.first().copied().unwrap_or_default();
-    rest.store.replace_members(id, &[(Relation::InvariantAction, actions)]).await?;
+    rest.store
+        .replace_members(id, &[(Relation::InvariantAction, actions)])
+        .await?;
     Ok(Json(rest.invariant(id).await?))
 }
 
@@ -167,9 +180,15 @@ pub(super) async fn read(State(rest): State<Rest>, Id(id): Id) -> Result<Json<In
 /// Put another invariant in its place
 #[utoipa::path(put, path = "/invariants/{id}", tag = "invariants", params(("id" = u64, Path)), request_body = InvariantBody, security(("api_key" = [])),
     responses((status = 200, body = InvariantOut), (status = 401, body = Detail), (status = 403, body = Detail), (status = 404, body = Detail), (status = 422, body = Unprocessable)))]
-pub(super) async fn update(State(rest): State<Rest>, Id(id): Id, fields: Fields) -> Result<Json<InvariantOut>, Refusal> {
+pub(super) async fn update(
+    State(rest): State<Rest>,
+    Id(id): Id,
+    fields: Fields,
+) -> Result<Json<InvariantOut>, Refusal> {
     let (draft, actions) = draft(fields)?;
-    rest.store.replace_members(id, &[(Relation::InvariantAction, actions)]).await?;
+    rest.store
+        .replace_members(id, &[(Relation::InvariantAction, actions)])
+        .await?;
     if !rest.store.replace_invariant(id, &draft).await? {
         return Err(Refusal::NotFound(Kind::Invariant));
     }
@@ -190,7 +209,10 @@ pub(super) async fn delete(State(rest): State<Rest>, Id(id): Id) -> Result<Json<
 /// Let an action happen when the invariant is broken
 #[utoipa::path(post, path = "/invariants/{id}/defense-actions/{action_id}", tag = "invariants", params(("id" = u64, Path), ("action_id" = u64, Path)), security(("api_key" = [])),
     responses((status = 200, body = InvariantOut), (status = 401, body = Detail), (status = 403, body = Detail), (status = 404, body = Detail), (status = 422, body = Unprocessable)))]
-pub(super) async fn link_action(State(rest): State<Rest>, super::Pair(id, action): super::Pair) -> Result<Json<InvariantOut>, Refusal> {
+pub(super) async fn link_action(
+    State(rest): State<Rest>,
+    super::Pair(id, action): super::Pair,
+) -> Result<Json<InvariantOut>, Refusal> {
     rest.store.link(Relation::InvariantAction, id, action, true).await?;
     Ok(Json(rest.invariant(id).await?))
 }
@@ -198,7 +220,10 @@ pub(super) async fn link_action(State(rest): State<Rest>, super::Pair(id, action
 /// Let it happen no more
 #[utoipa::path(delete, path = "/invariants/{id}/defense-actions/{action_id}", tag = "invariants", params(("id" = u64, Path), ("action_id" = u64, Path)), security(("api_key" = [])),
     responses((status = 200, body = InvariantOut), (status = 401, body = Detail), (status = 403, body = Detail), (status = 404, body = Detail), (status = 422, body = Unprocessable)))]
-pub(super) async fn unlink_action(State(rest): State<Rest>, super::Pair(id, action): super::Pair) -> Result<Json<InvariantOut>, Refusal> {
+pub(super) async fn unlink_action(
+    State(rest): State<Rest>,
+    super::Pair(id, action): super::Pair,
+) -> Result<Json<InvariantOut>, Refusal> {
     rest.store.link(Relation::InvariantAction, id, action, false).await?;
     Ok(Json(rest.invariant(id).await?))
 }

@@ -45,7 +45,9 @@ impl Role {
     }
 
     fn parse(name: &str) -> Option<Self> {
-        [Self::Read, Self::Write, Self::Admin].into_iter().find(|role| role.name() == name)
+        [Self::Read, Self::Write, Self::Admin]
+            .into_iter()
+            .find(|role| role.name() == name)
     }
 }
 
@@ -79,7 +81,11 @@ pub struct Keys {
 
 fn hasher() -> Argon2<'static> {
     // OWASP's first recommendation, which is also the library's default, spelt out: 19 MiB, 2 passes, 1 lane.
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(19 * 1024, 2, 1, None).unwrap_or_default())
+    Argon2::new(
+        Algorithm::Argon2id,
+        Version::V0x13,
+        Params::new(19 * 1024, 2, 1, None).unwrap_or_default(),
+    )
 }
 
 /// Makes a key and gives it: it cannot be shown again.

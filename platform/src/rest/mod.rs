@@ -153,14 +153,20 @@ impl Rest {
             .routes(routes!(page::overview))
             .split_for_parts();
         let key = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-Key")));
-        document.components.get_or_insert_default().add_security_scheme("api_key", key);
+        document
+            .components
+            .get_or_insert_default()
+            .add_security_scheme("api_key", key);
         let cors = CorsLayer::new().allow_origin(Any).allow_methods(Any).allow_headers(Any);
         api.layer(axum::middleware::from_fn_with_state(self.clone(), guard))
             .with_state(self)
             .merge(page::files())
             .merge(utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", document))
             .layer(RequestBodyLimitLayer::new(BODY_LIMIT))
-            .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_LIMIT))
+            .layer(TimeoutLayer::with_status_code(
+                StatusCode::REQUEST_TIMEOUT,
+                REQUEST_LIMIT,
+            ))
             .layer(cors)
     }
 }
@@ -181,7 +187,12 @@ async fn guard(State(rest): State<Rest>, request: Request, next: Next) -> Respon
     } else {
         Refusal::Forbidden(needed.name()).into_response()
     };
-    if !reads && let Err(error) = rest.store.audit(&actor.name, &method, &path, response.status().as_u16()).await {
+    if !reads
+        && let Err(error) = rest
+            .store
+            .audit(&actor.name, &method, &path, response.status().as_u16())
+            .await
+    {
         tracing::error!(%error, actor = actor.name, method, path, "a change is not in the audit log");
     }
     response
@@ -190,7 +201,13 @@ async fn guard(State(rest): State<Rest>, request: Request, next: Next) -> Respon
 /// `X-API-Key`, or `Authorization: Bearer`.
 fn key_of(headers: &HeaderMap) -> Option<&str> {
     let key = headers.get("x-api-key").and_then(|value| value.to_str().ok());
-    key.or_else(|| headers.get(http::header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer "))
+    key.or_else(|| {
+        headers
+            .get(http::header::AUTHORIZATION)?
+            .to_str()
+            .ok()?
+            .strip_prefix("Bearer ")
+    })
 }
 
 /// RFC 3339.

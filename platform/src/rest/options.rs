@@ -45,7 +45,9 @@ pub enum Anonymous {
 impl HttpOptions {
     fn vault(&self, database: &Path) -> Result<Vault, Failure> {
         match &self.secrets_key {
-            Some(secret) => Vault::with_key("http.secrets_key", &secret.reveal().or_configuration()?).or_configuration(),
+            Some(secret) => {
+                Vault::with_key("http.secrets_key", &secret.reveal().or_configuration()?).or_configuration()
+            }
             None => Vault::in_file(&database.with_extension("secrets-key")).or_configuration(),
         }
     }
@@ -60,7 +62,10 @@ impl HttpOptions {
         let vault = self.vault(database)?;
         if store.keys(None).await?.is_empty() {
             let key = make(&store, "first", Role::Admin).await?;
-            eprintln!("the first API key, with the role admin; it is not shown again: {}", key.as_str());
+            eprintln!(
+                "the first API key, with the role admin; it is not shown again: {}",
+                key.as_str()
+            );
         }
         let anonymous = match self.anonymous {
             Anonymous::None => None,

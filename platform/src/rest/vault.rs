@@ -55,7 +55,11 @@ impl Vault {
         use std::os::unix::fs::OpenOptionsExt as _;
         let name = path.display().to_string();
         let fail = |error: std::io::Error| VaultError::File(name.clone(), error.to_string());
-        let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let made = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path);
         match made {
             Ok(mut file) => {
                 let mut key = Zeroizing::new([0_u8; 32]);
@@ -79,7 +83,10 @@ impl Vault {
         let mut nonce = [0_u8; NONCE];
         rand::rng().fill_bytes(&mut nonce);
         // It fails only for texts of more than 256 GiB.
-        let body = self.0.encrypt(&XNonce::from(nonce), secret.as_bytes()).unwrap_or_default();
+        let body = self
+            .0
+            .encrypt(&XNonce::from(nonce), secret.as_bytes())
+            .unwrap_or_default();
         [nonce.as_slice(), &body].concat()
     }
 
@@ -89,8 +96,13 @@ impl Vault {
     /// [`VaultError::Sealed`].
     pub fn open(&self, sealed: &[u8]) -> Result<Zeroizing<String>, VaultError> {
         let (nonce, body) = sealed.split_first_chunk::<NONCE>().ok_or(VaultError::Sealed)?;
-        let opened = self.0.decrypt(&XNonce::from(*nonce), body).map_err(|_| VaultError::Sealed)?;
-        String::from_utf8(opened).map(Zeroizing::new).map_err(|_| VaultError::Sealed)
+        let opened = self
+            .0
+            .decrypt(&XNonce::from(*nonce), body)
+            .map_err(|_| VaultError::Sealed)?;
+        String::from_utf8(opened)
+            .map(Zeroizing::new)
+            .map_err(|_| VaultError::Sealed)
     }
 }
 
@@ -107,7 +119,11 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let sealed = vault.seal("123:token");
         assert!(!sealed.windows(5).any(|part| part == b"token"));
-        assert_ne!(sealed, vault.seal("123:token"), "the same secret looks different each time");
+        assert_ne!(
+            sealed,
+            vault.seal("123:token"),
+            "the same secret looks different each time"
+        );
         assert_eq!(*Vault::in_file(&path).unwrap().open(&sealed).unwrap(), "123:token");
         let other = Vault::with_key("test", &"07".repeat(32)).unwrap();
         assert_eq!(other.open(&sealed), Err(VaultError::Sealed));

@@ -150,11 +150,12 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn members(&self, relation: Relation, owner: u64) -> Result<Vec<u64>, LogError> {
-        let ids: Vec<i64> = sqlx::query_scalar("SELECT member FROM links WHERE relation = ? AND owner = ? ORDER BY member")
-            .bind(relation.name())
-            .bind(signed(owner))
-            .fetch_all(&self.pool)
-            .await?;
+        let ids: Vec<i64> =
+            sqlx::query_scalar("SELECT member FROM links WHERE relation = ? AND owner = ? ORDER BY member")
+                .bind(relation.name())
+                .bind(signed(owner))
+                .fetch_all(&self.pool)
+                .await?;
         Ok(ids.into_iter().map(unsigned).collect())
     }
 
@@ -167,7 +168,10 @@ impl Store {
             .bind(relation.name())
             .fetch_all(&self.pool)
             .await?;
-        Ok(pairs.into_iter().map(|(owner, member)| (unsigned(owner), unsigned(member))).collect())
+        Ok(pairs
+            .into_iter()
+            .map(|(owner, member)| (unsigned(owner), unsigned(member)))
+            .collect())
     }
 
     /// Links or unlinks a member; both are there, and doing it again changes nothing.
@@ -239,28 +243,30 @@ impl Store {
     ) -> Result<u64, CatalogError> {
         let mut writing = self.begin().await?;
         let written: Option<i64> = match id {
-            None => {
+            None => sqlx::query_scalar(
+                "INSERT INTO contracts (address, network, variables, created_at_ms) VALUES (?, ?, ?, ?) RETURNING id",
+            )
+            .bind(&contract.address)
+            .bind(&contract.network)
+            .bind(&contract.variables)
+            .bind(now_ms())
+            .fetch_optional(writing.connection())
+            .await?,
+            Some(id) => {
                 sqlx::query_scalar(
-                    "INSERT INTO contracts (address, network, variables, created_at_ms) VALUES (?, ?, ?, ?) RETURNING id",
+                    "UPDATE contracts SET address = ?, network = ?, variables = ? WHERE id = ? RETURNING id",
                 )
                 .bind(&contract.address)
                 .bind(&contract.network)
                 .bind(&contract.variables)
-                .bind(now_ms())
+                .bind(signed(id))
                 .fetch_optional(writing.connection())
                 .await?
             }
-            Some(id) => {
-                sqlx::query_scalar("UPDATE contracts SET address = ?, network = ?, variables = ? WHERE id = ? RETURNING id")
-                    .bind(&contract.address)
-                    .bind(&contract.network)
-                    .bind(&contract.variables)
-                    .bind(signed(id))
-                    .fetch_optional(writing.connection())
-                    .await?
-            }
         };
-        let id = written.map(unsigned).ok_or(CatalogError::Unknown(Kind::Contract, id.unwrap_or_default()))?;
+        let id = written
+            .map(unsigned)
+            .ok_or(CatalogError::Unknown(Kind::Contract, id.unwrap_or_default()))?;
         replace(writing.connection(), id, members).await?;
         writing.commit().await?;
         Ok(id)
@@ -320,7 +326,9 @@ impl Store {
             .fetch_optional(writing.connection())
             .await?;
         writing.commit().await?;
-        written.map(unsigned).ok_or(CatalogError::Unknown(Kind::Action, id.unwrap_or_default()))
+        written
+            .map(unsigned)
+            .ok_or(CatalogError::Unknown(Kind::Action, id.unwrap_or_default()))
     }
 
     /// The dashboards (that of `id` alone, where one is given), by number.
@@ -328,10 +336,11 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn dashboards(&self, id: Option<u64>) -> Result<Vec<(u64, String)>, LogError> {
-        let rows: Vec<(i64, String)> = sqlx::query_as("SELECT id, name FROM dashboards WHERE ?1 IS NULL OR id = ?1 ORDER BY id")
-            .bind(id.map(signed))
-            .fetch_all(&self.pool)
-            .await?;
+        let rows: Vec<(i64, String)> =
+            sqlx::query_as("SELECT id, name FROM dashboards WHERE ?1 IS NULL OR id = ?1 ORDER BY id")
+                .bind(id.map(signed))
+                .fetch_all(&self.pool)
+                .await?;
         Ok(rows.into_iter().map(|(id, name)| (unsigned(id), name)).collect())
     }
 
@@ -350,7 +359,9 @@ impl Store {
             .bind(id.map_or_else(now_ms, signed))
             .fetch_optional(writing.connection())
             .await?;
-        let id = written.map(unsigned).ok_or(CatalogError::Unknown(Kind::Dashboard, id.unwrap_or_default()))?;
+        let id = written
+            .map(unsigned)
+            .ok_or(CatalogError::Unknown(Kind::Dashboard, id.unwrap_or_default()))?;
         replace(writing.connection(), id, members).await?;
         writing.commit().await?;
         Ok(id)
@@ -370,7 +381,10 @@ impl Store {
             Kind::Invariant => None,
         };
         if let Some(delete) = delete {
-            let deleted = sqlx::query(delete).bind(signed(id)).execute(writing.connection()).await?;
+            let deleted = sqlx::query(delete)
+                .bind(signed(id))
+                .execute(writing.connection())
+                .await?;
             if deleted.rows_affected() == 0 {
                 return Err(CatalogError::Unknown(kind, id));
             }

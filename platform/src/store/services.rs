@@ -138,10 +138,11 @@ impl Store {
             what: format!("the conclusion on service {id}: {error}"),
         })?;
         let mut writing = self.begin().await?;
-        let before: Option<bool> = sqlx::query_scalar("SELECT served FROM services WHERE id = ? AND removed_at_ms IS NULL")
-            .bind(signed(id))
-            .fetch_optional(writing.connection())
-            .await?;
+        let before: Option<bool> =
+            sqlx::query_scalar("SELECT served FROM services WHERE id = ? AND removed_at_ms IS NULL")
+                .bind(signed(id))
+                .fetch_optional(writing.connection())
+                .await?;
         // Removed meanwhile.
         let Some(before) = before else { return Ok(()) };
         sqlx::query("UPDATE services SET served = ?, conclusion = ?, checked_at_ms = ? WHERE id = ?")

@@ -42,7 +42,13 @@ struct World {
 async fn send(node: &DynProvider, from: Address, to: Option<Address>, input: Bytes) -> Option<Address> {
     let mut request = TransactionRequest::default().with_from(from).with_input(input);
     request.to = Some(to.into());
-    let receipt = node.send_transaction(request).await.unwrap().get_receipt().await.unwrap();
+    let receipt = node
+        .send_transaction(request)
+        .await
+        .unwrap()
+        .get_receipt()
+        .await
+        .unwrap();
     assert!(receipt.status(), "reverted");
     receipt.contract_address
 }
@@ -58,7 +64,9 @@ impl World {
             supply: U256::MAX,
             holder: people[0],
         };
-        let token = send(&node, people[0], None, Contract::Token.creation(&token)).await.unwrap();
+        let token = send(&node, people[0], None, Contract::Token.creation(&token))
+            .await
+            .unwrap();
         let head = node.get_block(alloy::eips::BlockId::latest()).await.unwrap().unwrap();
         let terms = ServicePayment::constructorCall {
             token_: token,
@@ -66,22 +74,43 @@ impl World {
             rate_: U256::from(RATE),
             start_: U256::from(head.header.timestamp),
         };
-        let service = send(&node, people[0], None, Contract::ServicePayment.creation(&terms)).await.unwrap();
-        let approve = Token::approveCall { spender: service, value: U256::MAX };
+        let service = send(&node, people[0], None, Contract::ServicePayment.creation(&terms))
+            .await
+            .unwrap();
+        let approve = Token::approveCall {
+            spender: service,
+            value: U256::MAX,
+        };
         send(&node, people[0], Some(token), approve.abi_encode().into()).await;
         let proxy = Proxy::before(&anvil.http(), Duration::ZERO).await;
-        Some(Self { anvil, node, proxy, service, folder: tempfile::tempdir().unwrap() })
+        Some(Self {
+            anvil,
+            node,
+            proxy,
+            service,
+            folder: tempfile::tempdir().unwrap(),
+        })
     }
 
     /// Pays for so many seconds.
     async fn pay(&self, seconds: u64) {
         let amount = U256::from(RATE * seconds);
         let customer = self.anvil.instance().addresses()[0];
-        send(&self.node, customer, Some(self.service), ServicePayment::payCall { amount }.abi_encode().into()).await;
+        send(
+            &self.node,
+            customer,
+            Some(self.service),
+            ServicePayment::payCall { amount }.abi_encode().into(),
+        )
+        .await;
     }
 
     async fn pass(&self, seconds: u64) {
-        let _: Value = self.node.raw_request("evm_increaseTime".into(), (seconds,)).await.unwrap();
+        let _: Value = self
+            .node
+            .raw_request("evm_increaseTime".into(), (seconds,))
+            .await
+            .unwrap();
         let _: Value = self.node.raw_request("evm_mine".into(), ()).await.unwrap();
     }
 
@@ -92,8 +121,14 @@ impl World {
     /// What the command prints.
     async fn platform(&self, args: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_platform"));
-        command.args(args).arg("--database").arg(self.database()).stdin(Stdio::null());
-        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+        command
+            .args(args)
+            .arg("--database")
+            .arg(self.database())
+            .stdin(Stdio::null());
+        tokio::task::spawn_blocking(move || command.output().unwrap())
+            .await
+            .unwrap()
     }
 
     async fn done(&self, args: &[&str]) -> String {
@@ -107,21 +142,55 @@ impl World {
         let payment = self.service.to_string();
         self.done(&["services", "add", "vault", "--payment", &payment]).await;
         let invariant = ["--type", ">=", "--target", "0", "--slot", "0x0"];
-        let vault = ["invariants", "add", "--contract", "0x1111111111111111111111111111111111111111", "--name", "paid", "--service", "vault"];
-        let free = ["invariants", "add", "--contract", "0x2222222222222222222222222222222222222222", "--name", "free"];
+        let vault = [
+            "invariants",
+            "add",
+            "--contract",
+            "0x1111111111111111111111111111111111111111",
+            "--name",
+            "paid",
+            "--service",
+            "vault",
+        ];
+        let free = [
+            "invariants",
+            "add",
+            "--contract",
+            "0x2222222222222222222222222222222222222222",
+            "--name",
+            "free",
+        ];
         self.done(&[&vault[..], &invariant].concat()).await;
         self.done(&[&free[..], &invariant].concat()).await;
     }
 
     fn run(&self) -> Running {
         let config = self.folder.path().join("platform.toml");
-        let billing = format!("[billing]\nrpc = [\"{}\"]\nevery = \"100ms\"\nmax_head_age = \"365days\"\n", self.proxy.url());
+        let billing = format!(
+            "[billing]\nrpc = [\"{}\"]\nevery = \"100ms\"\nmax_head_age = \"365days\"\n",
+            self.proxy.url()
+        );
         std::fs::write(&config, billing).unwrap();
         let feed = format!("replay:{}", recording(self.folder.path()).display());
         let mut command = Command::new(env!("CARGO_BIN_EXE_platform"));
         command
-            .args(["run", "--ledger", "http://127.0.0.1:9", "--listen", "127.0.0.1:0", "--min-validators", "0", "--feed", &feed])
-            .args([Path::new("--config"), &config, Path::new("--database"), &self.database()])
+            .args([
+                "run",
+                "--ledger",
+                "http://127.0.0.1:9",
+                "--listen",
+                "127.0.0.1:0",
+                "--min-validators",
+                "0",
+                "--feed",
+                &feed,
+            ])
+            .args([
+                Path::new("--config"),
+                &config,
+                Path::new("--database"),
+                &self.database(),
+            ])
             .stdin(Stdio::null());
         Running(command.spawn().unwrap())
     }
@@ -139,7 +208,11 @@ impl World {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         });
-        assert!(waited.await.is_ok(), "{names:?} are wanted, {:?} in force", self.in_force().await);
+        assert!(
+            waited.await.is_ok(),
+            "{names:?} are wanted, {:?} in force",
+            self.in_force().await
+        );
     }
 
     async fn services(&self) -> Value {
@@ -176,7 +249,10 @@ async fn an_unpaid_protocol_is_streamed_no_more_until_it_pays() {
     world.pass(2_000).await;
     world.until(&["free"]).await;
     let service = world.services().await;
-    assert_eq!((&service["streamed"], &service["payment"]["status"]), (&false.into(), &"unpaid".into()));
+    assert_eq!(
+        (&service["streamed"], &service["payment"]["status"]),
+        (&false.into(), &"unpaid".into())
+    );
     let table = world.done(&["services", "list"]).await;
     assert!(table.contains("unpaid since") && table.contains("NO"), "{table}");
 
@@ -194,7 +270,11 @@ async fn what_nobody_knows_changes_nothing_over_a_restart_as_well() {
     let platform = world.run();
     world.pass(2_000).await;
     world.until_known("indeterminate").await;
-    assert_eq!(world.in_force().await, ["paid", "free"], "a dead node costs nobody the protection");
+    assert_eq!(
+        world.in_force().await,
+        ["paid", "free"],
+        "a dead node costs nobody the protection"
+    );
 
     world.proxy.set_fault(None);
     world.until(&["free"]).await;
@@ -215,11 +295,31 @@ async fn services_are_named_once_and_not_removed_while_they_protect() {
         (vec!["services", "add", "other", "--payment", "0x12"], 2, "--payment"),
         (vec!["services", "remove", "vault"], 2, "1 active invariants"),
         (vec!["services", "remove", "nobody"], 2, "there is no service"),
-        (vec!["invariants", "add", "--contract", &payment, "--type", "==", "--target", "1", "--slot", "0", "--service", "nobody"], 2, "there is no service"),
+        (
+            vec![
+                "invariants",
+                "add",
+                "--contract",
+                &payment,
+                "--type",
+                "==",
+                "--target",
+                "1",
+                "--slot",
+                "0",
+                "--service",
+                "nobody",
+            ],
+            2,
+            "there is no service",
+        ),
     ] {
         let output = world.platform(&args).await;
         let said = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.code() == Some(code) && said.contains(words), "{args:?}: {said}");
+        assert!(
+            output.status.code() == Some(code) && said.contains(words),
+            "{args:?}: {said}"
+        );
     }
     world.done(&["invariants", "remove", "1"]).await;
     world.done(&["services", "remove", "vault"]).await;

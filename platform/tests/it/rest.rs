@@ -98,9 +98,15 @@ async fn an_invariant_is_made_read_changed_and_deleted() {
     let (status, made) = world.post("/invariants", invariant()).await;
     assert_eq!(status, 200);
     assert_eq!(made["network"], "ethereum", "the default");
-    assert_eq!((&made["defense_action_ids"], &made["is_active"]), (&json!([]), &json!(true)));
+    assert_eq!(
+        (&made["defense_action_ids"], &made["is_active"]),
+        (&json!([]), &json!(true))
+    );
     assert!(made["created_at"].as_str().unwrap().contains('T'));
-    assert_eq!((&made["type"], &made["target"], &made["variable"]), (&json!(">="), &json!("100"), &json!("totalAssets")));
+    assert_eq!(
+        (&made["type"], &made["target"], &made["variable"]),
+        (&json!(">="), &json!("100"), &json!("totalAssets"))
+    );
     let path = format!("/invariants/{}", made["id"]);
     assert_eq!(world.get(&path).await, (200, made.clone()));
     assert_eq!(world.get("/invariants").await, (200, json!([made])));
@@ -109,13 +115,23 @@ async fn an_invariant_is_made_read_changed_and_deleted() {
     changed["target"] = json!("200");
     changed["network"] = json!("chain-31337");
     let (status, after) = world.ask(Method::PUT, &path, Some(changed)).await;
-    assert_eq!((status, &after["target"], &after["id"]), (200, &json!("200"), &made["id"]));
+    assert_eq!(
+        (status, &after["target"], &after["id"]),
+        (200, &json!("200"), &made["id"])
+    );
     let (version, set) = world.store.invariant_set().await.unwrap();
-    assert_eq!((version, set.len()), (2, 1), "each change is a version of the stream's set");
+    assert_eq!(
+        (version, set.len()),
+        (2, 1),
+        "each change is a version of the stream's set"
+    );
 
     let deleted = world.ask(Method::DELETE, &path, None).await;
     assert_eq!(deleted, (200, json!({ "message": "Invariant deleted" })));
-    assert_eq!(world.get(&path).await, (404, json!({ "detail": "Invariant not found" })));
+    assert_eq!(
+        world.get(&path).await,
+        (404, json!({ "detail": "Invariant not found" }))
+    );
     assert_eq!(world.ask(Method::DELETE, &path, None).await.0, 404);
     assert_eq!(world.store.invariant_set().await.unwrap().1.len(), 0);
 }
@@ -133,8 +149,16 @@ async fn an_older_client_leaves_the_variable_out() {
 async fn contracts_actions_and_dashboards_have_the_same_five_requests() {
     let world = World::new().await;
     for (path, name, body) in [
-        ("/contracts", "Contract", json!({ "address": VAULT, "network": "ethereum" })),
-        ("/defense-actions", "Defense Action", json!({ "type": "PAUSE_AGENT", "network": "ethereum", "function_sig": "pause()" })),
+        (
+            "/contracts",
+            "Contract",
+            json!({ "address": VAULT, "network": "ethereum" }),
+        ),
+        (
+            "/defense-actions",
+            "Defense Action",
+            json!({ "type": "PAUSE_AGENT", "network": "ethereum", "function_sig": "pause()" }),
+        ),
         ("/dashboards", "Dashboard", json!({ "name": "mine" })),
     ] {
         let (status, made) = world.post(path, body.clone()).await;
@@ -142,9 +166,16 @@ async fn contracts_actions_and_dashboards_have_the_same_five_requests() {
         let one = format!("{path}/{}", made["id"]);
         assert_eq!(world.get(&one).await.0, 200);
         assert_eq!(world.get(path).await.1.as_array().unwrap().len(), 1);
-        assert_eq!(world.ask(Method::PUT, &one, Some(body.clone())).await, (200, made), "{path}");
+        assert_eq!(
+            world.ask(Method::PUT, &one, Some(body.clone())).await,
+            (200, made),
+            "{path}"
+        );
         let message = format!("{name} deleted");
-        assert_eq!(world.ask(Method::DELETE, &one, None).await, (200, json!({ "message": message })));
+        assert_eq!(
+            world.ask(Method::DELETE, &one, None).await,
+            (200, json!({ "message": message }))
+        );
         let detail = json!({ "detail": format!("{name} not found") });
         assert_eq!(world.get(&one).await, (404, detail.clone()));
         assert_eq!(world.ask(Method::PUT, &one, Some(body)).await, (404, detail.clone()));
@@ -157,42 +188,92 @@ async fn contracts_actions_and_dashboards_have_the_same_five_requests() {
 async fn a_dashboard_is_the_whole_tree_without_repeats() {
     let world = World::new().await;
     let action = json!({ "type": "TELEGRAM_ALERT", "network": "ethereum", "tg_chat_id": "-100" });
-    let (a, b) = (world.make("/defense-actions", action.clone()).await, world.make("/defense-actions", action).await);
+    let (a, b) = (
+        world.make("/defense-actions", action.clone()).await,
+        world.make("/defense-actions", action).await,
+    );
     let mut alarmed = invariant();
     alarmed["defense_action_ids"] = json!([a]);
-    let (i, j) = (world.make("/invariants", alarmed).await, world.make("/invariants", invariant()).await);
-    let contract = json!({ "address": VAULT, "network": "ethereum", "variables": { "owner": "0" }, "invariant_ids": [i] });
+    let (i, j) = (
+        world.make("/invariants", alarmed).await,
+        world.make("/invariants", invariant()).await,
+    );
+    let contract =
+        json!({ "address": VAULT, "network": "ethereum", "variables": { "owner": "0" }, "invariant_ids": [i] });
     let c = world.make("/contracts", contract).await;
-    let dashboard = json!({ "name": "all", "contract_ids": [c], "invariant_ids": [i, j], "defense_action_ids": [a, b] });
+    let dashboard =
+        json!({ "name": "all", "contract_ids": [c], "invariant_ids": [i, j], "defense_action_ids": [a, b] });
     let d = world.make("/dashboards", dashboard).await;
     let (status, tree) = world.get(&format!("/dashboards/{d}")).await;
     assert_eq!(status, 200);
-    let ids = |list: &str| -> Vec<u64> { tree[list].as_array().unwrap().iter().map(|one| one["id"].as_u64().unwrap()).collect() };
-    assert_eq!((ids("contracts"), ids("invariants"), ids("defense_actions")), (vec![c], vec![i, j], vec![a, b]));
-    assert_eq!((&tree["name"], &tree["contracts"][0]["variables"]), (&json!("all"), &json!({ "owner": "0" })));
+    let ids = |list: &str| -> Vec<u64> {
+        tree[list]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["id"].as_u64().unwrap())
+            .collect()
+    };
+    assert_eq!(
+        (ids("contracts"), ids("invariants"), ids("defense_actions")),
+        (vec![c], vec![i, j], vec![a, b])
+    );
+    assert_eq!(
+        (&tree["name"], &tree["contracts"][0]["variables"]),
+        (&json!("all"), &json!({ "owner": "0" }))
+    );
 
     let replaced = json!({ "name": "less", "contract_ids": [c] });
-    let (_, after) = world.ask(Method::PUT, &format!("/dashboards/{d}"), Some(replaced)).await;
-    assert_eq!((&after["invariant_ids"], &after["contract_ids"]), (&json!([]), &json!([c])), "a relation list is replaced");
+    let (_, after) = world
+        .ask(Method::PUT, &format!("/dashboards/{d}"), Some(replaced))
+        .await;
+    assert_eq!(
+        (&after["invariant_ids"], &after["contract_ids"]),
+        (&json!([]), &json!([c])),
+        "a relation list is replaced"
+    );
     let (_, tree) = world.get(&format!("/dashboards/{d}")).await;
     assert_eq!(tree["invariants"][0]["id"], i, "its contract's");
     assert_eq!(tree["defense_actions"][0]["id"], a, "its contract's invariant's");
 
     world.ask(Method::DELETE, &format!("/invariants/{i}"), None).await;
-    assert_eq!(world.get(&format!("/contracts/{c}")).await.1["invariant_ids"], json!([]), "a deleted one is nobody's");
+    assert_eq!(
+        world.get(&format!("/contracts/{c}")).await.1["invariant_ids"],
+        json!([]),
+        "a deleted one is nobody's"
+    );
 }
 
 #[tokio::test]
 async fn links_are_made_and_unmade_as_often_as_one_likes() {
     let world = World::new().await;
-    let a = world.make("/defense-actions", json!({ "type": "PAUSE_AGENT", "network": "ethereum" })).await;
+    let a = world
+        .make(
+            "/defense-actions",
+            json!({ "type": "PAUSE_AGENT", "network": "ethereum" }),
+        )
+        .await;
     let i = world.make("/invariants", invariant()).await;
-    let c = world.make("/contracts", json!({ "address": VAULT, "network": "ethereum" })).await;
+    let c = world
+        .make("/contracts", json!({ "address": VAULT, "network": "ethereum" }))
+        .await;
     let d = world.make("/dashboards", json!({ "name": "x" })).await;
     for (path, list, id) in [
-        (format!("/dashboards/{d}/contracts/{c}"), format!("/dashboards/{d}"), ("contract_ids", c)),
-        (format!("/contracts/{c}/invariants/{i}"), format!("/contracts/{c}"), ("invariant_ids", i)),
-        (format!("/invariants/{i}/defense-actions/{a}"), format!("/invariants/{i}"), ("defense_action_ids", a)),
+        (
+            format!("/dashboards/{d}/contracts/{c}"),
+            format!("/dashboards/{d}"),
+            ("contract_ids", c),
+        ),
+        (
+            format!("/contracts/{c}/invariants/{i}"),
+            format!("/contracts/{c}"),
+            ("invariant_ids", i),
+        ),
+        (
+            format!("/invariants/{i}/defense-actions/{a}"),
+            format!("/invariants/{i}"),
+            ("defense_action_ids", a),
+        ),
     ] {
         for (method, members) in [(Method::POST, json!([id.1])), (Method::DELETE, json!([]))] {
             for _ in 0..2 {
@@ -203,7 +284,12 @@ async fn links_are_made_and_unmade_as_often_as_one_likes() {
         let (parent, _) = path.rsplit_once('/').unwrap();
         assert_eq!(world.ask(Method::POST, &format!("{parent}/999"), None).await.0, 404);
     }
-    assert_eq!(world.ask(Method::POST, &format!("/contracts/77/invariants/{i}"), None).await, (404, json!({ "detail": "Contract not found" })));
+    assert_eq!(
+        world
+            .ask(Method::POST, &format!("/contracts/77/invariants/{i}"), None)
+            .await,
+        (404, json!({ "detail": "Contract not found" }))
+    );
 }
 
 #[tokio::test]
@@ -222,43 +308,98 @@ async fn what_does_not_fit_is_a_422_that_names_the_field_and_changes_nothing() {
         ("/invariants", with("storage", json!("slot")), "storage"),
         ("/invariants", with("slot_type", json!("uint7")), "slot_type"),
         ("/invariants", with("network", json!("mars")), "network"),
-        ("/invariants", with("defense_action_ids", json!(["x"])), "defense_action_ids"),
+        (
+            "/invariants",
+            with("defense_action_ids", json!(["x"])),
+            "defense_action_ids",
+        ),
         ("/invariants", json!({}), "contract"),
-        ("/contracts", json!({ "address": "x", "network": "ethereum" }), "address"),
-        ("/contracts", json!({ "address": VAULT, "network": "ethereum", "variables": [] }), "variables"),
-        ("/defense-actions", json!({ "type": "FAX", "network": "ethereum" }), "type"),
-        ("/defense-actions", json!({ "type": "PAUSE_AGENT", "network": "ethereum", "calldata": "0xzz" }), "calldata"),
+        (
+            "/contracts",
+            json!({ "address": "x", "network": "ethereum" }),
+            "address",
+        ),
+        (
+            "/contracts",
+            json!({ "address": VAULT, "network": "ethereum", "variables": [] }),
+            "variables",
+        ),
+        (
+            "/defense-actions",
+            json!({ "type": "FAX", "network": "ethereum" }),
+            "type",
+        ),
+        (
+            "/defense-actions",
+            json!({ "type": "PAUSE_AGENT", "network": "ethereum", "calldata": "0xzz" }),
+            "calldata",
+        ),
         ("/dashboards", json!({ "name": 7 }), "name"),
         ("/dashboards", json!({ "name": "a\u{0}b" }), "name"),
     ] {
         let (status, answer) = world.post(path, body.clone()).await;
         assert_eq!(status, 422, "{path} {body}: {answer}");
         let first = &answer["detail"][0];
-        assert_eq!((&first["loc"][0], &first["loc"][1]), (&json!("body"), &json!(field)), "{answer}");
+        assert_eq!(
+            (&first["loc"][0], &first["loc"][1]),
+            (&json!("body"), &json!(field)),
+            "{answer}"
+        );
         assert!(first["msg"].is_string() && first["type"].is_string());
         assert_eq!(world.get(path).await.1, json!([]), "nothing was made");
     }
-    assert_eq!(world.post("/dashboards", json!({ "name": "x", "contract_ids": [5] })).await, (404, json!({ "detail": "Contract not found" })));
+    assert_eq!(
+        world
+            .post("/dashboards", json!({ "name": "x", "contract_ids": [5] }))
+            .await,
+        (404, json!({ "detail": "Contract not found" }))
+    );
     assert_eq!(world.get("/dashboards").await.1, json!([]));
     for id in ["x", "-1", "1.5", "99999999999999999999999"] {
         let (status, answer) = world.get(&format!("/invariants/{id}")).await;
-        assert_eq!((status, &answer["detail"][0]["loc"]), (422, &json!(["path", "id"])), "{id}");
+        assert_eq!(
+            (status, &answer["detail"][0]["loc"]),
+            (422, &json!(["path", "id"])),
+            "{id}"
+        );
     }
     let mut sent = Vec::new();
     for body in ["", "{", "[]", "null", "\"x\""] {
-        let request = world.client.post(format!("http://{}/contracts", world.address)).header("X-API-Key", &world.key);
-        sent.push(request.header("content-type", "application/json").body(body).send().await.unwrap().status());
+        let request = world
+            .client
+            .post(format!("http://{}/contracts", world.address))
+            .header("X-API-Key", &world.key);
+        sent.push(
+            request
+                .header("content-type", "application/json")
+                .body(body)
+                .send()
+                .await
+                .unwrap()
+                .status(),
+        );
     }
     assert_eq!(sent, [StatusCode::UNPROCESSABLE_ENTITY; 5]);
     let huge = "x".repeat(2 << 20);
-    let request = world.client.post(format!("http://{}/dashboards", world.address)).header("X-API-Key", &world.key);
-    assert_eq!(request.json(&json!({ "name": huge })).send().await.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let request = world
+        .client
+        .post(format!("http://{}/dashboards", world.address))
+        .header("X-API-Key", &world.key);
+    assert_eq!(
+        request.json(&json!({ "name": huge })).send().await.unwrap().status(),
+        StatusCode::PAYLOAD_TOO_LARGE
+    );
 }
 
 #[tokio::test]
 async fn sql_and_html_are_text_like_any_other() {
     let world = World::new().await;
-    for name in ["'; DROP TABLE dashboards; --", "<script>alert(1)</script>", "\u{202e}\u{1f6e1}", "a\"b\\c\n"] {
+    for name in [
+        "'; DROP TABLE dashboards; --",
+        "<script>alert(1)</script>",
+        "\u{202e}\u{1f6e1}",
+        "a\"b\\c\n",
+    ] {
         let id = world.make("/dashboards", json!({ "name": name })).await;
         assert_eq!(world.get(&format!("/dashboards/{id}")).await.1["name"], name);
     }
@@ -269,7 +410,8 @@ async fn sql_and_html_are_text_like_any_other() {
 async fn a_secret_goes_in_and_never_comes_out() {
     let world = World::new().await;
     let token = "12345:very-secret";
-    let mut action = json!({ "type": "TELEGRAM_ALERT", "network": "ethereum", "tg_api_key": token, "tg_chat_id": "-100" });
+    let mut action =
+        json!({ "type": "TELEGRAM_ALERT", "network": "ethereum", "tg_api_key": token, "tg_chat_id": "-100" });
     let id = world.make("/defense-actions", action.clone()).await;
     let path = format!("/defense-actions/{id}");
     let (_, read) = world.get(&path).await;
@@ -283,7 +425,11 @@ async fn a_secret_goes_in_and_never_comes_out() {
     action["tg_chat_id"] = json!("-200");
     let (status, after) = world.ask(Method::PUT, &path, Some(action.clone())).await;
     assert_eq!((status, &after["tg_chat_id"]), (200, &json!("-200")));
-    assert_eq!(stored(world.store.actions(None).await.unwrap()).unwrap(), sealed, "the secret stays");
+    assert_eq!(
+        stored(world.store.actions(None).await.unwrap()).unwrap(),
+        sealed,
+        "the secret stays"
+    );
     action["tg_api_key"] = Value::Null;
     world.ask(Method::PUT, &path, Some(action)).await;
     assert_eq!(stored(world.store.actions(None).await.unwrap()), None);
@@ -299,38 +445,82 @@ async fn a_change_needs_a_key_that_may_and_is_written_down() {
     wrong.pop();
     assert_eq!(post("").await, 401);
     assert_eq!(post("pk_00000000_00").await, 401);
-    assert_eq!(post(&wrong).await, 401, "a key with its prefix right and its secret wrong");
+    assert_eq!(
+        post(&wrong).await,
+        401,
+        "a key with its prefix right and its secret wrong"
+    );
     assert_eq!(post(&"k".repeat(5_000)).await, 401);
     assert_eq!(post(&reader).await, 403);
     assert_eq!(post(&world.key).await, 200);
     let keys = world.store.keys(None).await.unwrap();
-    assert!(keys.iter().all(|key| !world.key.contains(&key.hash) && key.hash.starts_with("$argon2id$")));
+    assert!(
+        keys.iter()
+            .all(|key| !world.key.contains(&key.hash) && key.hash.starts_with("$argon2id$"))
+    );
     world.store.revoke_key(keys[0].id).await.unwrap();
     assert_eq!(post(&world.key).await, 401, "a revoked key is refused at once");
-    assert_eq!(world.ask_with("", Method::GET, "/dashboards", None).await.0, 200, "reading is free here");
+    assert_eq!(
+        world.ask_with("", Method::GET, "/dashboards", None).await.0,
+        200,
+        "reading is free here"
+    );
 
     let audited = world.store.audited(None, 100).await.unwrap();
-    let told: Vec<(&str, u16)> = audited.iter().rev().map(|row| (row.actor.split(' ').next().unwrap(), row.status)).collect();
+    let told: Vec<(&str, u16)> = audited
+        .iter()
+        .rev()
+        .map(|row| (row.actor.split(' ').next().unwrap(), row.status))
+        .collect();
     assert_eq!(
         told,
-        [("anonymous", 401), ("anonymous", 401), ("anonymous", 401), ("anonymous", 401), ("reader", 403), ("front", 200), ("anonymous", 401)]
+        [
+            ("anonymous", 401),
+            ("anonymous", 401),
+            ("anonymous", 401),
+            ("anonymous", 401),
+            ("reader", 403),
+            ("front", 200),
+            ("anonymous", 401)
+        ]
     );
-    assert!(audited.iter().all(|row| row.method == "POST" && row.path == "/dashboards"));
+    assert!(
+        audited
+            .iter()
+            .all(|row| row.method == "POST" && row.path == "/dashboards")
+    );
 
     let closed = World::with(None).await;
     assert_eq!(closed.ask_with("", Method::GET, "/dashboards", None).await.0, 401);
     assert_eq!(closed.get("/dashboards").await.0, 200);
-    let bearer = closed.client.get(format!("http://{}/contracts", closed.address)).bearer_auth(&closed.key);
+    let bearer = closed
+        .client
+        .get(format!("http://{}/contracts", closed.address))
+        .bearer_auth(&closed.key);
     assert_eq!(bearer.send().await.unwrap().status(), 200);
 }
 
 #[tokio::test]
 async fn any_web_page_may_ask_and_the_document_tells_what() {
     let world = World::new().await;
-    let asked = world.client.request(Method::OPTIONS, format!("http://{}/invariants", world.address));
-    let asked = asked.header("origin", "https://front.example").header("access-control-request-method", "POST");
-    let answer = asked.header("access-control-request-headers", "x-api-key,content-type").send().await.unwrap();
-    assert_eq!((answer.status().as_u16(), &answer.headers()["access-control-allow-origin"]), (200, &"*".parse().unwrap()));
+    let asked = world
+        .client
+        .request(Method::OPTIONS, format!("http://{}/invariants", world.address));
+    let asked = asked
+        .header("origin", "https://front.example")
+        .header("access-control-request-method", "POST");
+    let answer = asked
+        .header("access-control-request-headers", "x-api-key,content-type")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        (
+            answer.status().as_u16(),
+            &answer.headers()["access-control-allow-origin"]
+        ),
+        (200, &"*".parse().unwrap())
+    );
     assert_eq!(world.get("/").await.0, 200);
     let (status, document) = world.get("/openapi.json").await;
     assert_eq!(status, 200);
@@ -354,6 +544,11 @@ async fn any_web_page_may_ask_and_the_document_tells_what() {
             "/v1/overview",
         ]
     );
-    let page = world.client.get(format!("http://{}/docs/", world.address)).send().await.unwrap();
+    let page = world
+        .client
+        .get(format!("http://{}/docs/", world.address))
+        .send()
+        .await
+        .unwrap();
     assert!(page.status() == 200 && page.text().await.unwrap().contains("swagger"));
 }

@@ -22,7 +22,13 @@ fn schemathesis() -> Option<PathBuf> {
     if program.exists() {
         return Some(program);
     }
-    let done = |command: &mut Command| command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|ended| ended.success());
+    let done = |command: &mut Command| {
+        command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|ended| ended.success())
+    };
     if !done(Command::new("python3").args(["-m", "venv"]).arg(&home)) {
         eprintln!("SKIPPED: the schema fuzzer did not run, because python3 with venv is not there");
         return None;
@@ -54,9 +60,15 @@ async fn no_answer_is_a_5xx_or_other_than_documented() {
         .arg(format!("X-API-Key: {}", key.as_str()))
         .current_dir(folder.path())
         .stdin(Stdio::null());
-    let output = tokio::task::spawn_blocking(move || fuzzer.output().unwrap()).await.unwrap();
+    let output = tokio::task::spawn_blocking(move || fuzzer.output().unwrap())
+        .await
+        .unwrap();
     serving.abort();
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert!(said.contains("Test cases:"), "{said}");
 }

@@ -18,8 +18,8 @@ mod windows;
 
 pub use outbox::Outbox;
 pub use timelines::Told;
-pub use weights::{NewReport, Report, Stage, WaitingNote, Weight};
 pub use truth::{Canary, CanaryCount, Dispute, MOST_DISPUTES};
+pub use weights::{NewReport, Report, Stage, WaitingNote, Weight};
 pub use windows::{Sample, Total};
 
 /// An sr25519 public key.
