@@ -68,10 +68,10 @@ const payment = (known) => {
 
 const show = (now) => {
   const figures = document.getElementById("figures");
-  figures.replaceChildren(...now.figures.flatMap(([name, value]) => {
+  figures.replaceChildren(...now.figures.map(({ name, value }) => {
     const pair = document.createElement("div");
     pair.append(element("dt", name), element("dd", number(value)));
-    return [pair];
+    return pair;
   }));
   table("services-table", ["protocol", "streamed", "payment", "invariants", "payment contract"],
     now.services.map((service) => [

@@ -25,14 +25,22 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Overview {
     /// Names and sums.
-    #[schema(value_type = Vec<Object>)]
-    pub figures: Vec<(String, u64)>,
+    pub figures: Vec<Figure>,
     /// Protocols that pay for their protection.
     pub services: Vec<ServiceOut>,
     /// The newest incidents, the newest first.
     pub incidents: Vec<IncidentOut>,
     /// Invariants, by number.
     pub invariants: Vec<WatchedOut>,
+}
+
+/// A sum over everything.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Figure {
+    /// What is counted.
+    pub name: String,
+    /// How many.
+    pub value: u64,
 }
 
 /// A protocol that pays for its protection.
@@ -171,7 +179,12 @@ pub(crate) async fn overview(State(rest): State<Rest>) -> Result<Json<Overview>,
         target: display_value(row.invariant.target, row.invariant.value_type),
     });
     Ok(Json(Overview {
-        figures: figures.map(|(name, value)| (name.to_owned(), value)).into(),
+        figures: figures
+            .map(|(name, value)| Figure {
+                name: name.to_owned(),
+                value,
+            })
+            .into(),
         services: services.collect(),
         invariants: watched.collect(),
         incidents,

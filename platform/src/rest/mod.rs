@@ -89,16 +89,14 @@ async fn numbers<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Vec<u64
     let number = |(name, text): (&str, &str)| {
         // More than SQLite holds is no number of anything.
         let number = text.parse().ok().filter(|number| i64::try_from(*number).is_ok());
-        number.ok_or_else(|| {
-            let misfit = Misfit {
-                loc: vec!["path".into(), name.into()],
-                msg: "Input should be a valid integer, unable to parse string as an integer".to_owned(),
-                kind: "int_parsing".to_owned(),
-            };
-            Refusal::from(misfit).into_response()
+        number.ok_or_else(|| Misfit {
+            loc: vec!["path".into(), name.into()],
+            msg: "Input should be a valid integer, unable to parse string as an integer".to_owned(),
+            kind: "int_parsing".to_owned(),
         })
     };
-    params.iter().map(number).collect()
+    let numbers: Result<Vec<u64>, Misfit> = params.iter().map(number).collect();
+    numbers.map_err(|misfit| Refusal::from(misfit).into_response())
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Id {
