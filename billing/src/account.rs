@@ -197,6 +197,7 @@ impl Account {
                     max_fee_cap: self.max_fee_cap,
                     deadline: None,
                     beat: None,
+                    behind: None,
                 };
                 self.sender.submit(request).await?
             }
@@ -211,10 +212,10 @@ impl Account {
     /// As [`Account::mined`].
     pub async fn resumed(&self, effect: &str) -> Result<Option<(String, Inclusion)>, Failure> {
         let begins = |key: &IdempotencyKey| key.as_str().starts_with(effect);
-        let Some(key) = self.sender.unfinished().into_iter().find(begins) else {
+        let Some(key) = self.sender.resumed().iter().find(|key| begins(key)) else {
             return Ok(None);
         };
-        let Some(handle) = self.sender.find(&key).await? else {
+        let Some(handle) = self.sender.find(key).await? else {
             return Ok(None);
         };
         eprintln!("this was begun before ({key}): waiting for it, nothing new is sent");

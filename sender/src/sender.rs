@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{CheckError, Config, RelayConfig};
 use crate::desk::slot::{Job, status_of};
-use crate::desk::{Cancelled, Command, Desk, Registry, Relay, Setup, Shown, look, revive};
+use crate::desk::restore::revive;
+use crate::desk::{Cancelled, Command, Desk, Registry, Relay, Setup, Shown, look};
 use crate::fees::{self, FeePolicy, Fees, Market, Offer};
 use crate::journal::{Journal, JournalError};
 use crate::keys::{KeyError, Keys, parse};
@@ -89,6 +90,7 @@ struct DeskPort {
 pub struct Sender {
     journal: Arc<Journal>,
     registry: Registry,
+    resumed: Vec<IdempotencyKey>,
     desks: BTreeMap<Address, DeskPort>,
     lanes: [Address; 4],
     policies: [FeePolicy; 4],
@@ -213,9 +215,11 @@ impl Sender {
         {
             tracing::warn!(key = %job.request.key, account = %job.account, "unfinished, but its private key is not configured");
         }
+        let resumed = jobs.into_iter().filter(|job| !job.state.is_end());
         Ok(Self {
             journal,
             registry,
+            resumed: resumed.map(|job| job.request.key).collect(),
             desks,
             lanes,
             policies: settings.map(|settings| settings.fees),
@@ -340,11 +344,10 @@ impl Sender {
         answered.await.map_err(|_| SubmitError::Stopped)
     }
 
-    /// The names of what is unfinished, what was found at the start included.
+    /// The names of what was unfinished when this was opened, whatever has become of it since.
     #[must_use]
-    pub fn unfinished(&self) -> Vec<IdempotencyKey> {
-        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        registry.keys().cloned().collect()
+    pub fn resumed(&self) -> &[IdempotencyKey] {
+        &self.resumed
     }
 
     /// What the request is to get ahead of has raised its own offer, or another one has come: raises what is on its way at once, within
@@ -357,6 +360,18 @@ impl Sender {
         let port = self.desks.get(&handle.status().account).ok_or(SubmitError::Stopped)?;
         let command = Command::Outbid(key.clone(), fees);
         port.commands.send(command).await.map_err(|_| SubmitError::Stopped)
+    }
+
+    /// What the request builds on has changed its offer: what is on its way is raised along with it, and stays right behind it. `None`: it
+    /// is in a block, or given up; from now on the request is raised by itself. One that is not known or has ended is left alone.
+    ///
+    /// # Errors
+    /// [`SubmitError::Stopped`].
+    pub async fn follow(&self, key: &IdempotencyKey, front: Option<Fees>) -> Result<(), SubmitError> {
+        let Some(handle) = self.known(key) else { return Ok(()) };
+        let port = self.desks.get(&handle.status().account).ok_or(SubmitError::Stopped)?;
+        let follow = Command::Follow(key.clone(), front);
+        port.commands.send(follow).await.map_err(|_| SubmitError::Stopped)
     }
 
     /// What is unfinished, the most urgent first, in the order of acceptance; for display.
