@@ -238,14 +238,7 @@ async fn status(args: &SourceArgs, json: bool) -> Result<(), Failure> {
 
 async fn watch(args: MonitorArgs) -> Result<(), Failure> {
     let monitor = args.monitor()?;
-    let node = NodeConfig {
-        listen: args.node.listen.unwrap_or(NodeConfig::default().listen),
-        ready_file: args.node.ready_file.clone(),
-        metrics: args.node.metrics,
-        exit_with_parent: args.node.exit_with_parent,
-        log: args.node.log.clone().unwrap_or(NodeConfig::default().log),
-        log_json: args.node.log_json,
-    };
+    let node = NodeConfig::from(&args.node);
     node::telemetry::start(&node)?;
     if !args.watch {
         return end(monitor.check().await);

@@ -11,110 +11,31 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use alloy::network::TransactionBuilder as _;
-use alloy::primitives::{Address, Bytes, U256};
-use alloy::providers::{DynProvider, Provider as _};
-use alloy::rpc::types::TransactionRequest;
-use alloy::sol_types::SolCall;
-use contracts::{Contract, ServicePayment as Service, Token};
-use testkit::{Fault, Mining, Proxy, TestAnvil, anvil};
+use alloy::providers::Provider as _;
+use testkit::{Fault, Mining, PaidService, Proxy, anvil};
 
 /// Base units per second.
 const RATE: u64 = 2;
 
-/// A chain with a service that two payees share; it started when it was deployed and nothing is paid.
+/// A service that two payees share, and a folder for what the processes remember.
 struct World {
-    anvil: TestAnvil,
-    node: DynProvider,
-    customer: Address,
-    service: Address,
+    service: PaidService,
     folder: tempfile::TempDir,
-}
-
-async fn send(node: &DynProvider, from: Address, to: Option<Address>, input: Bytes) -> Option<Address> {
-    let mut request = TransactionRequest::default().with_from(from).with_input(input);
-    request.to = Some(to.into());
-    let receipt = node
-        .send_transaction(request)
-        .await
-        .unwrap()
-        .get_receipt()
-        .await
-        .unwrap();
-    assert!(receipt.status(), "reverted");
-    receipt.contract_address
 }
 
 impl World {
     async fn new() -> Option<Self> {
-        let anvil = anvil(Mining::Automatic, &[])?;
-        let node = anvil.provider();
-        let accounts = anvil.instance().addresses().to_vec();
-        let customer = accounts[0];
-        let token = Token::constructorCall {
-            name_: "T".into(),
-            symbol_: "T".into(),
-            supply: U256::MAX,
-            holder: customer,
-        };
-        let token = send(&node, customer, None, Contract::Token.creation(&token))
-            .await
-            .unwrap();
-        let start = node
-            .get_block(alloy::eips::BlockId::latest())
-            .await
-            .unwrap()
-            .unwrap()
-            .header
-            .timestamp;
-        let terms = Service::constructorCall {
-            token_: token,
-            payees_: vec![accounts[1], accounts[2]],
-            rate_: U256::from(RATE),
-            start_: U256::from(start),
-        };
-        let service = send(&node, customer, None, Contract::ServicePayment.creation(&terms))
-            .await
-            .unwrap();
-        let approve = Token::approveCall {
-            spender: service,
-            value: U256::MAX,
-        };
-        send(&node, customer, Some(token), approve.abi_encode().into()).await;
         Some(Self {
-            anvil,
-            node,
-            customer,
-            service,
+            service: PaidService::deploy(RATE, 2).await?,
             folder: tempfile::tempdir().unwrap(),
         })
-    }
-
-    /// Pays for so many seconds.
-    async fn pay(&self, seconds: u64) {
-        let call = Service::payCall {
-            amount: U256::from(RATE * seconds),
-        };
-        send(&self.node, self.customer, Some(self.service), call.abi_encode().into()).await;
-    }
-
-    /// The chain's time goes on by so many seconds.
-    async fn pass(&self, seconds: u64) {
-        self.node
-            .raw_request::<_, serde_json::Value>("evm_increaseTime".into(), (seconds,))
-            .await
-            .unwrap();
-        self.node
-            .raw_request::<_, serde_json::Value>("evm_mine".into(), ())
-            .await
-            .unwrap();
     }
 
     fn billing(&self, command: &str) -> Command {
         let mut billing = bare(command);
         billing
-            .env("RPC_URL", self.anvil.http())
-            .env("CONTRACT_ADDRESS", self.service.to_string());
+            .env("RPC_URL", self.service.anvil.http())
+            .env("CONTRACT_ADDRESS", self.service.address.to_string());
         if command == "monitor" {
             billing.env("MONITOR_MEMORY", self.folder.path().join("memory.json"));
         }
@@ -162,7 +83,7 @@ async fn end(mut command: Command) -> (i32, String) {
 #[tokio::test]
 async fn kp_10_a_paid_service_is_left_alone() {
     let Some(world) = World::new().await else { return };
-    world.pay(1_000_000).await;
+    world.service.pay(1_000_000).await;
     let mut monitor = world.billing("monitor");
     monitor.env("UNPAID_COMMAND", world.noting("unpaid"));
     let (code, said) = end(monitor).await;
@@ -172,7 +93,7 @@ async fn kp_10_a_paid_service_is_left_alone() {
 #[tokio::test]
 async fn kp_11_kp_12_an_unpaid_service_runs_its_command_and_ends_with_one() {
     let Some(world) = World::new().await else { return };
-    world.pass(100).await;
+    world.service.pass(100).await;
     let (code, said) = end(world.billing("monitor")).await;
     assert_eq!(code, 1);
     assert!(
@@ -210,7 +131,7 @@ async fn kp_11_kp_12_an_unpaid_service_runs_its_command_and_ends_with_one() {
 #[tokio::test]
 async fn kp_13_kp_16_what_is_not_known_runs_nothing() {
     let Some(world) = World::new().await else { return };
-    world.pass(100).await;
+    world.service.pass(100).await;
     let unpaid = |rpc: &str| {
         let mut monitor = world.billing("monitor");
         monitor
@@ -222,7 +143,7 @@ async fn kp_13_kp_16_what_is_not_known_runs_nothing() {
     let (code, said) = end(unpaid("http://127.0.0.1:9")).await;
     assert_eq!((code, world.notes().len()), (3, 0), "{said}");
 
-    let proxy = Proxy::before(&world.anvil.http(), Duration::ZERO).await;
+    let proxy = Proxy::before(&world.service.anvil.http(), Duration::ZERO).await;
     for fault in [
         Fault::Hang,
         Fault::Unavailable,
@@ -251,7 +172,7 @@ impl World {
     fn paid_elsewhere(&self, first: &str) -> Command {
         let mut monitor = self.billing("monitor");
         monitor
-            .env("RPC_URL", format!("{first},{}", self.anvil.http()))
+            .env("RPC_URL", format!("{first},{}", self.service.anvil.http()))
             .env("RPC_TIMEOUT", "500ms");
         monitor.env("MONITOR_MEMORY", self.folder.path().join("elsewhere"));
         monitor
@@ -261,8 +182,9 @@ impl World {
 #[tokio::test]
 async fn kp_16_a_head_that_is_too_old_says_nothing() {
     let Some(world) = World::new().await else { return };
-    world.pass(100).await;
+    world.service.pass(100).await;
     let head = world
+        .service
         .node
         .get_block(alloy::eips::BlockId::latest())
         .await
@@ -271,8 +193,8 @@ async fn kp_16_a_head_that_is_too_old_says_nothing() {
         .header
         .timestamp;
     let source = billing::reader::Source {
-        endpoints: vec![world.anvil.http().parse().unwrap()],
-        contract: world.service,
+        endpoints: vec![world.service.anvil.http().parse().unwrap()],
+        contract: world.service.address,
         timeout: Duration::from_secs(10),
         max_head_age: Duration::from_secs(60),
     };
@@ -311,7 +233,7 @@ async fn kp_14_a_wrong_setting_is_named() {
     }
     let Some(world) = World::new().await else { return };
     let mut wrong = world.billing("monitor");
-    wrong.env("CONTRACT_ADDRESS", world.customer.to_string());
+    wrong.env("CONTRACT_ADDRESS", world.service.customer.to_string());
     let (code, said) = end(wrong).await;
     assert!(code == 2 && said.contains("has no code on chain 31337"), "{said}");
 }
@@ -327,23 +249,23 @@ async fn kp_15_kp_17_the_edge_runs_each_command_once() {
         monitor.env("WARN_RUNWAY", "1h").env("GRACE", "1min");
         monitor
     };
-    world.pay(10_000).await;
+    world.service.pay(10_000).await;
     assert_eq!(end(check()).await.0, 0);
-    world.pass(8_000).await;
+    world.service.pass(8_000).await;
     let (code, said) = end(check()).await;
     assert!(
         code == 0 && said.contains("not for long") && said.contains("paid_until"),
         "{said}"
     );
-    world.pass(2_020).await;
+    world.service.pass(2_020).await;
     let (code, said) = end(check()).await;
     assert!(code == 0 && said.contains("seconds of grace are left"), "{said}");
-    world.pass(100).await;
+    world.service.pass(100).await;
     for _ in 0..10 {
         assert_eq!(end(check()).await.0, 1);
     }
     assert_eq!(world.notes(), ["unpaid"]);
-    world.pay(100_000).await;
+    world.service.pay(100_000).await;
     for _ in 0..2 {
         assert_eq!(end(check()).await.0, 0);
     }
@@ -369,7 +291,7 @@ async fn eventually<F: Future<Output = bool>>(what: &str, mut done: impl FnMut()
 #[tokio::test]
 async fn a_service_is_stopped_at_the_edge_and_may_run_again_after_payment() {
     let Some(world) = World::new().await else { return };
-    world.pay(1_000).await;
+    world.service.pay(1_000).await;
     // The service: a process that the command ends, and that health allows to be started.
     let mut service = Command::new("sleep").arg("600").spawn().unwrap();
     let ready = world.folder.path().join("ready");
@@ -386,10 +308,10 @@ async fn a_service_is_stopped_at_the_edge_and_may_run_again_after_payment() {
     eventually("health", || async { health(&address).await == 200 }).await;
     assert!(service.try_wait().unwrap().is_none(), "it runs while it is paid");
 
-    world.pass(2_000).await;
+    world.service.pass(2_000).await;
     eventually("the end of the payment", || async { health(&address).await == 503 }).await;
     service.wait().unwrap();
-    world.pay(10_000).await;
+    world.service.pay(10_000).await;
     eventually("the payment", || async { health(&address).await == 200 }).await;
     monitor.kill().unwrap();
     monitor.wait().unwrap();
@@ -402,8 +324,8 @@ fn read(path: &Path) -> String {
 #[tokio::test]
 async fn status_says_until_when_and_what_is_missing() {
     let Some(world) = World::new().await else { return };
-    world.pay(1_000).await;
-    world.pass(2_000).await;
+    world.service.pay(1_000).await;
+    world.service.pass(2_000).await;
     let (code, said) = end(world.billing("status")).await;
     assert!(code == 0 && said.contains("NO") && said.contains("ended"), "{said}");
     let mut json = world.billing("status");

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use miner::config::{Config, Flags};
 use node::cli::RunArgs;
+use node::health::HealthArgs;
 
 /// Answers validators' challenges: executes each transaction and judges its invariants
 #[derive(Debug, Parser)]
@@ -18,11 +19,16 @@ struct Cli {
 enum Command {
     /// Serve challenges until interrupted
     Run(Box<RunArgs<Flags>>),
+    /// Ask a running node whether it serves
+    Health(HealthArgs),
 }
 
 fn main() -> ExitCode {
-    let Cli {
-        command: Command::Run(args),
-    } = node::cli::parse();
-    node::exit::run(async move { args.serve(Config::load, |config| &config.node, miner::run).await })
+    let Cli { command } = node::cli::parse();
+    node::exit::run(async move {
+        match command {
+            Command::Run(args) => args.serve(Config::load, |config| &config.node, miner::run).await,
+            Command::Health(args) => args.run().await,
+        }
+    })
 }

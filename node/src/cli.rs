@@ -1,9 +1,10 @@
 //! The command line: clap, with an error that is one line.
 
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{FromArgMatches as _, Parser, Subcommand as _};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -65,6 +66,14 @@ pub struct NodeArgs {
     #[arg(long, value_name = "IP:PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<std::net::SocketAddr>,
+    /// Send each transaction's way to the OpenTelemetry collector there (OTLP over gRPC), as in http://127.0.0.1:4317
+    #[arg(long, value_name = "URL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otlp: Option<String>,
+    /// Of so many transactions one is traced, the same one by every node (default 1: all)
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otlp_one_in: Option<NonZeroU64>,
     /// End when standard input is closed, as it is when the parent process ends
     #[arg(long)]
     #[serde(skip_serializing_if = "is_false")]
@@ -89,6 +98,10 @@ pub struct NodeConfig {
     pub ready_file: Option<PathBuf>,
     /// Address of the Prometheus endpoint.
     pub metrics: Option<std::net::SocketAddr>,
+    /// URL of the OpenTelemetry collector.
+    pub otlp: Option<String>,
+    /// Of how many transactions one is traced.
+    pub otlp_one_in: NonZeroU64,
     /// End when standard input is closed.
     pub exit_with_parent: bool,
     /// Log filter.
@@ -103,9 +116,33 @@ impl Default for NodeConfig {
             listen: std::net::SocketAddr::from(([127, 0, 0, 1], 0)),
             ready_file: None,
             metrics: None,
+            otlp: None,
+            otlp_one_in: NonZeroU64::MIN,
             exit_with_parent: false,
             log: "info".to_owned(),
             log_json: false,
+        }
+    }
+}
+
+/// Of a binary that is told everything by flags.
+impl From<&NodeArgs> for NodeConfig {
+    fn from(args: &NodeArgs) -> Self {
+        let NodeConfig {
+            listen,
+            log,
+            otlp_one_in,
+            ..
+        } = Self::default();
+        Self {
+            listen: args.listen.unwrap_or(listen),
+            ready_file: args.ready_file.clone(),
+            metrics: args.metrics,
+            otlp: args.otlp.clone(),
+            otlp_one_in: args.otlp_one_in.unwrap_or(otlp_one_in),
+            exit_with_parent: args.exit_with_parent,
+            log: args.log.clone().unwrap_or(log),
+            log_json: args.log_json,
         }
     }
 }
@@ -115,9 +152,25 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// Parses the command line; ends the process on `--help`, `--version` (code 0) and on an error (one line, code 2).
+/// `completions SHELL`, which every binary has.
+#[derive(Debug, clap::Subcommand)]
+enum Shared {
+    /// Print what makes a shell complete this command, as in `source <(BINARY completions bash)`
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Parses the command line; ends the process on `--help`, `--version`, `completions` (code 0) and on an error (one line, code 2).
 pub fn parse<T: Parser>() -> T {
-    let matches = T::command().try_get_matches();
+    let command = Shared::augment_subcommands(T::command());
+    let matches = command.clone().try_get_matches();
+    if let Ok(Shared::Completions { shell }) = matches.as_ref().map_err(|_| ()).and_then(shared) {
+        let name = command.get_name().to_owned();
+        clap_complete::generate(shell, &mut command.clone(), name, &mut std::io::stdout());
+        std::process::exit(0)
+    }
     match matches.and_then(|matches| T::from_arg_matches(&matches)) {
         Ok(args) => args,
         Err(error)
@@ -135,6 +188,10 @@ pub fn parse<T: Parser>() -> T {
             std::process::exit(super::exit::Code::Configuration as i32)
         }
     }
+}
+
+fn shared(matches: &clap::ArgMatches) -> Result<Shared, ()> {
+    Shared::from_arg_matches(matches).map_err(|_not_shared| ())
 }
 
 /// What is wrong with the command line, and the tip if there is one, in one line.

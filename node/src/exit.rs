@@ -57,8 +57,17 @@ impl std::fmt::Display for Failure {
 
 /// An error with its causes, in one line; a cause that its parent already quotes is not said twice.
 fn one_line(report: &eyre::Report) -> String {
+    joined(report.chain())
+}
+
+/// An error of a library with its causes, in one line.
+pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    joined(std::iter::successors(Some(error), |error| error.source()))
+}
+
+fn joined<'a>(chain: impl Iterator<Item = &'a (dyn std::error::Error + 'static)>) -> String {
     let mut line = String::new();
-    for cause in report.chain() {
+    for cause in chain {
         let text = cause.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
         if line.is_empty() {
             line = text;
@@ -91,7 +100,9 @@ pub fn run(body: impl Future<Output = Result<(), Failure>>) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return report(&Failure::from(error)),
     };
-    match runtime.block_on(body) {
+    let ended = runtime.block_on(body);
+    crate::trace::flush();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => report(&failure),
     }

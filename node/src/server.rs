@@ -10,6 +10,7 @@ use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
 
 use crate::exit::Failure;
+use crate::tls::Tls;
 
 /// The largest message that is sent or taken: a transaction with its whole prestate and code fits many times.
 pub const MESSAGE_LIMIT: usize = 64 << 20;
@@ -38,12 +39,27 @@ pub fn announce(path: &Path, address: SocketAddr) -> Result<(), Failure> {
     std::fs::rename(&draft, path).map_err(fail)
 }
 
-/// Serves `routes`, with reflection over `descriptors` and a health service that says SERVING for each of `services`,
-/// until `shutdown`; then no new calls are taken, and those under way have five seconds.
+/// As [`serve_over`], without TLS.
 ///
 /// # Errors
 /// When the transport fails.
 pub async fn serve(
+    listener: TcpListener,
+    routes: Routes,
+    services: &[&'static str],
+    descriptors: &'static [u8],
+    shutdown: CancellationToken,
+) -> Result<(), Failure> {
+    serve_over(None, listener, routes, services, descriptors, shutdown).await
+}
+
+/// Serves `routes`, over TLS where it is given, with reflection over `descriptors` and a health service that says SERVING for each of `services`,
+/// until `shutdown`; then no new calls are taken, and those under way have five seconds.
+///
+/// # Errors
+/// When the transport fails.
+pub async fn serve_over(
+    tls: Option<&Tls>,
     listener: TcpListener,
     routes: Routes,
     services: &[&'static str],
@@ -63,13 +79,29 @@ pub async fn serve(
     // Without it the kernel holds small answers back for 40 ms (Nagle's algorithm against delayed acknowledgements).
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let asked_to_end = shutdown.clone();
-    let server = tonic::transport::Server::builder()
+    let last_words = async move {
+        asked_to_end.cancelled().await;
+        // Who balances over several nodes sends no more calls here while those under way finish.
+        for service in services {
+            reporter
+                .set_service_status(service, tonic_health::ServingStatus::NotServing)
+                .await;
+        }
+        reporter
+            .set_service_status("", tonic_health::ServingStatus::NotServing)
+            .await;
+    };
+    let mut server = tonic::transport::Server::builder();
+    if let Some(tls) = tls {
+        server = server.tls_config(tls.grpc())?;
+    }
+    let server = server
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
         .http2_keepalive_timeout(Some(Duration::from_secs(10)))
         .add_routes(routes)
         .add_service(health)
         .add_service(reflection)
-        .serve_with_incoming_shutdown(incoming, async move { asked_to_end.cancelled().await });
+        .serve_with_incoming_shutdown(incoming, last_words);
     tokio::select! {
         ended = server => Ok(ended?),
         () = async { shutdown.cancelled().await; tokio::time::sleep(DRAIN).await } => Ok(()),

@@ -5,11 +5,11 @@
 //! each think the nonces theirs. A pause's request alone does not wait for the disk: its signed bytes, which follow in the same
 //! file, take it along before anything is sent. What always holds: a change of several rows is one database transaction.
 
-use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use alloy::primitives::{Address, B256, Bytes};
+use node::database::lock::{self, Lock};
 use sqlx::sqlite::SqliteRow;
 use sqlx::types::Json;
 use sqlx::{Connection as _, Row as _, SqliteConnection, SqlitePool};
@@ -29,13 +29,8 @@ pub enum JournalError {
     #[error(transparent)]
     Open(#[from] node::database::DatabaseError),
     /// Its lock file cannot be made.
-    #[error("lock file {path}: {reason}")]
-    Lock {
-        /// The lock file.
-        path: PathBuf,
-        /// What the system said.
-        reason: std::io::Error,
-    },
+    #[error(transparent)]
+    Lock(#[from] lock::LockError),
     /// Another sender has it.
     #[error("journal {0} is in use by another sender; stop that one, or give another path (and another private key)")]
     InUse(PathBuf),
@@ -113,13 +108,13 @@ pub(crate) struct Journal {
     /// Holds the file open under SQLite's own rules until it is closed.
     pool: SqlitePool,
     path: PathBuf,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Journal {
     /// Opens the journal at `path`, which no other sender may have open, and forgets what ended longer than `keep` ago.
     pub(crate) async fn open(path: &Path, keep: Duration) -> Result<Self, JournalError> {
-        let lock = lock(path)?;
+        let lock = lock::alone(path)?.ok_or_else(|| JournalError::InUse(path.to_owned()))?;
         let pool = node::database::open(path, &MIGRATIONS).await?;
         let mut connection = pool.acquire().await?.detach();
         sqlx::query("PRAGMA synchronous = FULL")
@@ -326,30 +321,6 @@ async fn apply(connection: &mut SqliteConnection, change: &Change) -> Result<(),
         }
     }
     Ok(())
-}
-
-fn lock(database: &Path) -> Result<File, JournalError> {
-    let mut path = database.as_os_str().to_owned();
-    path.push(".lock");
-    let path = PathBuf::from(path);
-    let fail = |reason| JournalError::Lock {
-        path: path.clone(),
-        reason,
-    };
-    if let Some(folder) = database.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(fail)?;
-    }
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(fail)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(JournalError::InUse(database.to_owned())),
-        Err(TryLockError::Error(reason)) => Err(fail(reason)),
-    }
 }
 
 fn now() -> u64 {

@@ -6,13 +6,19 @@
 #![allow(clippy::panic)]
 
 mod anvil;
+mod collector;
 pub mod crowd;
 mod evm;
 mod proxy;
+mod servers;
+mod service;
 
 pub use anvil::{Mining, TestAnvil, anvil, anvil_path};
+pub use collector::{Collected, Collector};
 pub use evm::{Chain, Receipt, Refused};
 pub use proxy::{Fault, Proxy};
+pub use servers::{Nats, Postgres, nats, postgres};
+pub use service::PaidService;
 
 /// The TLS clients of this process use ring, whoever is first to say so.
 pub(crate) fn choose_cryptography() {

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use node::cli::RunArgs;
+use node::health::HealthArgs;
 use validator::config::{Config, Flags};
 
 /// Judges pending transactions with the help of miners, scores them, and reports weights
@@ -27,6 +28,8 @@ enum Command {
     /// What is done about incidents: show it, or try it
     #[command(subcommand)]
     Actions(validator::actions::ActionsCommand),
+    /// Ask a running node whether it serves
+    Health(HealthArgs),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
             Command::Disputes(args) => validator::show::disputes(args).await,
             Command::Weights(args) => validator::weights::show::run(args).await,
             Command::Actions(command) => command.run().await,
+            Command::Health(args) => args.run().await,
         }
     })
 }

@@ -4,10 +4,10 @@
 //! transaction is either wholly there after a crash or not at all (SQLite in WAL mode).
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use node::database::lock::{self, Lock};
 use sqlx::sqlite::SqliteRow;
 use sqlx::types::Json;
 use sqlx::{Row as _, Sqlite, SqlitePool, Transaction};
@@ -33,13 +33,8 @@ pub enum StoreError {
     #[error(transparent)]
     Open(#[from] node::database::DatabaseError),
     /// Its lock file cannot be made.
-    #[error("lock file {path}: {reason}")]
-    Lock {
-        /// The lock file.
-        path: PathBuf,
-        /// What the system said.
-        reason: std::io::Error,
-    },
+    #[error(transparent)]
+    Lock(#[from] lock::LockError),
     /// Another ledger has it.
     #[error("database {0} is in use by another ledger; stop that one, or give another path")]
     InUse(PathBuf),
@@ -59,13 +54,13 @@ pub enum StoreError {
 pub(crate) struct Store {
     pool: SqlitePool,
     /// Held for as long as the store lives.
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Store {
     /// Opens the database at `path`, which no other ledger may have open.
     pub(crate) async fn open(path: &Path) -> Result<Self, StoreError> {
-        let lock = lock(path)?;
+        let lock = lock::alone(path)?.ok_or_else(|| StoreError::InUse(path.to_owned()))?;
         let pool = node::database::open(path, &MIGRATIONS).await?;
         Ok(Self { pool, _lock: lock })
     }
@@ -259,30 +254,6 @@ impl Store {
     /// Closes the connections; the lock goes with the store.
     pub(crate) async fn close(self) {
         self.pool.close().await;
-    }
-}
-
-fn lock(database: &Path) -> Result<File, StoreError> {
-    let mut path = database.as_os_str().to_owned();
-    path.push(".lock");
-    let path = PathBuf::from(path);
-    let fail = |reason| StoreError::Lock {
-        path: path.clone(),
-        reason,
-    };
-    if let Some(folder) = database.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(fail)?;
-    }
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(fail)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse(database.to_owned())),
-        Err(TryLockError::Error(reason)) => Err(fail(reason)),
     }
 }
 

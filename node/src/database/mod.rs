@@ -1,18 +1,39 @@
-//! A SQLite database: one file, write-ahead log, one writer at a time.
+//! Databases: one SQLite file of a process's own, or one that is chosen by its address, SQLite or PostgreSQL ([`shared`]).
 
-use std::path::{Path, PathBuf};
+pub mod backup;
+mod dialect;
+pub mod lock;
+pub mod place;
+pub mod shared;
+
+use std::path::Path;
 use std::time::Duration;
 
 use sqlx::SqlitePool;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
+pub use self::place::{Place, PlaceError};
+pub use self::shared::Database;
+
+/// How long a writer waits for another process's, and a task for a connection.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A database that cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("database {path}: {reason}")]
+#[error("database {place}: {reason}")]
 pub struct DatabaseError {
-    path: PathBuf,
+    place: String,
     reason: String,
+}
+
+impl DatabaseError {
+    fn new(place: impl std::fmt::Display, reason: impl std::fmt::Display) -> Self {
+        Self {
+            place: place.to_string(),
+            reason: reason.to_string(),
+        }
+    }
 }
 
 /// Opens (creating it when it is not there) the database at `path` and brings its tables up to date.
@@ -23,26 +44,29 @@ pub struct DatabaseError {
 /// # Errors
 /// [`DatabaseError`] names the file: not a database, of a newer version than this program, not writable.
 pub async fn open(path: &Path, migrations: &Migrator) -> Result<SqlitePool, DatabaseError> {
-    let fail = |reason: String| DatabaseError {
-        path: path.to_owned(),
-        reason,
-    };
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(|error| fail(error.to_string()))?;
-    }
+    let fail = |reason: String| DatabaseError::new(path.display(), reason);
+    make_folder(path).map_err(|error| fail(error.to_string()))?;
     let options = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
         .foreign_keys(true)
-        .busy_timeout(Duration::from_secs(10));
+        .busy_timeout(PATIENCE);
     let pool = SqlitePoolOptions::new()
         .max_connections(4)
-        .acquire_timeout(Duration::from_secs(10))
+        .acquire_timeout(PATIENCE)
         .connect_with(options)
         .await
         .map_err(|error| fail(error.to_string()))?;
     migrations.run(&pool).await.map_err(|error| fail(error.to_string()))?;
     Ok(pool)
+}
+
+/// The folder that a database file lies in.
+fn make_folder(path: &Path) -> std::io::Result<()> {
+    match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) => std::fs::create_dir_all(folder),
+        None => Ok(()),
+    }
 }
