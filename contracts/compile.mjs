@@ -79,7 +79,8 @@ function compile(solc) {
   const all = Object.assign({}, ...Object.values(output.contracts));
   for (const [source, contracts] of Object.entries(output.contracts)) {
     for (const [name, contract] of Object.entries(contracts)) {
-      if (contract.evm.bytecode.object === "") continue; // an interface
+      // An interface, or a library that is compiled into its callers.
+      if (contract.evm.bytecode.object === "" || contract.abi.length === 0) continue;
       if (artifacts.has(name)) fail(1, `two contracts are named ${name}`);
       const artifact = {
         contractName: name,

@@ -31,6 +31,11 @@ sol!(
 );
 sol!(
     #[sol(all_derives)]
+    VaultAdmin,
+    "artifacts/VaultAdmin.json"
+);
+sol!(
+    #[sol(all_derives)]
     Router,
     "artifacts/Router.json"
 );
@@ -78,6 +83,11 @@ sol!(
     #[sol(all_derives)]
     AgentLens,
     "artifacts/AgentLens.json"
+);
+sol!(
+    #[sol(all_derives)]
+    AuditManager,
+    "artifacts/AuditManager.json"
 );
 sol!(
     #[sol(all_derives)]

@@ -8,11 +8,12 @@
 //! its name, never by a slot number written down a second time.
 
 pub mod bindings;
+pub mod guard;
 pub mod layout;
 
 pub use bindings::{
-    Agent, AgentKeepers, AgentLens, FeeToken, Pair, PauseGuard, PermitToken, QuietToken, Raider, Router,
-    ServicePayment, ServicePaymentFactory, TestJob, TestPausable, Token, Vault,
+    Agent, AgentKeepers, AgentLens, AuditManager, FeeToken, Pair, PauseGuard, PermitToken, QuietToken, Raider, Router,
+    ServicePayment, ServicePaymentFactory, TestJob, TestPausable, Token, Vault, VaultAdmin,
 };
 
 use alloy::primitives::Bytes;
@@ -65,6 +66,8 @@ contracts! {
     Pair,
     /// The vault with the re-entrancy bug.
     Vault,
+    /// The owner of one vault, who lends out the right to pause it.
+    VaultAdmin,
     /// The front door of ordinary users.
     Router,
     /// The attacker's own contract.
@@ -79,6 +82,8 @@ contracts! {
     AgentKeepers,
     /// Answers about an Agent, many in one call.
     AgentLens,
+    /// Nodes that audit each other, and their bounties.
+    AuditManager,
     /// A protocol's right to be paused, in the hands of a job.
     PauseGuard,
     /// For tests: a job that does what it is told, and its resolver.

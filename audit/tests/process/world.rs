@@ -1,0 +1,390 @@
+//! An anvil with an AuditManager and its token, nodes whose endpoints the test serves, and auditors that are real processes.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use alloy::primitives::{Address, B256, Bytes, U256};
+use alloy::providers::{DynProvider, Provider as _};
+use alloy::rpc::types::{Filter, TransactionReceipt};
+use alloy::sol_types::{SolCall, SolEvent};
+use contracts::{AuditManager, Contract, Token};
+use serde_json::{Value, json};
+use testkit::{Mining, TestAnvil, anvil};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
+
+/// One whole token.
+pub(crate) const WHOLE: u128 = 1_000_000_000_000_000_000;
+/// A node's epoch, its window, and an interval: eight of them are measured.
+pub(crate) const PERIOD: u64 = 600;
+pub(crate) const WINDOW: u64 = 120;
+pub(crate) const INTERVAL: u64 = 60;
+/// How long anything may take by the wall clock.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) fn config() -> AuditManager::Config {
+    AuditManager::Config {
+        rewardPeriod: u32::try_from(PERIOD).unwrap(),
+        deltaPeriod: u32::try_from(WINDOW).unwrap(),
+        checkTime: u32::try_from(INTERVAL).unwrap(),
+        allowableLatency: 150_000,
+        toleranceDivisor: 30,
+        quorumBps: 5_000,
+        coverageBps: 5_000,
+        dutyBps: 2_000,
+        groupSize: 24,
+        minStake: WHOLE,
+    }
+}
+
+/// A keeper's health, as the test wants it.
+#[derive(Debug, Clone)]
+pub(crate) struct Fake {
+    pub(crate) address: SocketAddr,
+    up: Arc<AtomicBool>,
+}
+
+impl Fake {
+    async fn start(chain_id: u64) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let up = Arc::new(AtomicBool::new(true));
+        let shared = Arc::clone(&up);
+        let health = move || {
+            let reason = (!shared.load(Ordering::SeqCst)).then_some("told to be down");
+            std::future::ready(axum::Json(json!({ "reason": reason, "chain_id": chain_id + 1, "head": 1 })))
+        };
+        let app = axum::Router::new().route("/health", axum::routing::get(health));
+        tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        Self { address, up }
+    }
+
+    pub(crate) fn set_up(&self, up: bool) {
+        self.up.store(up, Ordering::SeqCst);
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) anvil: TestAnvil,
+    pub(crate) provider: DynProvider,
+    pub(crate) token: Address,
+    pub(crate) manager: Address,
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) nodes: Vec<Fake>,
+}
+
+impl World {
+    /// So many nodes, each measured by all others. Account 0 owns all; account n is the operator of node n. Blocks are made by hand.
+    pub(crate) async fn start(nodes: usize) -> Option<Self> {
+        let anvil = anvil(Mining::Automatic, &["--gas-limit", "60000000", "--code-size-limit", "60000"])?;
+        let provider = anvil.provider();
+        let chain_id = provider.get_chain_id().await.unwrap();
+        let mut world = Self {
+            provider,
+            anvil,
+            token: Address::ZERO,
+            manager: Address::ZERO,
+            folder: tempfile::tempdir().unwrap(),
+            nodes: Vec::new(),
+        };
+        let arguments = Token::constructorCall {
+            name_: "Bounty".into(),
+            symbol_: "BTY".into(),
+            supply: U256::from(WHOLE) * U256::from(1_000_000),
+            holder: world.account(0),
+        };
+        world.token = world.create(Contract::Token.creation(&arguments)).await;
+        let arguments = AuditManager::constructorCall {
+            owner_: world.account(0),
+            token_: world.token,
+            config_: config(),
+        };
+        world.manager = world.create(Contract::AuditManager.creation(&arguments)).await;
+        let approve = Token::approveCall {
+            spender: world.manager,
+            value: U256::MAX,
+        };
+        world.call(0, world.token, &approve).await;
+        for number in 1..=nodes {
+            let fake = Fake::start(chain_id).await;
+            let register = AuditManager::registerCall {
+                operator: world.account(number),
+                kind: 3,
+                hotkey: B256::ZERO,
+                endpoint: format!("http://{}", fake.address),
+                stake: WHOLE,
+            };
+            world.call(0, world.manager, &register).await;
+            world.nodes.push(fake);
+        }
+        for number in 1..=nodes {
+            let subject = u32::try_from(number).unwrap();
+            let group = world.view(&AuditManager::groupOfCall { subject }).await;
+            if group.len() < nodes - 1 {
+                world.call(0, world.manager, &AuditManager::fillGroupCall { subject }).await;
+            }
+        }
+        let pool = Token::transferCall {
+            to: world.manager,
+            value: U256::from(WHOLE) * U256::from(1_000),
+        };
+        world.call(0, world.token, &pool).await;
+        let end = world.now().await + 100 * PERIOD;
+        world.call(0, world.manager, &AuditManager::releaseCall { end }).await;
+        world.rpc("evm_setAutomine", json!([false])).await;
+        Some(world)
+    }
+
+    pub(crate) fn account(&self, index: usize) -> Address {
+        self.anvil.instance().addresses()[index]
+    }
+
+    pub(crate) async fn rpc(&self, method: &'static str, params: Value) -> Value {
+        self.provider.raw_request(method.into(), params).await.unwrap()
+    }
+
+    pub(crate) async fn now(&self) -> u64 {
+        let block = self.provider.get_block(alloy::eips::BlockId::latest()).await.unwrap().unwrap();
+        block.header.timestamp
+    }
+
+    /// A block of this time, with what waits.
+    pub(crate) async fn mine_at(&self, timestamp: u64) {
+        self.rpc("evm_setNextBlockTimestamp", json!([timestamp])).await;
+        self.rpc("anvil_mine", json!(["0x1"])).await;
+    }
+
+    /// Some blocks, a second apart.
+    pub(crate) async fn mine(&self, blocks: u64) {
+        for _ in 0..blocks {
+            let next = self.now().await + 1;
+            self.mine_at(next).await;
+        }
+    }
+
+    async fn create(&self, input: Bytes) -> Address {
+        let tx = json!({ "from": self.account(0), "input": input, "gas": "0x2625a00" });
+        self.transact(tx).await.contract_address.unwrap()
+    }
+
+    pub(crate) async fn call<C: SolCall>(&self, from: usize, to: Address, call: &C) -> TransactionReceipt {
+        let input = Bytes::from(call.abi_encode());
+        self.transact(json!({ "from": self.account(from), "to": to, "input": input, "gas": "0xb71b00" }))
+            .await
+    }
+
+    async fn transact(&self, tx: Value) -> TransactionReceipt {
+        let hash: B256 = serde_json::from_value(self.rpc("eth_sendTransaction", json!([tx])).await).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(receipt) = self.provider.get_transaction_receipt(hash).await.unwrap() {
+                assert!(receipt.status(), "{hash} reverted");
+                return receipt;
+            }
+            assert!(Instant::now() < deadline, "{hash} is not mined");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    pub(crate) async fn view<C: SolCall>(&self, call: &C) -> C::Return {
+        let tx = json!({ "to": self.manager, "input": Bytes::from(call.abi_encode()) });
+        let output: Bytes = serde_json::from_value(self.rpc("eth_call", json!([tx, "latest"])).await).unwrap();
+        C::abi_decode_returns(&output).unwrap()
+    }
+
+    /// The manager's events of a kind.
+    pub(crate) async fn events<E: SolEvent>(&self) -> Vec<E> {
+        let filter = Filter::new()
+            .address(self.manager)
+            .event_signature(E::SIGNATURE_HASH)
+            .from_block(0);
+        let logs = self.provider.get_logs(&filter).await.unwrap();
+        logs.into_iter().map(|log| E::decode_log(&log.inner).unwrap().data).collect()
+    }
+
+    /// How often this auditor's verdict on this peer's epoch was consumed.
+    pub(crate) async fn reported(&self, auditor: u32, subject: u32, epoch: u32) -> usize {
+        let events = self.events::<AuditManager::VerdictReported>().await;
+        let same = |one: &&AuditManager::VerdictReported| {
+            (one.auditor, one.subject, one.epoch) == (auditor, subject, epoch)
+        };
+        events.iter().filter(same).count()
+    }
+
+    /// Transactions that wait in the pool.
+    pub(crate) async fn waiting(&self) -> u64 {
+        let pool = self.rpc("txpool_status", json!([])).await;
+        u64::from_str_radix(&pool["pending"].as_str().unwrap()[2..], 16).unwrap()
+    }
+
+    /// The start and the reward date of a node's running epoch.
+    pub(crate) async fn epoch(&self, id: u32) -> (u32, u64, u64) {
+        let info = self.view(&AuditManager::nodeInfoCall { id }).await;
+        let next = self.view(&AuditManager::nextRewardCall { id }).await;
+        (info.epoch, info.lastReward.to(), next.to())
+    }
+
+    /// Writes the configuration of the auditor of node `number`.
+    pub(crate) fn configure(&self, number: usize, more: &str) -> PathBuf {
+        let home = self.folder.path().join(format!("node{number}"));
+        std::fs::create_dir_all(&home).unwrap();
+        let path = home.join("audit.toml");
+        let text = format!(
+            "contract = \"{}\"\nendpoints = [\"{}\"]\ndata = \"{}\"\n\
+             [operator]\nhex = \"env:OPERATOR_KEY\"\n[rpc]\npoll = \"50ms\"\nmax_head_age = \"9999days\"\n\
+             [measure]\nevery = \"100ms\"\n[report]\nretry = \"200ms\"\n[claim]\nretry = \"200ms\"\n\
+             [probe]\nreferences = [\"{}\"]\nprivate_addresses = true\n\
+             [sender]\npoll = \"50ms\"\nconfirmations = 2\n{more}",
+            self.manager,
+            self.anvil.http(),
+            home.join("data").display(),
+            self.anvil.http().trim_start_matches("http://"),
+        );
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    pub(crate) fn data(&self, number: usize) -> PathBuf {
+        self.folder.path().join(format!("node{number}/data"))
+    }
+
+    pub(crate) fn command(&self, number: usize, arguments: &[&str]) -> Command {
+        let config = self.folder.path().join(format!("node{number}/audit.toml"));
+        let key = alloy::hex::encode(self.anvil.instance().keys()[number].to_bytes());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_audit"));
+        command
+            .args(arguments)
+            .args(["--config", config.to_str().unwrap()])
+            .env("OPERATOR_KEY", key)
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Runs it to its end: exit code, standard output, standard error.
+    pub(crate) async fn audit(&self, number: usize, arguments: &[&str]) -> (i32, String, String) {
+        let ended = tokio::time::timeout(PATIENCE, self.command(number, arguments).output());
+        let ended = ended.await.unwrap().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        (ended.status.code().unwrap_or(-1), text(ended.stdout), text(ended.stderr))
+    }
+
+    /// Starts `audit run`.
+    pub(crate) async fn run(&self, number: usize, more: &[&str]) -> Running {
+        let home = self.folder.path().join(format!("node{number}"));
+        let (ready, log) = (home.join("ready"), home.join("log"));
+        drop(std::fs::remove_file(&ready));
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        let mut arguments = vec!["run", "--ready-file", ready.to_str().unwrap()];
+        arguments.extend(more);
+        let child = self
+            .command(number, &arguments)
+            .stderr(file)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        let address = loop {
+            if let Ok(text) = std::fs::read_to_string(&ready) {
+                break text.parse().unwrap();
+            }
+            assert!(Instant::now() < deadline, "{}", std::fs::read_to_string(&log).unwrap());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        Running { child, address, log }
+    }
+
+    /// Waits until every auditor has measured at this chain time or later.
+    pub(crate) async fn measured(&self, auditors: &[&Running], at: u64) {
+        for auditor in auditors {
+            auditor
+                .until(&format!("measured at {at}"), |health| health["measured_at"].as_u64() >= Some(at))
+                .await;
+        }
+    }
+
+    /// Lets the chain's time pass up to `until`, an interval at a time; each auditor measures in each of them.
+    pub(crate) async fn pass(&self, auditors: &[&Running], until: u64) {
+        loop {
+            let next = self.now().await + INTERVAL;
+            if next >= until {
+                break;
+            }
+            self.mine_at(next).await;
+            self.measured(auditors, next).await;
+        }
+        self.mine_at(until).await;
+    }
+
+    /// Waits until `done`, making no blocks.
+    pub(crate) async fn until(&self, what: &str, auditors: &[&Running], done: impl AsyncFn() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !done().await {
+            let logs: String = auditors.iter().map(|auditor| auditor.log()).collect();
+            assert!(Instant::now() < deadline, "{what}\n{logs}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Makes blocks a second apart, each looked at by all, until `done`.
+    pub(crate) async fn mine_until(&self, what: &str, auditors: &[&Running], done: impl AsyncFn() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !done().await {
+            let logs: String = auditors.iter().map(|auditor| auditor.log()).collect();
+            assert!(Instant::now() < deadline, "{what}\n{logs}");
+            self.mine(1).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+/// An auditor's process.
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    pub(crate) address: SocketAddr,
+    pub(crate) log: PathBuf,
+}
+
+impl Running {
+    /// SIGKILL.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    pub(crate) async fn health(&self) -> Value {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let request = format!("GET /health HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address);
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        serde_json::from_str(body).unwrap_or(Value::Null)
+    }
+
+    pub(crate) async fn until(&self, what: &str, done: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let health = self.health().await;
+            if done(&health) {
+                return health;
+            }
+            assert!(Instant::now() < deadline, "{what}: {health}\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub(crate) async fn until_logged(&self, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.log().contains(text) {
+            assert!(Instant::now() < deadline, "never said `{text}`:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
