@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use bots::localnet::race::{self, RaceOptions};
 use bots::localnet::report::Report;
 use bots::localnet::{LocalnetError, Options, tables};
-use bots::{adversaries, scoring};
+use bots::{adversaries, communities, scoring};
 use clap::{Parser, Subcommand};
 use eyre::{WrapErr, eyre};
 use node::exit::{Code, Failure, OrConfiguration};
@@ -44,6 +44,30 @@ enum Command {
     Adversaries(adversaries::Options),
     /// Make the picture and the tables of `docs/scoring.md` anew
     Scoring(scoring::Options),
+    /// Found a bot community: founders, funded by the faucet, registered in phase REGISTERING only
+    ///
+    /// Exit code: 0 when it is founded, 1 when the faucet did not fund everybody, 2 when something given is wrong, 3 when the ledger or the
+    /// faucet does not answer.
+    Init(communities::InitOptions),
+    /// Do what the current phase asks of a community's bots, once; a second time it changes nothing
+    ///
+    /// Exit code: 0 when it is done (refusals are counted), 2 when something given is wrong, 3 when the ledger or the faucet does not answer.
+    Run(communities::RunOptions),
+    /// Run a community ceremony after ceremony, with what each took
+    ///
+    /// Exit code: 0 when everything held, 1 when not, 2 when something given is wrong, 3 when the ledger does not answer, 130 when
+    /// interrupted.
+    Benchmark(communities::BenchmarkOptions),
+    /// Run so many ceremonies in one process, exactly: the same seed gives the same figures
+    ///
+    /// Exit code: 0 when everything held, 1 when not or when growth is not what the golden vector says, 2 when something given is wrong.
+    Simulate(communities::SimulateOptions),
+    /// Serve a community's faucet over HTTP
+    Faucet(communities::FaucetOptions),
+    /// Begin the next phase of a community when all bots are done
+    ///
+    /// Exit code: 0 done, 2 when something given is wrong (a remote ledger's phases follow its epochs), 4 when the next phase does not begin.
+    Phase(communities::PhaseOptions),
     /// The recorded scenario that the project contains
     #[command(subcommand)]
     Scenario(Scenario),
@@ -67,10 +91,43 @@ fn main() -> ExitCode {
             Command::Race(options) => race(&options, &mut interrupted).await,
             Command::Scoring(options) => scoring::write(&options).or_configuration(),
             Command::Adversaries(options) => adversaries(&options, &mut interrupted).await,
+            Command::Init(options) => {
+                started(false)?;
+                communities::init(&options).await
+            }
+            Command::Run(options) => {
+                started(false)?;
+                communities::run(&options).await
+            }
+            Command::Benchmark(options) => {
+                let shutdown = started(options.screen)?;
+                let ended = communities::benchmark(&options, &shutdown).await;
+                interrupted = shutdown.is_cancelled();
+                ended
+            }
+            Command::Simulate(options) => {
+                let shutdown = started(false)?;
+                let ended = communities::simulate(&options, &shutdown).await;
+                interrupted = shutdown.is_cancelled();
+                ended
+            }
+            Command::Faucet(options) => communities::faucet(&options, started(false)?).await,
+            Command::Phase(options) => communities::phase(&options, &started(false)?).await,
             Command::Scenario(Scenario::Write { folder }) => write_scenario(&folder),
         }
     });
     if interrupted { ExitCode::from(INTERRUPTED) } else { code }
+}
+
+/// What every command of a community begins with: logs (none over a screen), the watch for signals, and what HTTP needs.
+fn started(screen: bool) -> Result<CancellationToken, Failure> {
+    node::telemetry::start(&node::cli::NodeConfig {
+        log: if screen { "off" } else { "warn" }.to_owned(),
+        ..Default::default()
+    })?;
+    // Somebody else may have installed one already: that is as good.
+    let _installed = rustls::crypto::ring::default_provider().install_default();
+    Ok(node::shutdown::on_signals(false)?)
 }
 
 async fn localnet(options: &Options, interrupted: &mut bool) -> Result<(), Failure> {

@@ -17,7 +17,6 @@ use miner::behaviour::Behaviour;
 use miner::conduct::Board;
 use miner::service::ChallengeService;
 use node::exit::Failure;
-use protos::v1::miner_server::MinerServer;
 use protos::v1::platform_server::PlatformServer;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -146,7 +145,7 @@ impl Network {
             if matches!(behaviour, Behaviour::Honest | Behaviour::Copycat) {
                 service = service.overheard_on(Arc::clone(&board));
             }
-            let at = serve(Routes::new(MinerServer::new(service)), &mut tasks, &shutdown).await?;
+            let at = serve(Routes::new(service.into_server()), &mut tasks, &shutdown).await?;
             chain::announce_axon(ledger.as_ref(), &hotkey, at).await?;
         }
         local.advance().await?;

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use engine::B256;
 use futures::Stream;
-use prost::Message;
 use protos::v1::platform_server::Platform;
 use protos::v1::{self, stream_item::Event};
 use tokio::sync::watch;
@@ -73,10 +72,9 @@ type Items = Pin<Box<dyn Stream<Item = Result<v1::StreamItem, Status>> + Send>>;
 impl Platform for Scripted {
     type StreamStream = Items;
 
-    async fn stream(&self, request: Request<v1::Signed>) -> Result<Response<Items>, Status> {
-        let request = v1::StreamRequest::decode(request.into_inner().payload)
-            .map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let next = self.items.partition_point(|item| item.cursor <= request.after);
+    async fn stream(&self, request: Request<v1::StreamRequest>) -> Result<Response<Items>, Status> {
+        let after = request.into_inner().after;
+        let next = self.items.partition_point(|item| item.cursor <= after);
         let (items, begun) = (Arc::clone(&self.items), self.begun.clone());
         let stream = futures::stream::unfold((next, begun), move |(next, mut begun)| {
             let items = Arc::clone(&items);
@@ -90,9 +88,9 @@ impl Platform for Scripted {
         Ok(Response::new(Box::pin(stream)))
     }
 
-    async fn report(&self, request: Request<v1::Signed>) -> Result<Response<v1::ReportResponse>, Status> {
+    async fn report(&self, request: Request<v1::ReportRequest>) -> Result<Response<v1::ReportResponse>, Status> {
         let invalid = |error: String| Status::invalid_argument(error);
-        let request = v1::ReportRequest::decode(request.into_inner().payload).map_err(|e| invalid(e.to_string()))?;
+        let request = request.into_inner();
         let accepted = (request.transactions.len() + request.incidents.len()) as u64;
         let hash = |bytes: &[u8]| wire::hash("tx_hash", bytes).map_err(|error| invalid(error.to_string()));
         let judged = {

@@ -1,0 +1,439 @@
+//! A community and the subnet it lives on: founded, opened, and taken from phase to phase.
+//!
+//! What it does in each phase stands in [`crate::duties`].
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::arena::Contest;
+use crate::book::{Book, Newcomer};
+use crate::driver::{Decision, Driver, Patience};
+use crate::error::CommunityError;
+use crate::faucet::client::FaucetClient;
+use crate::faucet::rule::FaucetRules;
+use crate::mix::Mix;
+use crate::phase::{PHASES, Phase};
+use crate::role::Role;
+use crate::scoring::Scoring;
+use crate::seed::Seed;
+use crate::spec::Spec;
+use crate::store::{Held, Store};
+use crate::subnet::Subnet;
+
+/// The community's database, in its folder.
+const BOOK: &str = "community.db";
+/// The embedded ledger, beside it.
+const LEDGER: &str = "ledger.db";
+/// From one look at a network that is waited for to the next.
+const LOOK: Duration = Duration::from_millis(500);
+/// How often the next phase is tried.
+const ATTEMPTS: u32 = 5;
+/// Machines of Sybils have numbers that no account has.
+const SYBIL_MACHINES: u64 = 1 << 32;
+
+/// Where fees come from.
+#[derive(Debug, Clone)]
+pub enum Faucet {
+    /// The community's own, without HTTP.
+    Own(FaucetRules),
+    /// One that serves HTTP.
+    Http(FaucetClient),
+}
+
+/// How a community is found again.
+#[derive(Debug, Clone)]
+pub struct Home {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// The remote ledger it lives on; without it an embedded one in the folder.
+    pub ledger: Option<String>,
+}
+
+/// What a community is founded from.
+#[derive(Debug, Clone)]
+pub struct Founding {
+    /// What it is.
+    pub spec: Spec,
+    /// Who it is made of.
+    pub mix: Mix,
+    /// What everything is drawn from.
+    pub seed: Seed,
+    /// RAO that its own faucet begins with.
+    pub budget: u64,
+    /// How long REGISTERING is waited for.
+    pub patience: Duration,
+}
+
+/// A community.
+pub struct Community<'a> {
+    /// Its database.
+    pub store: Store,
+    /// What was last read of it.
+    pub held: Held,
+    /// Where it lives.
+    pub subnet: Subnet,
+    /// What miners' work is worth.
+    pub(crate) scoring: &'a dyn Scoring,
+    /// Where fees come from.
+    pub(crate) faucet: Faucet,
+    /// How hard the miners are challenged.
+    pub(crate) contest: Contest,
+    /// Under which name it reports to the phase driver.
+    pub(crate) worker: String,
+}
+
+/// With what a community is driven.
+#[derive(Clone)]
+pub struct Means<'a> {
+    /// What miners' work is worth.
+    pub scoring: &'a dyn Scoring,
+    /// Where fees come from.
+    pub faucet: Faucet,
+    /// How hard the miners are challenged.
+    pub contest: Contest,
+    /// Under which name it reports to the phase driver.
+    pub worker: String,
+}
+
+impl<'a> Community<'a> {
+    /// Founds a community: waits for REGISTERING, writes its book, and funds its founders.
+    ///
+    /// # Errors
+    /// There is one already, the ledger does not answer, or the faucet does not fund a founder. A community that could not be funded
+    /// stays founded; `bots run` asks again.
+    pub async fn found(home: &Home, founding: Founding, means: Means<'a>) -> Result<Self, CommunityError> {
+        let Founding {
+            spec,
+            mix,
+            seed,
+            budget,
+            patience,
+        } = founding;
+        spec.check()?;
+        let store = Store::open(&home.folder.join(BOOK)).await?;
+        if store.load().await?.is_some() {
+            return Err(CommunityError::AlreadyFounded(home.folder.clone()));
+        }
+        let subnet = connect(home, &seed).await?;
+        let epoch = registering(&subnet, patience).await?;
+        let order = mix.order(&seed);
+        let validators = spec.validators;
+        let held = Held {
+            network: subnet.network().await?,
+            book: Book::found(spec, budget, epoch, |id| newcomer(id, validators, &order, &mix, &seed)),
+            seed,
+            mix,
+            generation: 0,
+        };
+        if !store.create(&held).await? {
+            return Err(CommunityError::AlreadyFounded(home.folder.clone()));
+        }
+        let mut community = Self::with(store, held, subnet, means);
+        let founders: Vec<u32> = community.held.book.accounts.iter().map(|account| account.id).collect();
+        let unfunded = community.fund(&founders).await?;
+        match unfunded.first() {
+            None => Ok(community),
+            Some((_, reason)) => Err(CommunityError::Unfunded {
+                unfunded: unfunded.len(),
+                founders: founders.len(),
+                reason: reason.clone(),
+            }),
+        }
+    }
+
+    /// Opens a community that was founded.
+    ///
+    /// # Errors
+    /// There is none, it lives on another network, or the ledger does not answer.
+    pub async fn open(home: &Home, means: Means<'a>) -> Result<Self, CommunityError> {
+        let (store, held) = read(&home.folder).await?;
+        let subnet = connect(home, &held.seed).await?;
+        let given = subnet.network().await?;
+        if given != held.network {
+            return Err(CommunityError::OtherNetwork {
+                path: home.folder.clone(),
+                is: held.network,
+                given,
+            });
+        }
+        Ok(Self::with(store, held, subnet, means))
+    }
+
+    fn with(store: Store, held: Held, subnet: Subnet, means: Means<'a>) -> Self {
+        let Means {
+            scoring,
+            faucet,
+            contest,
+            worker,
+        } = means;
+        Self {
+            store,
+            held,
+            subnet,
+            scoring,
+            faucet,
+            contest,
+            worker,
+        }
+    }
+
+    /// On the embedded ledger: ends the phase and begins the next.
+    ///
+    /// With ATTESTING the ledger's epoch ends. A crash in the middle is taken up again: blocks are made up to a fixed epoch, and the
+    /// book moves last.
+    ///
+    /// # Errors
+    /// The ledger is a remote one, or something cannot be stored.
+    pub async fn advance(&mut self) -> Result<(), CommunityError> {
+        self.store.refresh(&mut self.held).await?;
+        let (from, ceremony) = (self.held.book.phase, self.held.book.now.number);
+        let end = (from == Phase::Attesting).then(|| self.held.book.now.epoch + 1);
+        let epoch = self.subnet.end_phase(end).await?;
+        let seed = self.held.seed.clone();
+        self.store
+            .update(&mut self.held, |book| {
+                // Whoever else drives was faster: one step is enough.
+                if (book.phase, book.now.number) == (from, ceremony) {
+                    book.advance(&seed, epoch);
+                }
+            })
+            .await?;
+        tracing::info!(ceremony, %from, to = %self.held.book.phase, "phase");
+        Ok(())
+    }
+
+    /// On a remote ledger: brings the book to the phase in which the ledger's epoch stands. Ceremonies that were missed altogether are
+    /// skipped but for the last.
+    ///
+    /// # Errors
+    /// The ledger does not answer, or the book cannot be stored.
+    pub async fn follow(&mut self) -> Result<(), CommunityError> {
+        let moment = self.subnet.moment().await?;
+        let Some(phase) = moment.phase else {
+            return Ok(());
+        };
+        let seed = self.held.seed.clone();
+        self.store
+            .update(&mut self.held, |book| {
+                let there = moment.epoch * PHASES + phase.index();
+                let here = book.now.epoch * PHASES + book.phase.index();
+                let missed = there.saturating_sub(here);
+                let steps = if missed > 2 * PHASES { PHASES + missed % PHASES } else { missed };
+                for _step in 0..steps {
+                    book.advance(&seed, moment.epoch);
+                }
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Drives the phases of the embedded ledger until `shutdown`: a look at each `block`, the next phase when everybody is done or
+    /// nothing happens. With `once` it ends after one phase.
+    ///
+    /// # Errors
+    /// The ledger is a remote one, or the next phase did not begin in five attempts.
+    pub async fn drive(
+        home: &Home,
+        patience: Patience,
+        block: Duration,
+        once: bool,
+        means: Means<'a>,
+        shutdown: &CancellationToken,
+    ) -> Result<(), CommunityError> {
+        if home.ledger.is_some() {
+            return Err(CommunityError::NotDriven);
+        }
+        let (store, mut held) = read(&home.folder).await?;
+        let mut driver = Driver::new(patience);
+        let mut seen = held.generation;
+        let mut ticks = tokio::time::interval(block);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                _ = ticks.tick() => {}
+            }
+            let (ceremony, phase) = (held.book.now.number, held.book.phase);
+            store.refresh(&mut held).await?;
+            if (held.book.now.number, held.book.phase) != (ceremony, phase) {
+                driver.begin();
+            }
+            let workers = store.workers(held.book.now.number, held.book.phase).await?;
+            let decision = driver.observe(held.generation.saturating_sub(seen), &workers);
+            seen = held.generation;
+            tracing::debug!(?decision, ceremony, %phase, "block");
+            if !decision.advances() {
+                continue;
+            }
+            attempts(ATTEMPTS, block, async || {
+                let mut community = Self::open(home, means.clone()).await?;
+                let advanced = community.advance().await;
+                community.close().await;
+                advanced
+            })
+            .await?;
+            println!("ceremony {ceremony}: {phase} ended ({})", reason(decision));
+            driver.begin();
+            store.refresh(&mut held).await?;
+            seen = held.generation;
+            if once {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Ends the use of its databases.
+    pub async fn close(self) {
+        self.subnet.close().await;
+        self.store.close().await;
+    }
+
+    /// What a newcomer of this community is.
+    pub(crate) fn newcomers(&self) -> impl Fn(u32) -> Newcomer + use<> {
+        let Held { seed, mix, book, .. } = &self.held;
+        let (seed, mix, validators) = (seed.clone(), mix.clone(), book.spec.validators);
+        let order = mix.order(&seed);
+        move |id| newcomer(id, validators, &order, &mix, &seed)
+    }
+}
+
+/// Why a phase ended.
+const fn reason(decision: Decision) -> &'static str {
+    match decision {
+        Decision::Barrier => "everybody is done",
+        _ => "nothing happens any more",
+    }
+}
+
+/// Tries `step` so often, one `pause` apart; fails with what the last one ended with.
+///
+/// # Errors
+/// [`CommunityError::NotAdvanced`].
+pub async fn attempts(
+    attempts: u32,
+    pause: Duration,
+    mut step: impl AsyncFnMut() -> Result<(), CommunityError>,
+) -> Result<(), CommunityError> {
+    let mut attempt = 1;
+    loop {
+        match step().await {
+            Ok(()) => return Ok(()),
+            Err(error) if attempt >= attempts => {
+                return Err(CommunityError::NotAdvanced {
+                    attempts,
+                    reason: Box::new(error),
+                });
+            }
+            Err(error) => tracing::warn!(%error, attempt, "the next phase did not begin; trying again"),
+        }
+        attempt += 1;
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// The book of a folder.
+///
+/// # Errors
+/// There is none.
+pub async fn read(folder: &Path) -> Result<(Store, Held), CommunityError> {
+    let path = folder.join(BOOK);
+    if !path.exists() {
+        return Err(CommunityError::NotFounded(folder.to_owned()));
+    }
+    let store = Store::open(&path).await?;
+    let held = store.load().await?.ok_or_else(|| CommunityError::NotFounded(folder.to_owned()))?;
+    Ok((store, held))
+}
+
+async fn connect(home: &Home, seed: &Seed) -> Result<Subnet, CommunityError> {
+    match &home.ledger {
+        Some(url) => Subnet::remote(url),
+        None => Subnet::embedded(&home.folder.join(LEDGER), seed.owner().account()).await,
+    }
+}
+
+/// Waits until the network is in REGISTERING; gives its epoch.
+async fn registering(subnet: &Subnet, patience: Duration) -> Result<u64, CommunityError> {
+    let deadline = Instant::now() + patience;
+    loop {
+        let moment = subnet.moment().await?;
+        match moment.phase {
+            None | Some(Phase::Registering) => return Ok(moment.epoch),
+            Some(is) if Instant::now() >= deadline => {
+                let seconds = patience.as_secs();
+                return Err(CommunityError::NotRegistering { is, seconds });
+            }
+            Some(is) => tracing::info!(%is, "waiting for REGISTERING"),
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// The account of this number: validators are honest, miners come in the order of the mix, Sybils share machines.
+fn newcomer(id: u32, validators: u64, order: &[Role], mix: &Mix, seed: &Seed) -> Newcomer {
+    let address = seed.hotkey(id).account();
+    let own = Newcomer {
+        address,
+        role: Role::Honest,
+        machine: id.into(),
+    };
+    let Some(miner) = u64::from(id).checked_sub(validators).and_then(|miner| usize::try_from(miner).ok()) else {
+        return own;
+    };
+    let place = miner % order.len().max(1);
+    let role = order.get(place).copied().unwrap_or(Role::Honest);
+    if role != Role::Sybil {
+        return Newcomer { role, ..own };
+    }
+    let sybils = |roles: &[Role]| roles.iter().filter(|role| **role == Role::Sybil).count() as u64;
+    let before = sybils(order) * (miner / order.len().max(1)) as u64 + sybils(order.get(..place).unwrap_or_default());
+    Newcomer {
+        role,
+        machine: SYBIL_MACHINES + before / u64::from(mix.sybil_identities.max(1)),
+        ..own
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sybils_share_machines_and_nobody_else_does() {
+        let (mix, seed) = (Mix::mixed(), Seed::of(3));
+        let order = mix.order(&seed);
+        let come: Vec<Newcomer> = (0..210).map(|id| newcomer(id, 10, &order, &mix, &seed)).collect();
+        assert!(come.iter().take(10).all(|validator| validator.role == Role::Honest));
+        let mut machines = std::collections::BTreeMap::<u64, Vec<Role>>::new();
+        for newcomer in &come {
+            machines.entry(newcomer.machine).or_default().push(newcomer.role);
+        }
+        for (machine, roles) in machines {
+            match machine >= SYBIL_MACHINES {
+                true => assert_eq!(roles, vec![Role::Sybil; 5]),
+                false => assert_eq!(roles.len(), 1),
+            }
+        }
+    }
+
+    /// BOT-16.
+    #[tokio::test(start_paused = true)]
+    async fn a_phase_that_begins_at_the_third_attempt_begins_once() {
+        let (mut tried, mut begun) = (0, 0);
+        let result = attempts(5, Duration::from_secs(6), async || {
+            tried += 1;
+            if tried < 3 {
+                return Err(CommunityError::NotDriven);
+            }
+            begun += 1;
+            Ok(())
+        })
+        .await;
+        assert!(result.is_ok());
+        assert_eq!((tried, begun), (3, 1));
+        let error = attempts(5, Duration::from_secs(6), async || Err(CommunityError::NotDriven)).await;
+        assert!(matches!(error, Err(CommunityError::NotAdvanced { attempts: 5, .. })));
+    }
+}
