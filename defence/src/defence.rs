@@ -169,7 +169,7 @@ impl Defence {
             core.wake(Some(action));
         }
         if recorded.opened {
-            metrics::counter!("defence_incidents").increment(1);
+            metrics::counter!("defence_incidents_total").increment(1);
             tracing::warn!(
                 incident = recorded.incident,
                 invariant = violation.invariant.name,
@@ -351,7 +351,7 @@ impl Core {
 
     /// The database failed a task: told, and tried again a little later.
     pub(crate) fn failed(&self, action: &str, error: &StoreError) -> Option<u64> {
-        metrics::counter!("defence_database_errors").increment(1);
+        metrics::counter!("defence_database_errors_total").increment(1);
         tracing::error!(action, %error, "the outbox cannot be read or written; trying again");
         Some(self.clock.now_ms().saturating_add(millis(DATABASE_PAUSE)))
     }
@@ -422,7 +422,7 @@ impl Core {
             Outcome::Refused { .. } => "refused",
             Outcome::Unknown { .. } => "unknown",
         };
-        metrics::counter!("defence_attempts", "action" => action.to_owned(), "outcome" => outcome).increment(1);
+        metrics::counter!("defence_attempts_total", "action" => action.to_owned(), "outcome" => outcome).increment(1);
     }
 
     async fn sweep(&self) {

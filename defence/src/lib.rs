@@ -15,6 +15,7 @@ pub mod escape;
 pub mod incident;
 pub mod ladder;
 pub mod limit;
+pub mod notice;
 pub mod outcome;
 pub mod pause;
 pub mod retry;
@@ -27,5 +28,5 @@ pub mod violation;
 
 pub use channel::ChannelError;
 pub use defence::{Defence, DefenceError, IncidentId};
-pub use pause::{PauseError, PauseOutcome, PauseProgress, PauseRequest, Pauser};
+pub use pause::{PauseError, PauseOutcome, PauseProgress, PauseRequest, PauseTarget, Pauser};
 pub use store::{Delivery, DeliveryState, Incident, StoreError, TimelineEntry};

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
-use crate::config::{ActionConfig, Kind};
+use crate::config::{ActionConfig, GuardedPause, Kind};
 use crate::defence::Core;
 use crate::incident::Moment;
 use crate::outcome::Outcome;
@@ -31,14 +31,39 @@ pub struct PauseRequest {
     pub incident: u64,
     /// EIP-155 chain id.
     pub chain_id: u64,
-    /// Whom to call.
-    pub contract: Address,
-    /// With what.
-    pub calldata: Bytes,
+    /// What stops it.
+    pub target: PauseTarget,
     /// What is broken.
     pub invariant: BrokenInvariant,
+    /// The transaction that opened the incident.
+    pub opened_by: B256,
     /// The attack's transactions, as far as they are kept.
     pub attack: Vec<Suspect>,
+}
+
+/// What stops a protocol. Incidents with the same one are served by the same pause.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum PauseTarget {
+    /// A call.
+    Call {
+        /// Whom.
+        contract: Address,
+        /// With what.
+        calldata: Bytes,
+    },
+    /// A guard, which pauses when enough reporters have confirmed an incident.
+    Guard(GuardedPause),
+}
+
+impl PauseTarget {
+    /// Who is called.
+    #[must_use]
+    pub const fn contract(&self) -> Address {
+        match self {
+            Self::Call { contract, .. } => *contract,
+            Self::Guard(guarded) => guarded.guard,
+        }
+    }
 }
 
 /// How a pause ended.
@@ -115,16 +140,16 @@ pub(crate) fn request(
     violation: &ConfirmedViolation,
     attack: Vec<Suspect>,
 ) -> Option<PauseRequest> {
-    let Kind::PauseAgent { contract, calldata } = &action.kind else {
+    let Kind::PauseAgent { way } = &action.kind else {
         return None;
     };
     Some(PauseRequest {
         key: key.to_owned(),
         incident,
         chain_id: violation.chain_id,
-        contract: contract.unwrap_or(violation.invariant.contract),
-        calldata: calldata.clone(),
+        target: way.of(violation.invariant.contract),
         invariant: violation.invariant.clone(),
+        opened_by: violation.suspect.tx_hash,
         attack,
     })
 }

@@ -350,6 +350,19 @@ fn limit(kind: &Kind) -> usize {
     }
 }
 
+/// A text for a channel, in its format and plain, each no longer than it takes.
+pub(crate) fn shortened(kind: &Kind, text: &str) -> (String, String) {
+    let limit = limit(kind);
+    let plain = escape(Format::Plain, text);
+    let plain = if length(&plain) > limit { cut(&plain, limit) } else { plain };
+    let marked = escape(kind.format(), &plain);
+    if length(&marked) > limit {
+        // Escaping makes at most six of one (`&quot;`).
+        return (escape(kind.format(), &cut(&plain, limit / 6)), plain);
+    }
+    (marked, plain)
+}
+
 fn length(text: &str) -> usize {
     text.encode_utf16().count()
 }

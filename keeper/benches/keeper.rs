@@ -485,12 +485,12 @@ impl Setting {
             // Two incidents: one that is over starts no other pause.
             let incident = |way: &str| keccak256(format!("{way}/{round}"));
             let begun = Instant::now();
-            let call = keeper::pause::confirm_and_fire(incident("direct"));
+            let call = contracts::guard::confirm_and_fire(incident("direct"));
             let head = fired(call, format!("direct/{round}")).await?;
             direct.push(begun.elapsed());
             desk.on_head(head).await?;
             let begun = Instant::now();
-            let head = fired(keeper::pause::confirm(incident("keeper")), format!("confirm/{round}")).await?;
+            let head = fired(contracts::guard::confirm(incident("keeper")), format!("confirm/{round}")).await?;
             let worked = desk.on_head(head).await?;
             let [(_, _, name)] = worked.sent.as_slice() else {
                 return Err(format!("pause {round}: {worked:?}").into());

@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! follower --> defence jobs: resolve, plan, simulate, send --> all others: the same --> what is remembered
+//! pending confirmation --> its guard's job: the same, right behind it in its block
 //! ```
 //!
 //! What always holds: a defence job waits for no other; a job has one transaction under way at most; nothing is sent that a simulation
 //! on the head did not carry through; what failed by nobody's fault counts against nobody.
 
 mod act;
+mod pending;
 mod settle;
 
 use std::collections::HashMap;
@@ -15,19 +17,20 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use alloy::primitives::{Address, B256};
-use sender::{Handle, IdempotencyKey, Sender};
+use sender::{Fees, Handle, IdempotencyKey, Sender};
 
 use crate::aside::{Aside, Blame, Stage};
 use crate::calls::{self, Payment};
 use crate::config::JobsConfig;
 use crate::follow::{FollowError, Follower, News};
 use crate::job::Job;
+use crate::pool::Pool;
 use crate::plan::{Next, Policy, Step, plan};
 use crate::resolve::batch::Limits;
 use crate::resolve::head::{Cost, resolve};
 use crate::resolve::{Answer, Query, RESOLVER_GAS, Ready};
 use crate::store::StoreError;
-use crate::streak::Streaks;
+use crate::streak::{Streak, Streaks};
 
 /// Why a head could not be worked on.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +57,8 @@ struct UnderWay {
     handle: Handle,
     /// The head at which it was no longer wanted.
     unwanted: bool,
+    /// It builds on a pending transaction with these fees.
+    behind: Option<Fees>,
 }
 
 /// What one head came to.
@@ -86,6 +91,7 @@ pub struct Desk {
     gas: HashMap<B256, u64>,
     attempts: HashMap<B256, u32>,
     under_way: HashMap<B256, UnderWay>,
+    pool: Pool,
 }
 
 impl Desk {
@@ -111,6 +117,7 @@ impl Desk {
                     key: status.key,
                     handle,
                     unwanted: false,
+                    behind: None,
                 };
                 under_way.insert(job, taken_up);
             }
@@ -127,6 +134,7 @@ impl Desk {
             gas: HashMap::new(),
             attempts: HashMap::new(),
             under_way,
+            pool: Pool::default(),
         })
     }
 
@@ -156,6 +164,7 @@ impl Desk {
         let news = self.follower.advance(head).await?;
         self.sender.new_head();
         self.take_in(&news).await?;
+        self.clear_pool();
         let mut worked = Worked::default();
         self.settle(&mut worked).await?;
         let (urgent, others): (Vec<_>, Vec<_>) = self
@@ -274,6 +283,11 @@ impl Desk {
     }
 
     fn step(&self, job: &Job) -> Step {
+        self.step_on(job, self.ready.get(&job.key).zip(self.streaks.of(&job.key)))
+    }
+
+    /// What to try in the next block, when the job's resolver says this.
+    fn step_on(&self, job: &Job, said: Option<(&Ready, Streak)>) -> Step {
         let snapshot = self.follower.snapshot();
         let env = &snapshot.head().next;
         let next = Next {
@@ -285,7 +299,6 @@ impl Desk {
             confirm_heads: self.jobs.confirm_heads,
             accept_max_base_fee: self.jobs.accept_max_base_fee,
         };
-        let said = self.ready.get(&job.key).zip(self.streaks.of(&job.key));
         plan(job, self.follower.standing(), &next, said, &policy)
     }
 

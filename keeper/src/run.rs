@@ -10,6 +10,7 @@ use node::exit::{Code, Failure, OrConfiguration as _};
 use sender::{Lane, Sender};
 use serde_json::json;
 use state::{Call, Node, NodeError, Reader, Unavailable};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -17,8 +18,10 @@ use crate::agent::{AgentClient, ReadError};
 use crate::config::{Config, Role};
 use crate::desk::{Desk, DeskError, Worked};
 use crate::follow::{FollowError, Follower, Scope};
-use crate::heads::{self, Told};
+use crate::heads::{self, Told as ToldHead};
 use crate::health::{Health, Shown};
+use crate::pending::{self};
+use crate::pool::Pending;
 use crate::store::Store;
 
 /// The worker's balance is read every so many heads.
@@ -133,12 +136,17 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Fail
     let agent_node = place.agent.node().clone();
     let follower = Follower::new(place.reader, place.agent, store.clone(), scope).await?;
     let desk = Desk::new(follower, Arc::clone(&sender), worker, config.jobs.clone()).await?;
-    let heads = heads::watch(&agent_node, config.rpc.poll, &tasks, &stop);
+    let (guards, wanted) = watch::channel(pending::Guards::default());
+    let told = Told {
+        heads: heads::watch(&agent_node, config.rpc.poll, &tasks, &stop),
+        pending: pending::watch(&agent_node, &wanted, &tasks, &stop),
+        guards,
+    };
     tracing::info!(keeper, %worker, agent = %config.agent, chain_id, %address, "the keeper runs; serving /health");
     if let Some(path) = &config.node.ready_file {
         node::server::announce(path, address)?;
     }
-    let ended = work(desk, heads, &health, &agent_node, worker, &stop).await;
+    let ended = work(desk, told, &health, &agent_node, worker, &stop).await;
     stop.cancel();
     tasks.close();
     // Every task looks at the token; none of them holds anything that is lost.
@@ -172,15 +180,22 @@ async fn identify(config: &Config, place: &Place, worker: Address) -> Result<u64
     }
 }
 
+/// What a keeper is told, and whose pending callers it wants to be told of.
+struct Told {
+    heads: watch::Receiver<Option<ToldHead>>,
+    pending: mpsc::Receiver<Pending>,
+    guards: watch::Sender<pending::Guards>,
+}
+
 async fn work(
     mut desk: Desk,
-    mut heads: tokio::sync::watch::Receiver<Option<Told>>,
+    mut told: Told,
     health: &Health,
     node: &Node,
     worker: Address,
     shutdown: &CancellationToken,
 ) -> Result<(), Failure> {
-    let mut failed: Option<Told> = None;
+    let mut failed: Option<ToldHead> = None;
     let mut counted = 0_u64;
     loop {
         let again = async {
@@ -189,32 +204,48 @@ async fn work(
                 None => std::future::pending().await,
             }
         };
-        let told = tokio::select! {
+        let head = tokio::select! {
             biased;
             () = shutdown.cancelled() => return Ok(()),
-            changed = heads.changed() => {
+            changed = told.heads.changed() => {
                 if changed.is_err() {
                     return Err(Failure::new(Code::Restart, eyre!("nobody tells heads any more")));
                 }
-                *heads.borrow_and_update()
+                *told.heads.borrow_and_update()
+            }
+            Some(pending) = told.pending.recv() => {
+                let ahead = tokio::select! {
+                    biased;
+                    ahead = desk.on_pending(pending) => ahead,
+                    () = shutdown.cancelled() => return Ok(()),
+                };
+                if let Err(error) = ahead {
+                    tracing::warn!(%error, "a pending confirmation cannot be acted upon");
+                    if let Some(failure) = fatal(error) {
+                        return Err(failure);
+                    }
+                }
+                continue;
             }
             () = again => failed,
         };
-        let Some(told) = told else { continue };
+        let Some(head) = head else { continue };
         let worked = tokio::select! {
             biased;
-            worked = desk.on_head(told.hash) => worked,
+            worked = desk.on_head(head.hash) => worked,
             () = shutdown.cancelled() => return Ok(()),
         };
         match worked {
             Ok(worked) => {
                 failed = None;
-                show(&desk, health, told, &worked);
+                let guards = Arc::new(desk.guards());
+                told.guards.send_if_modified(|known| std::mem::replace(known, Arc::clone(&guards)) != guards);
+                show(&desk, health, head, &worked);
             }
             Err(error) => {
-                failed = Some(told);
+                failed = Some(head);
                 metrics::counter!("keeper_head_failures_total").increment(1);
-                tracing::warn!(%error, head = %told.hash, "the head cannot be worked on");
+                tracing::warn!(%error, head = %head.hash, "the head cannot be worked on");
                 health.error(&error.to_string());
                 if let Some(failure) = fatal(error) {
                     return Err(failure);
@@ -240,7 +271,7 @@ fn fatal(error: DeskError) -> Option<Failure> {
     }
 }
 
-fn show(desk: &Desk, health: &Health, told: Told, worked: &Worked) {
+fn show(desk: &Desk, health: &Health, told: ToldHead, worked: &Worked) {
     let took = told.at.elapsed();
     metrics::histogram!("keeper_head_seconds").record(took.as_secs_f64());
     #[expect(clippy::cast_precision_loss, reason = "a gauge")]

@@ -112,6 +112,24 @@ pub fn offer(policy: &FeePolicy, market: &Market, beat: Option<&Fees>, cap: Opti
     Offer { fees, capped, ahead }
 }
 
+/// The offer that stands right behind a transaction with the fees `front`, whichever of both a block is ordered by: a wei less of each.
+#[must_use]
+pub const fn behind(policy: &FeePolicy, front: &Fees, cap: Option<u128>) -> Offer {
+    let cap = match cap {
+        Some(cap) if cap < policy.cap => cap,
+        _ => policy.cap,
+    };
+    let wanted = front.max_fee.saturating_sub(1);
+    let max_fee = if wanted > cap { cap } else { wanted };
+    let tip = front.priority_fee.saturating_sub(1);
+    let priority_fee = if tip > max_fee { max_fee } else { tip };
+    Offer {
+        fees: Fees { max_fee, priority_fee },
+        capped: wanted > cap,
+        ahead: true,
+    }
+}
+
 /// Whether an offer on its way stands ahead of a transaction with the fees `beat` in a block of this base fee: in the effective priority
 /// fee, by which builders order, and in the maximum fee.
 #[must_use]
@@ -210,6 +228,27 @@ mod tests {
             None,
         );
         assert_eq!(offer.fees.priority_fee, GWEI);
+    }
+
+    #[test]
+    fn who_follows_a_transaction_stands_behind_it_and_ahead_of_whom_it_beat() {
+        let attack = Fees {
+            max_fee: 200 * GWEI,
+            priority_fee: 40 * GWEI,
+        };
+        let market = Market {
+            base_fee: 10 * GWEI,
+            priority_fee: GWEI,
+        };
+        let front = offer(&policy(), &market, Some(&attack), None).fees;
+        let follower = behind(&policy(), &front, None);
+        assert!(stands_ahead(&front, market.base_fee, &follower.fees));
+        assert!(stands_ahead(&follower.fees, market.base_fee, &attack));
+        assert!(!follower.capped);
+        let capped = behind(&policy(), &front, Some(30 * GWEI));
+        assert!(capped.capped && capped.fees.max_fee == 30 * GWEI && capped.fees.priority_fee == 30 * GWEI);
+        let nothing = behind(&policy(), &Fees::default(), None);
+        assert_eq!(nothing.fees, Fees::default());
     }
 
     #[test]

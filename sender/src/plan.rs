@@ -41,6 +41,8 @@ pub struct Line {
     pub cap: Option<u128>,
     /// The transaction to get ahead of.
     pub beat: Option<Fees>,
+    /// The transaction to stay right behind.
+    pub behind: Option<Fees>,
     /// Not to be mined after this time of the chain, in seconds.
     pub deadline: Option<u64>,
     /// Whether its request was cancelled.
@@ -70,6 +72,8 @@ pub struct Waiting {
     pub cap: Option<u128>,
     /// The transaction to get ahead of.
     pub beat: Option<Fees>,
+    /// The transaction to stay right behind.
+    pub behind: Option<Fees>,
     /// Not to be mined after this time of the chain, in seconds.
     pub deadline: Option<u64>,
 }
@@ -247,6 +251,7 @@ fn withdraw(view: &View, lines: &mut BTreeMap<u64, Line>, actions: &mut Vec<Acti
                 top: fees,
                 changed: view.head,
                 deadline: None,
+                behind: None,
                 ..line.clone()
             };
         }
@@ -263,18 +268,22 @@ fn serve(view: &View, lines: &mut BTreeMap<u64, Line>, actions: &mut Vec<Action>
             continue;
         }
         let rule = view.rules.of(request.lane);
-        let offer = fees::offer(
-            &rule.fees,
-            &market(view, request.lane),
-            request.beat.as_ref(),
-            request.cap,
-        );
+        let offer = match &request.behind {
+            Some(front) => fees::behind(&rule.fees, front, request.cap),
+            None => fees::offer(
+                &rule.fees,
+                &market(view, request.lane),
+                request.beat.as_ref(),
+                request.cap,
+            ),
+        };
         let line = |fees: Fees| Line {
             holder: Holder::Job(request.job),
             lane: request.lane,
             top: fees,
             cap: request.cap,
             beat: request.beat,
+            behind: request.behind,
             deadline: request.deadline,
             withdrawn: false,
             since: view.head,
@@ -337,6 +346,13 @@ fn takes(
         return None;
     }
     let fees = fees::replacement(&line.top, &offer.fees, cap_of(view, request.lane, request.cap))?;
+    // Past what it builds on it would come to nothing.
+    if request
+        .behind
+        .is_some_and(|front| fees.max_fee >= front.max_fee || fees.priority_fee >= front.priority_fee)
+    {
+        return None;
+    }
     let victim = match line.holder {
         Holder::Job(job) => Some(job),
         Holder::Cancel | Holder::Vacant => None,
@@ -393,6 +409,7 @@ fn fill(view: &View, lines: &mut BTreeMap<u64, Line>, actions: &mut Vec<Action>)
                 top: fees,
                 cap: None,
                 beat: None,
+                behind: None,
                 deadline: None,
                 withdrawn: false,
                 since: view.head,
@@ -433,6 +450,15 @@ fn raise(view: &View, lines: &mut BTreeMap<u64, Line>, actions: &mut Vec<Action>
         } else {
             cap_of(view, line.lane, line.cap).max(inherited_cap)
         };
+        if let Some(front) = &line.behind {
+            // Only along with what it follows.
+            let fees = fees::behind(&rule.fees, front, Some(cap)).fees;
+            if fees::replacement(&line.top, &fees, cap) == Some(fees) {
+                actions.push(Action::Bump { nonce, fees });
+                line.top = fees;
+            }
+            continue;
+        }
         let target = fees::offer(&rule.fees, &market(view, lane), line.beat.as_ref(), Some(cap));
         let replacement = fees::replacement(&line.top, &target.fees, cap);
         // What it is to beat has raised its offer: not a block may be lost. Only where it helps.

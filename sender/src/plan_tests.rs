@@ -50,6 +50,7 @@ fn line(job: JobId, lane: Lane, max_fee: u128, changed: u64) -> Line {
         },
         cap: None,
         beat: None,
+        behind: None,
         deadline: None,
         withdrawn: false,
         since: changed,
@@ -67,6 +68,7 @@ fn waiting(job: JobId, lane: Lane) -> Waiting {
         lane,
         cap: None,
         beat: None,
+        behind: None,
         deadline: None,
     }
 }
@@ -366,4 +368,39 @@ fn a_pause_that_was_outbid_is_raised_at_once_and_only_where_that_helps() {
     });
     view.lines = BTreeMap::from([(5, pause)]);
     assert_eq!(plan(&view), []);
+}
+
+#[test]
+fn what_builds_on_another_transaction_stays_right_behind_it_until_it_is_told_otherwise() {
+    let mut view = view();
+    let front = |gwei: u128| Fees {
+        max_fee: 2 * gwei * GWEI,
+        priority_fee: gwei * GWEI,
+    };
+    let behind = |gwei: u128| Fees {
+        max_fee: 2 * gwei * GWEI - 1,
+        priority_fee: gwei * GWEI - 1,
+    };
+    let mut follower = waiting(1, Lane::Pause);
+    follower.behind = Some(front(60));
+    view.waiting = vec![follower];
+    let assigned = plan(&view);
+    let [Action::Assign { offer, .. }] = assigned.as_slice() else {
+        panic!("{assigned:?}")
+    };
+    assert_eq!(offer.fees, behind(60));
+
+    // However long it waits, it does not pass; and it goes along.
+    view.waiting.clear();
+    let mut line = line(1, Lane::Pause, 120, view.head - 50);
+    (line.top, line.behind, line.underpriced) = (behind(60), Some(front(60)), true);
+    view.lines = BTreeMap::from([(5, line.clone())]);
+    assert_eq!(plan(&view), []);
+    line.behind = Some(front(90));
+    view.lines = BTreeMap::from([(5, line.clone())]);
+    let fees = behind(90);
+    assert_eq!(plan(&view), [Action::Bump { nonce: 5, fees }]);
+    line.behind = None;
+    view.lines = BTreeMap::from([(5, line)]);
+    assert!(matches!(plan(&view).as_slice(), [Action::Bump { nonce: 5, .. }]));
 }

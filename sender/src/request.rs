@@ -85,6 +85,10 @@ pub struct Request {
     pub deadline: Option<u64>,
     /// The fees of the transaction that it must stand ahead of in the block. Legacy: both are its gas price.
     pub beat: Option<Fees>,
+    /// The fees of the transaction that it must stand right behind in the block, since it builds on its effect; in place of `beat`.
+    /// Until [`follow`](crate::Sender::follow) says otherwise its own offer is never raised past that one's.
+    #[serde(default)]
+    pub behind: Option<Fees>,
 }
 
 impl Request {
@@ -101,6 +105,7 @@ impl Request {
             max_fee_cap: None,
             deadline: None,
             beat: None,
+            behind: None,
         }
     }
 

@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{CheckError, Config, RelayConfig};
-use crate::desk::slot::{Job, status_of};
 use crate::desk::restore::revive;
+use crate::desk::slot::{Job, status_of};
 use crate::desk::{Cancelled, Command, Desk, Registry, Relay, Setup, Shown, look};
 use crate::fees::{self, FeePolicy, Fees, Market, Offer};
 use crate::journal::{Journal, JournalError};

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use defence::clock::Clock;
-use defence::config::{ActionConfig, Kind};
+use defence::config::{ActionConfig, Kind, Way};
 use defence::{PauseError, PauseOutcome, PauseProgress, PauseRequest, Pauser, trial};
 use engine::Address;
 use futures::FutureExt;
@@ -80,7 +80,9 @@ async fn test(args: &TestArgs) -> Result<(), Failure> {
     let (mut defence, config) = load(args.config.as_deref())?;
     let mut action = defence.actions.iter_mut().find(|action| action.id == args.id);
     if let Some(ActionConfig {
-        kind: Kind::PauseAgent { contract, .. },
+        kind: Kind::PauseAgent {
+            way: Way::Call { contract, .. },
+        },
         ..
     }) = action.as_deref_mut()
     {

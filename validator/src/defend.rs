@@ -24,7 +24,7 @@ use wire::{Challenge, InvariantSet};
 use crate::config::Config;
 use crate::incident::{Confirmed, Times};
 use crate::pause::simulator::{Sighting, Simulator};
-use crate::pause::{Gatekeeper, Late, PauseCall};
+use crate::pause::{Gatekeeper, Late, PauseWay};
 use crate::store::{Store, StoreError, Told};
 
 /// After a change, what is told to the platform waits so long for more of it: the pause goes first.
@@ -95,13 +95,13 @@ impl Defender {
         let Some(actions) = &config.defence else {
             return Ok(None);
         };
-        let calls = pause_calls(actions);
+        let ways = pause_ways(actions);
         let (mut gatekeeper, mut sender, mut late) = (None, None, None);
-        if !calls.is_empty() {
+        if !ways.is_empty() {
             let opened = open_sender(config).await?;
             let simulator = open_simulator(config, opened.account(Lane::Pause), Some(opened.chain_id())).await?;
             let opened = Arc::new(opened);
-            let (keeper, mined_late) = Gatekeeper::new(simulator, Arc::clone(&opened), config.pause.clone(), calls);
+            let (keeper, mined_late) = Gatekeeper::new(simulator, Arc::clone(&opened), config.pause.clone(), ways);
             (gatekeeper, sender, late) = (Some(Arc::new(keeper)), Some(opened), Some(mined_late));
         }
         let pauser = gatekeeper.clone().map(|gatekeeper| gatekeeper as Arc<dyn Pauser>);
@@ -301,17 +301,16 @@ async fn next(late: &mut Option<mpsc::Receiver<Late>>) -> Option<Late> {
     }
 }
 
-/// The calls that the pause actions make.
-fn pause_calls(config: &defence::config::Config) -> Vec<PauseCall> {
-    let call = |action: &defence::config::ActionConfig| match &action.kind {
-        Kind::PauseAgent { contract, calldata } => Some(PauseCall {
-            contract: *contract,
-            calldata: calldata.clone(),
+/// What the pause actions pause by.
+fn pause_ways(config: &defence::config::Config) -> Vec<PauseWay> {
+    let way = |action: &defence::config::ActionConfig| match &action.kind {
+        Kind::PauseAgent { way } => Some(PauseWay {
+            way: way.clone(),
             invariants: action.invariants.clone(),
         }),
         _ => None,
     };
-    config.actions.iter().filter_map(call).collect()
+    config.actions.iter().filter_map(way).collect()
 }
 
 /// The keys, off the runtime's threads: a key file takes about a second.

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use defence::clock::Clock;
-use defence::{Defence, DeliveryState};
+use defence::{Defence, DeliveryState, Incident};
 
 use crate::servers::Fate;
 use crate::world::{CHANNELS, KNOWING, World, delivery, is, toml_of, until, violation};
@@ -137,18 +137,34 @@ async fn killed_after_the_incident_is_stored_and_before_anything_is_sent() {
     }
 }
 
+/// A process is killed when the server, which answers by `script`, has its first request; the next process goes on until the action is
+/// `end`, with so many alerts shown of so many requests.
+async fn killed_at_the_first_request(
+    channel: &str,
+    script: &[Fate],
+    more: &str,
+    end: DeliveryState,
+    (shown, requests): (usize, usize),
+) -> (World, Incident) {
+    let world = World::with_script(script).await;
+    let config = world.action(channel, more);
+    let child = start(&world, &config, false);
+    world.desk.until(1).await;
+    kill(child);
+    let (defence, clock) = resume(&world, &config).await;
+    clock.advance(MINUTE);
+    let incident = until(&defence, 1, |i| is(i, channel, end)).await;
+    defence.shutdown().await;
+    let seen = (world.desk.shown().len(), world.desk.requests());
+    assert_eq!(seen, (shown, requests), "{channel}");
+    (world, incident)
+}
+
 #[tokio::test]
 async fn killed_during_an_attempt_that_was_not_taken() {
     for channel in CHANNELS {
-        let world = World::with_script(&[Fate::Ignore]).await;
-        let config = world.action(channel, "");
-        let child = start(&world, &config, false);
-        world.desk.until(1).await;
-        kill(child);
-        let (defence, clock) = resume(&world, &config).await;
-        clock.advance(MINUTE);
-        until(&defence, 1, |i| is(i, channel, DeliveryState::Sent)).await;
-        assert_eq!((world.desk.shown().len(), world.desk.requests()), (1, 2), "{channel}");
+        let sent = DeliveryState::Sent;
+        let (world, _) = killed_at_the_first_request(channel, &[Fate::Ignore], "", sent, (1, 2)).await;
         world.desk.assert_correct();
     }
 }
@@ -156,15 +172,8 @@ async fn killed_during_an_attempt_that_was_not_taken() {
 #[tokio::test]
 async fn killed_after_it_was_taken_and_before_that_was_stored_where_the_receiver_knows_it_again() {
     for channel in KNOWING {
-        let world = World::with_script(&[Fate::TakeInSilence]).await;
-        let config = world.action(channel, "");
-        let child = start(&world, &config, false);
-        world.desk.until(1).await;
-        kill(child);
-        let (defence, clock) = resume(&world, &config).await;
-        clock.advance(MINUTE);
-        until(&defence, 1, |i| is(i, channel, DeliveryState::Sent)).await;
-        assert_eq!((world.desk.shown().len(), world.desk.requests()), (1, 2), "{channel}");
+        let sent = DeliveryState::Sent;
+        let (world, _) = killed_at_the_first_request(channel, &[Fate::TakeInSilence], "", sent, (1, 2)).await;
         world.desk.assert_correct();
     }
 }
@@ -172,23 +181,10 @@ async fn killed_after_it_was_taken_and_before_that_was_stored_where_the_receiver
 #[tokio::test]
 async fn killed_after_it_was_taken_and_before_that_was_stored_with_at_most_once() {
     for channel in CHANNELS {
-        let world = World::with_script(&[Fate::TakeInSilence]).await;
-        let config = world.action(channel, "when_unknown = \"escalate\"");
-        let child = start(&world, &config, false);
-        world.desk.until(1).await;
-        kill(child);
-        let (defence, clock) = resume(&world, &config).await;
-        clock.advance(MINUTE);
-        let incident = until(&defence, 1, |i| is(i, channel, DeliveryState::Failed)).await;
-        assert!(
-            delivery(&incident, channel)
-                .reason
-                .as_ref()
-                .unwrap()
-                .contains("may have arrived")
-        );
-        defence.shutdown().await;
-        assert_eq!((world.desk.shown().len(), world.desk.requests()), (1, 1), "{channel}");
+        let (more, failed) = ("when_unknown = \"escalate\"", DeliveryState::Failed);
+        let (_, incident) = killed_at_the_first_request(channel, &[Fate::TakeInSilence], more, failed, (1, 1)).await;
+        let reason = delivery(&incident, channel).reason.as_deref().unwrap_or_default();
+        assert!(reason.contains("may have arrived"), "{channel}: {reason}");
     }
 }
 
@@ -197,16 +193,9 @@ async fn killed_after_it_was_taken_and_before_that_was_stored_with_at_most_once(
 #[tokio::test]
 async fn killed_in_the_window_that_remains() {
     for channel in CHANNELS.into_iter().filter(|channel| !KNOWING.contains(channel)) {
-        let world = World::with_script(&[Fate::TakeInSilence]).await;
-        let config = world.action(channel, "");
-        let child = start(&world, &config, false);
-        world.desk.until(1).await;
-        kill(child);
-        let (defence, clock) = resume(&world, &config).await;
-        clock.advance(MINUTE);
-        until(&defence, 1, |i| is(i, channel, DeliveryState::Sent)).await;
+        let sent = DeliveryState::Sent;
+        let (world, _) = killed_at_the_first_request(channel, &[Fate::TakeInSilence], "", sent, (2, 2)).await;
         let shown = world.desk.shown();
-        assert_eq!(shown.len(), 2, "{channel}");
         assert!(shown[1].text.contains("Sent again"), "{channel}: {}", shown[1].text);
     }
 }

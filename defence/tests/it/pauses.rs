@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, bytes};
 use defence::incident::{Moment, State};
-use defence::{DeliveryState, PauseError, PauseOutcome, PauseProgress, PauseRequest, Pauser};
+use defence::{DeliveryState, PauseError, PauseOutcome, PauseProgress, PauseRequest, PauseTarget, Pauser};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::watch;
@@ -90,10 +90,7 @@ impl Pauser for Actor {
 
     fn rehearse(&self, request: PauseRequest) -> BoxFuture<'_, Result<String, PauseError>> {
         async move {
-            Ok(format!(
-                "{} would be called with {}",
-                request.contract, request.calldata
-            ))
+            Ok(format!("{:?} would be called", request.target))
         }
         .boxed()
     }
@@ -121,8 +118,11 @@ async fn a_pause_that_wins_contains_the_incident() {
     );
     assert_eq!(incident.deliveries.len(), 1, "the next rung was not needed");
     let request = actor.asked.lock().unwrap()[0].clone();
-    assert_eq!(request.contract, Address::repeat_byte(0xcc));
-    assert_eq!(request.calldata.to_string(), "0x8456cb59");
+    let pause = PauseTarget::Call {
+        contract: Address::repeat_byte(0xcc),
+        calldata: bytes!("8456cb59"),
+    };
+    assert_eq!((request.target, request.opened_by), (pause, request.attack[0].tx_hash));
     assert_eq!(request.attack, [violation(1, 1).suspect]);
     defence.shutdown().await;
     assert_eq!(world.desk.requests(), 0);
@@ -243,39 +243,4 @@ async fn a_pause_is_rehearsed_without_being_sent() {
     let said = defence.test_fire("stop").await.unwrap();
     assert!(said.contains("0x8456cb59"), "{said}");
     assert_eq!(actor.keys().len(), 0);
-}
-
-/// Run with `--run-ignored only --no-capture` to see how long it is from a confirmed violation to the pause, beside five channels that
-/// alert at the same time.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement, not a test"]
-async fn how_long_a_pause_takes_to_be_asked_for() {
-    let world = World::new().await;
-    let actor = Actor::new(&[]);
-    let alerts: String = ["slack", "telegram", "discord", "webhook", "email"]
-        .iter()
-        .map(|channel| world.action(channel, ""))
-        .collect();
-    let defence = world.open_with(&(STOP.to_owned() + &alerts), Some(actor.clone())).await;
-    let (mut stored, mut asked) = (Vec::new(), Vec::new());
-    for n in 0..500_u64 {
-        let mut violation = violation(0, 0);
-        let mut word = [0_u8; 32];
-        word[..8].copy_from_slice(&n.to_be_bytes());
-        violation.suspect.tx_hash = B256::from(word);
-        violation.suspect.sender = Address::from_slice(&word[..20]);
-        violation.suspect.target = Some(violation.suspect.sender);
-        let start = std::time::Instant::now();
-        defence.confirmed(&violation).await.unwrap();
-        stored.push(start.elapsed());
-        actor.until(usize::try_from(n).unwrap() + 1).await;
-        asked.push(start.elapsed());
-    }
-    for (name, mut times) in [("confirmed returns", stored), ("the pauser is called", asked)] {
-        times.sort();
-        println!(
-            "{name}: p50 {:?}, p99 {:?}, max {:?}",
-            times[249], times[494], times[499]
-        );
-    }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use alloy::primitives::{Address, B256, Bytes, U256};
 use futures::{StreamExt as _, stream};
-use sender::{Handle, IdempotencyKey, Request, Sender, SubmitError};
+use sender::{Fees, Handle, IdempotencyKey, Request, Sender, SubmitError};
 use state::{Reader, Snapshot};
 
 use super::{Desk, DeskError, UnderWay, Worked};
@@ -20,25 +20,29 @@ use crate::vm::simulate::{Simulated, Trial, simulate};
 /// Simulations under way at a time.
 const TRIALS: usize = 16;
 /// How long the state for one simulation is waited for.
-const TRIAL_TIME: Duration = Duration::from_secs(3);
+pub(super) const TRIAL_TIME: Duration = Duration::from_secs(3);
 
 /// A step on its way.
-struct Attempt {
-    job: Arc<Job>,
-    step: Step,
-    call: Bytes,
-    number: u32,
+pub(super) struct Attempt {
+    pub(super) job: Arc<Job>,
+    pub(super) step: Step,
+    pub(super) call: Bytes,
+    pub(super) number: u32,
+    /// Pending transactions of others that it builds on, in order.
+    pub(super) after: Vec<Trial>,
+    /// It must stand right behind these.
+    pub(super) behind: Option<Fees>,
 }
 
 /// What became of it.
-enum Tried {
+pub(super) enum Tried {
     Sent(IdempotencyKey, Handle),
     /// Nothing was sent.
     Refused(Blame, String),
 }
 
 /// What all attempts of a head share.
-struct Bench {
+pub(super) struct Bench {
     reader: Reader,
     snapshot: Arc<Snapshot>,
     sender: Arc<Sender>,
@@ -54,7 +58,11 @@ impl Desk {
         let mut attempts = Vec::new();
         for (job, step) in steps {
             // One at a time: everything about one job excludes each other.
-            if self.under_way.contains_key(&job.key) {
+            if let Some(out) = self.under_way.get_mut(&job.key) {
+                if out.behind.take().is_some() {
+                    // What it was to follow is in a block.
+                    let _stopped = self.sender.follow(&out.key, None).await;
+                }
                 continue;
             }
             let urgent = matches!(step, Step::Defend | Step::Open);
@@ -71,24 +79,14 @@ impl Desk {
                 step,
                 call,
                 number,
+                after: Vec::new(),
+                behind: None,
             });
         }
         if attempts.is_empty() {
             return Ok(());
         }
-        let snapshot = self.follower.snapshot();
-        let bench = Bench {
-            reader: self.follower.reader().clone(),
-            sender: Arc::clone(&self.sender),
-            agent: self.follower.agent().address(),
-            worker: self.worker,
-            max_gas: self.jobs.max_gas,
-            deadline: snapshot
-                .head()
-                .timestamp
-                .saturating_add(self.jobs.give_up_after.as_secs()),
-            snapshot,
-        };
+        let bench = self.bench();
         let tried: Vec<_> = stream::iter(attempts)
             .map(|attempt| attempt_one(&bench, attempt))
             .buffered(TRIALS)
@@ -100,21 +98,26 @@ impl Desk {
         Ok(())
     }
 
+    pub(super) fn bench(&self) -> Bench {
+        let snapshot = self.follower.snapshot();
+        Bench {
+            reader: self.follower.reader().clone(),
+            sender: Arc::clone(&self.sender),
+            agent: self.follower.agent().address(),
+            worker: self.worker,
+            max_gas: self.jobs.max_gas,
+            deadline: snapshot
+                .head()
+                .timestamp
+                .saturating_add(self.jobs.give_up_after.as_secs()),
+            snapshot,
+        }
+    }
+
     async fn note(&mut self, attempt: &Attempt, tried: Tried, worked: &mut Worked) -> Result<(), DeskError> {
         let key = attempt.job.key;
         match tried {
-            Tried::Sent(name, handle) => {
-                metrics::counter!("keeper_sent_total", "step" => attempt.step.name()).increment(1);
-                tracing::info!(job = %key, step = attempt.step.name(), name = name.as_str(), "sent");
-                worked.sent.push((key, attempt.step, name.as_str().to_owned()));
-                let out = UnderWay {
-                    step: attempt.step,
-                    key: name,
-                    handle,
-                    unwanted: false,
-                };
-                self.under_way.insert(key, out);
-            }
+            Tried::Sent(name, handle) => self.sent(attempt, name, handle, worked),
             Tried::Refused(blame, reason) => {
                 worked.refused += 1;
                 tracing::debug!(job = %key, step = attempt.step.name(), reason, "not sent");
@@ -123,6 +126,21 @@ impl Desk {
             }
         }
         Ok(())
+    }
+
+    pub(super) fn sent(&mut self, attempt: &Attempt, name: IdempotencyKey, handle: Handle, worked: &mut Worked) {
+        let key = attempt.job.key;
+        metrics::counter!("keeper_sent_total", "step" => attempt.step.name()).increment(1);
+        tracing::info!(job = %key, step = attempt.step.name(), name = name.as_str(), "sent");
+        worked.sent.push((key, attempt.step, name.as_str().to_owned()));
+        let out = UnderWay {
+            step: attempt.step,
+            key: name,
+            handle,
+            unwanted: false,
+            behind: attempt.behind,
+        };
+        self.under_way.insert(key, out);
     }
 
     /// Reads ahead what executing new defence jobs will read: when one is due, no block is to be lost for want of state.
@@ -149,7 +167,7 @@ impl Desk {
                 gas: self.jobs.max_gas,
             };
             // What it comes to is worth nothing: what it read is.
-            simulate(self.follower.reader(), &snapshot, trial, Instant::now() + TRIAL_TIME).await?;
+            let _read = simulate(self.follower.reader(), &snapshot, vec![trial], Instant::now() + TRIAL_TIME).await?;
         }
         Ok(())
     }
@@ -174,7 +192,7 @@ async fn attempt_one(bench: &Bench, attempt: Attempt) -> (Attempt, Result<Tried,
     (attempt, tried)
 }
 
-async fn try_and_send(bench: &Bench, attempt: &Attempt) -> Result<Tried, DeskError> {
+pub(super) async fn try_and_send(bench: &Bench, attempt: &Attempt) -> Result<Tried, DeskError> {
     let trial = Trial {
         from: bench.worker,
         to: bench.agent,
@@ -184,18 +202,23 @@ async fn try_and_send(bench: &Bench, attempt: &Attempt) -> Result<Tried, DeskErr
     };
     let refused = |blame, reason: String| Ok(Tried::Refused(blame, reason));
     let deadline = Instant::now() + TRIAL_TIME;
-    let gas = match simulate(&bench.reader, &bench.snapshot, trial, deadline).await? {
-        Simulated::Success { gas, .. } => calls::gas_limit(attempt.step, &attempt.job, gas),
-        Simulated::Revert(data) => {
-            let (blame, reason) = of_revert(&data);
-            return refused(blame, reason);
-        }
-        Simulated::Halt(how) => return refused(Blame::Job, format!("it would halt: {how}")),
-        Simulated::Invalid(why) => return refused(Blame::Nobody, format!("it cannot be included: {why}")),
-        Simulated::Missing(missing) => {
+    let all = attempt.after.iter().cloned().chain([trial]).collect();
+    let simulated = match simulate(&bench.reader, &bench.snapshot, all, deadline).await? {
+        Ok(mut simulated) => simulated.pop(),
+        Err(missing) => {
             let first = missing.first().map(ToString::to_string).unwrap_or_default();
             return refused(Blame::Nobody, format!("state is missing: {first}"));
         }
+    };
+    let gas = match simulated {
+        Some(Simulated::Success { gas, .. }) => calls::gas_limit(attempt.step, &attempt.job, gas),
+        Some(Simulated::Revert(data)) => {
+            let (blame, reason) = of_revert(&data);
+            return refused(blame, reason);
+        }
+        Some(Simulated::Halt(how)) => return refused(Blame::Job, format!("it would halt: {how}")),
+        Some(Simulated::Invalid(why)) => return refused(Blame::Nobody, format!("it cannot be included: {why}")),
+        None => return refused(Blame::Nobody, "nothing was tried".to_owned()),
     };
     if gas > bench.max_gas {
         return refused(
@@ -214,6 +237,7 @@ async fn try_and_send(bench: &Bench, attempt: &Attempt) -> Result<Tried, DeskErr
         attempt.call.clone(),
     );
     request.gas = Some(gas);
+    request.behind = attempt.behind;
     request.deadline = Some(bench.deadline);
     match bench.sender.submit(request).await {
         Ok(handle) => Ok(Tried::Sent(key, handle)),

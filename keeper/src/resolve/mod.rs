@@ -93,7 +93,7 @@ fn word(output: &[u8], at: usize) -> Option<engine::U256> {
 }
 
 /// Reads an answer exactly as the Agent does; what the Agent takes for "not due" is idle only when it says no, and otherwise a fault.
-fn decode(output: &Bytes) -> Answer {
+pub(crate) fn decode(output: &Bytes) -> Answer {
     let size = output.len();
     if size > MOST_ANSWER {
         return Answer::Bad(Fault::TooLong(size));

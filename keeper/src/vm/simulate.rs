@@ -48,62 +48,66 @@ pub enum Simulated {
     Halt(String),
     /// It cannot be included; why.
     Invalid(String),
-    /// This is not known.
-    Missing(Vec<Missing>),
 }
 
-/// Tries it on a state: pure.
-#[must_use]
-pub fn simulate_on(chain_id: u64, env: &BlockEnv, state: &dyn State, trial: &Trial) -> Simulated {
-    let mut evm = super::evm(chain_id, env, state);
-    let ran = evm.transact_one(TxEnv {
-        caller: trial.from,
-        kind: TxKind::Call(trial.to),
-        value: trial.value,
-        data: trial.data.clone(),
-        gas_limit: trial.gas,
-        gas_price: u128::from(env.base_fee),
-        chain_id: Some(chain_id),
-        ..TxEnv::default()
-    });
-    let missing = super::take_missing(&mut evm, true);
-    if !missing.is_empty() {
-        return Simulated::Missing(missing);
-    }
-    match ran {
-        Ok(ExecutionResult::Success { gas, output, .. }) => Simulated::Success {
-            gas: gas.total_gas_spent(),
-            output: output.into_data(),
-        },
-        Ok(ExecutionResult::Revert { output, .. }) => Simulated::Revert(output),
-        Ok(ExecutionResult::Halt { reason, .. }) => Simulated::Halt(format!("{reason:?}")),
-        Err(EVMError::Transaction(why)) => Simulated::Invalid(why.to_string()),
-        Err(error) => Simulated::Invalid(error.to_string()),
-    }
-}
-
-/// Tries it on `snapshot`, fetching what it reads and is not known, until `deadline`.
+/// Tries transactions one after the other, each on what the ones before it left: pure.
 ///
 /// # Errors
-/// When the engine's thread died.
+/// What they read and is not known; then nothing can be said of any of them.
+pub fn simulate_on(
+    chain_id: u64,
+    env: &BlockEnv,
+    state: &dyn State,
+    trials: &[Trial],
+) -> Result<Vec<Simulated>, Vec<Missing>> {
+    let mut evm = super::evm(chain_id, env, state);
+    let mut all = Vec::with_capacity(trials.len());
+    for trial in trials {
+        let ran = evm.transact_one(TxEnv {
+            caller: trial.from,
+            kind: TxKind::Call(trial.to),
+            value: trial.value,
+            data: trial.data.clone(),
+            gas_limit: trial.gas,
+            gas_price: u128::from(env.base_fee),
+            chain_id: Some(chain_id),
+            ..TxEnv::default()
+        });
+        all.push(match ran {
+            Ok(ExecutionResult::Success { gas, output, .. }) => Simulated::Success {
+                gas: gas.total_gas_spent(),
+                output: output.into_data(),
+            },
+            Ok(ExecutionResult::Revert { output, .. }) => Simulated::Revert(output),
+            Ok(ExecutionResult::Halt { reason, .. }) => Simulated::Halt(format!("{reason:?}")),
+            Err(EVMError::Transaction(why)) => Simulated::Invalid(why.to_string()),
+            Err(error) => Simulated::Invalid(error.to_string()),
+        });
+    }
+    let missing = super::take_missing(&mut evm, true);
+    if missing.is_empty() { Ok(all) } else { Err(missing) }
+}
+
+/// Tries transactions one after the other on `snapshot`, fetching what they read and is not known, until `deadline`.
+///
+/// # Errors
+/// When the engine's thread died. What stays unknown is inside.
 pub async fn simulate(
     reader: &Reader,
     snapshot: &Arc<Snapshot>,
-    trial: Trial,
+    trials: Vec<Trial>,
     deadline: Instant,
-) -> Result<Simulated, tokio::task::JoinError> {
-    let trial = Arc::new(trial);
+) -> Result<Result<Vec<Simulated>, Vec<Missing>>, tokio::task::JoinError> {
+    let trials: Arc<[Trial]> = trials.into();
     let mut rounds = 0;
     loop {
-        let (state, chain_id, work) = (Arc::clone(snapshot), reader.chain_id(), Arc::clone(&trial));
+        let (state, chain_id, work) = (Arc::clone(snapshot), reader.chain_id(), Arc::clone(&trials));
         let ran = tokio::task::spawn_blocking(move || {
             let env = state.head().next.clone();
             simulate_on(chain_id, &env, &*state, &work)
         })
         .await?;
-        let Simulated::Missing(missing) = &ran else {
-            return Ok(ran);
-        };
+        let Err(missing) = &ran else { return Ok(ran) };
         if rounds >= ROUNDS || Instant::now() >= deadline {
             return Ok(ran);
         }

@@ -3,7 +3,7 @@
 use alloy::primitives::{B256, Bytes, U256};
 use alloy::sol_types::SolCall as _;
 use contracts::{Agent, Contract, PauseGuard, TestJob, TestPausable};
-use keeper::pause;
+use contracts::guard as pause;
 
 use crate::world::{ACTIVE, DEFENCE, RESOLVER, World, terms, whole};
 

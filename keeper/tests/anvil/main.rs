@@ -13,5 +13,6 @@ mod contained;
 mod defence;
 mod fees;
 mod following;
+mod gate;
 mod slashing;
 mod world;

@@ -108,7 +108,7 @@ impl World {
     pub(crate) async fn start() -> Option<Self> {
         let anvil = anvil(
             Mining::Automatic,
-            &["--gas-limit", "60000000", "--code-size-limit", "60000"],
+            &["--gas-limit", "60000000", "--code-size-limit", "60000", "--order", "fees"],
         )?;
         let provider = anvil.provider();
         let mut world = Self {
@@ -164,7 +164,12 @@ impl World {
     }
 
     pub(crate) async fn create(&self, input: Bytes) -> Address {
-        let receipt = self.transact(0, None, U256::ZERO, input).await;
+        self.create_with(0, U256::ZERO, input).await
+    }
+
+    /// A contract of a development account's, with so many wei.
+    pub(crate) async fn create_with(&self, from: usize, value: U256, input: Bytes) -> Address {
+        let receipt = self.transact(from, None, value, input).await;
         receipt.contract_address.unwrap()
     }
 
@@ -239,6 +244,15 @@ impl World {
             .collect()
     }
 
+    /// The keeper `number` hears of pending transactions too.
+    pub(crate) fn push_to(&self, number: usize) {
+        let path = self.folder.path().join(format!("keeper{number}/keeper.toml"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        let http = format!("endpoints = [\"{}\"", self.anvil.http());
+        let both = format!("{http}, \"{}\"", self.anvil.ws());
+        std::fs::write(&path, text.replace(&http, &both)).unwrap();
+    }
+
     /// The configuration of the keeper `number`: account 3 + number works, account 6 + number owns it.
     pub(crate) fn configure(&self, number: usize, more: &str) -> PathBuf {
         let home = self.folder.path().join(format!("keeper{number}"));
@@ -264,6 +278,7 @@ impl World {
             .args(arguments)
             .env("WORKER_KEY", self.private_key(3 + number))
             .env("ADMIN_KEY", self.private_key(6 + number))
+            .env("RUST_LOG", "keeper=debug")
             .kill_on_drop(true);
         command
     }

@@ -84,6 +84,7 @@ impl Desk {
                     changed: block,
                     deadline: None,
                     beat: None,
+                    behind: None,
                     cap: None,
                     ..slot.line.clone()
                 };

@@ -7,8 +7,11 @@
 
 mod act;
 pub(crate) mod look;
+pub(crate) mod restore;
 mod settle;
 pub(crate) mod slot;
+mod view;
+mod wishes;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,14 +24,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::look::{Looked, Sought};
-use self::slot::{Attempt, Job, Slot};
+use self::slot::{Job, Slot};
 use crate::config::{LaneSettings, RelayMethod};
 use crate::fees::{Fees, Market};
-use crate::journal::{Change, Journal, JournalError, StoredAttempt, StoredJob};
+use crate::journal::{Change, Journal, JournalError, StoredAttempt};
 use crate::lane::Lane;
 use crate::machine::{self, Event as JobEvent, Failure, State};
-use crate::nonce::Account;
-use crate::plan::{self, Holder, JobId, LaneRule, LaneRules, Line, View, Waiting};
+use crate::plan::{self, JobId};
 use crate::request::{IdempotencyKey, Status};
 use crate::rpc::{CallError, Endpoint, Nodes};
 use crate::verdict::Verdict;
@@ -45,6 +47,8 @@ pub(crate) enum Command {
     Cancel(IdempotencyKey, oneshot::Sender<Cancelled>),
     /// Get ahead of a transaction with these fees.
     Outbid(IdempotencyKey, Fees),
+    /// Stay right behind a transaction with these fees; or behind none any more.
+    Follow(IdempotencyKey, Option<Fees>),
     /// Look at the chain now: somebody saw a new head.
     Look,
 }
@@ -164,59 +168,6 @@ impl Desk {
         desk
     }
 
-    fn restore(&mut self, stored: StoredAttempt) {
-        let holder = stored.job.map_or(Holder::Cancel, Holder::Job);
-        let line = self.line(holder, stored.job, stored.fees, stored.block);
-        let slot = self
-            .slots
-            .entry(stored.nonce)
-            .or_insert_with(|| Slot::new(line.clone()));
-        let (since, top) = (slot.line.since, slot.line.top);
-        let lane = slot.line.lane.max(line.lane);
-        slot.line = Line {
-            since,
-            top: highest(&top, &stored.fees),
-            ..line
-        };
-        if holder == Holder::Cancel {
-            slot.line.lane = lane;
-        }
-        // Whether it was published is not known any more: it is the relay's again, until as many blocks have passed.
-        let relay = self.setup.relay.as_ref();
-        let private = stored.job.is_some() && relay.is_some_and(|relay| relay.lanes.contains(&slot.line.lane));
-        slot.line.private_since = private.then_some(stored.block);
-        let mut attempt = Attempt::new(stored.job, stored.hash, stored.raw, stored.fees);
-        attempt.again = Some(Instant::now());
-        slot.attempts.push(attempt);
-    }
-
-    /// What the journal calls included may have been reorganised away meanwhile; it is found again where it was not. A
-    /// failed request's nonce is free.
-    fn put_back(&mut self) {
-        for (nonce, slot) in &mut self.slots {
-            if let Holder::Job(id) = slot.line.holder {
-                let ended = self.jobs.get(&id).is_none_or(|job| job.state.is_end());
-                if ended {
-                    slot.line.holder = Holder::Vacant;
-                }
-            }
-            for id in slot.jobs() {
-                let Some(job) = self.jobs.get_mut(&id) else { continue };
-                job.first_block = job.first_block.or(Some(slot.line.since));
-                let newest = slot.attempts.iter().rev().find(|attempt| attempt.job == Some(id));
-                let fees = newest.map_or(slot.line.top, |attempt| attempt.fees);
-                job.transaction = newest.map(|attempt| attempt.hash);
-                if let State::Included(inclusion) = &job.state
-                    && inclusion.nonce == *nonce
-                {
-                    job.state = State::Broadcast { nonce: *nonce, fees };
-                    slot.line.holder = Holder::Job(id);
-                }
-            }
-        }
-        self.jobs.retain(|_, job| !job.state.is_end());
-    }
-
     /// Works until it is told to stop.
     ///
     /// # Errors
@@ -318,62 +269,6 @@ impl Desk {
         retries.chain(estimates).fold(look, Instant::min)
     }
 
-    async fn command(&mut self, command: Command) -> Result<(), JournalError> {
-        match command {
-            Command::New(job) => {
-                self.jobs.insert(job.id, *job);
-            }
-            Command::Look => self.look_at = Instant::now(),
-            Command::Outbid(key, fees) => self.outbid(&key, &fees),
-            Command::Cancel(key, answer) => {
-                let cancelled = self.cancel(&key).await?;
-                // Nobody may be waiting for it any more.
-                let _ = answer.send(cancelled);
-            }
-        }
-        Ok(())
-    }
-
-    /// From now on the request gets ahead of `fees` too; the plan raises what is on its way.
-    fn outbid(&mut self, key: &IdempotencyKey, fees: &Fees) {
-        let Some(job) = self.jobs.values_mut().find(|job| job.request.key == *key) else {
-            return;
-        };
-        let beat = job.request.beat.map_or(*fees, |beat| highest(&beat, fees));
-        job.request.beat = Some(beat);
-        let id = job.id;
-        for slot in self
-            .slots
-            .values_mut()
-            .filter(|slot| slot.line.holder == Holder::Job(id))
-        {
-            slot.line.beat = Some(beat);
-        }
-    }
-
-    async fn cancel(&mut self, key: &IdempotencyKey) -> Result<Cancelled, JournalError> {
-        let Some(job) = self.jobs.values_mut().find(|job| job.request.key == *key) else {
-            return Ok(Cancelled::TooLate);
-        };
-        let id = job.id;
-        match job.state {
-            State::Queued => {
-                let mut changes = Vec::new();
-                self.happen(id, JobEvent::Failed(Failure::Cancelled), &mut changes);
-                self.setup.journal.write(&changes).await?;
-                self.forget_ended();
-                Ok(Cancelled::Done)
-            }
-            State::Included(_) | State::Final(_) | State::Failed { .. } => Ok(Cancelled::TooLate),
-            State::Signed { .. } | State::Broadcast { .. } | State::Replaced { .. } => {
-                job.withdrawn = Some(Failure::Cancelled);
-                let change = job.change();
-                self.setup.journal.write(&[change]).await?;
-                Ok(Cancelled::UnderWay)
-            }
-        }
-    }
-
     async fn report(&mut self, report: Report) -> Result<(), JournalError> {
         match report {
             Report::Looked(result) => {
@@ -434,69 +329,6 @@ impl Desk {
         Ok(())
     }
 
-    /// What the plan is made from; nothing before the chain was seen.
-    fn view(&self) -> Option<View> {
-        let seen = self.seen.as_ref()?;
-        let rule = |settings: &LaneSettings, priority_fee: u128| LaneRule {
-            fees: settings.fees,
-            patience: settings.patience,
-            priority_fee,
-        };
-        let [pause, slash, claim, report] = &self.setup.lanes;
-        let [pause_fee, slash_fee, claim_fee, report_fee] = seen.priority_fees;
-        let lines = self.slots.iter().map(|(nonce, slot)| {
-            let withdrawn = match slot.line.holder {
-                Holder::Job(id) => self.jobs.get(&id).is_some_and(|job| job.withdrawn.is_some()),
-                Holder::Cancel | Holder::Vacant => false,
-            };
-            (
-                *nonce,
-                Line {
-                    withdrawn,
-                    mined: slot.mined.is_some() || *nonce < seen.mined,
-                    ..slot.line.clone()
-                },
-            )
-        });
-        let waiting = self
-            .jobs
-            .values()
-            .filter(|job| job.state == State::Queued && job.gas.is_some());
-        Some(View {
-            head: seen.head.number,
-            time: seen.head.time,
-            base_fee: seen.base_fee,
-            account: Account {
-                mined: seen.mined,
-                pending: seen.pending,
-                settled: self.settled,
-            },
-            lines: lines.collect(),
-            waiting: waiting
-                .map(|job| Waiting {
-                    job: job.id,
-                    lane: job.request.lane,
-                    cap: job.request.max_fee_cap,
-                    beat: job.request.beat,
-                    deadline: job.request.deadline,
-                })
-                .collect(),
-            rules: LaneRules {
-                pause: rule(pause, pause_fee),
-                slash: rule(slash, slash_fee),
-                claim: rule(claim, claim_fee),
-                report: rule(report, report_fee),
-            },
-            max_in_flight: self.setup.max_in_flight,
-            publish_after: self
-                .setup
-                .relay
-                .as_ref()
-                .filter(|relay| !relay.never_public)
-                .map(|relay| relay.public_after),
-        })
-    }
-
     async fn step(&mut self) -> Result<(), JournalError> {
         let Some(view) = self.view() else { return Ok(()) };
         for action in plan::plan(&view) {
@@ -544,45 +376,6 @@ impl Desk {
             !job.state.is_end()
         });
     }
-
-    fn show(&self) {
-        if let Some(seen) = &self.seen {
-            let base_fee = seen.base_fee;
-            self.market.send_replace(Some(
-                seen.priority_fees.map(|priority_fee| Market { base_fee, priority_fee }),
-            ));
-        }
-        for job in self.jobs.values() {
-            job.publish(self.account);
-        }
-        self.queue
-            .send_replace(self.jobs.values().map(|job| job.status.borrow().clone()).collect());
-        for lane in Lane::ALL {
-            let pending = self.jobs.values().filter(|job| job.request.lane == lane).count();
-            // A count of at most a million.
-            metrics::gauge!("sender_pending", "account" => self.account.to_string(), "lane" => lane.name())
-                .set(u32::try_from(pending).unwrap_or(u32::MAX));
-        }
-    }
-
-    fn line(&self, holder: Holder, job: Option<JobId>, fees: Fees, block: u64) -> Line {
-        let request = job.and_then(|id| self.jobs.get(&id)).map(|job| &job.request);
-        Line {
-            holder,
-            lane: request.map_or(Lane::Report, |request| request.lane),
-            top: fees,
-            cap: request.and_then(|request| request.max_fee_cap),
-            beat: request.and_then(|request| request.beat),
-            deadline: request.and_then(|request| request.deadline),
-            withdrawn: false,
-            since: block,
-            changed: block,
-            underpriced: false,
-            refused: None,
-            private_since: None,
-            mined: false,
-        }
-    }
 }
 
 /// The higher of each fee.
@@ -591,18 +384,4 @@ fn highest(a: &Fees, b: &Fees) -> Fees {
         max_fee: a.max_fee.max(b.max_fee),
         priority_fee: a.priority_fee.max(b.priority_fee),
     }
-}
-
-/// A stored request, made live.
-pub(crate) fn revive(stored: StoredJob, registry: &Registry) -> Job {
-    let key = stored.request.key.clone();
-    let ended = stored.state.is_end();
-    let (job, receiver) = Job::new(stored, None);
-    if !ended {
-        registry
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(key, receiver);
-    }
-    job
 }

@@ -1,6 +1,7 @@
-//! Two sources of one state: what came with the challenge, and below it what an own node knows of the same block.
+//! Sources of one state: what came with the challenge, below it what an own node knows of the same block, and above both what is taken
+//! for granted.
 //!
-//! What always holds: both are of one block; what neither knows is missing.
+//! What always holds: all are of one block; what none of them knows is missing.
 
 use engine::{Account, Address, B256, Bytes, Prestate, State, StateError, U256};
 
@@ -38,6 +39,46 @@ impl<S: State> State for Layers<'_, S> {
     }
 }
 
+/// A slot that is taken to hold something else than it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Assumption {
+    /// Whose.
+    pub account: Address,
+    /// Which.
+    pub slot: U256,
+    /// What it is taken to hold.
+    pub value: U256,
+}
+
+/// `state`, but for what is assumed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Assuming<'a, S> {
+    pub(super) assumed: &'a [Assumption],
+    pub(super) state: S,
+}
+
+impl<S: State> State for Assuming<'_, S> {
+    fn account(&self, address: Address) -> Result<Option<Account>, StateError> {
+        self.state.account(address)
+    }
+
+    fn code(&self, code_hash: B256) -> Result<Bytes, StateError> {
+        self.state.code(code_hash)
+    }
+
+    fn storage(&self, address: Address, slot: U256) -> Result<U256, StateError> {
+        let of = |assumed: &&Assumption| assumed.account == address && assumed.slot == slot;
+        match self.assumed.iter().find(of) {
+            Some(assumed) => Ok(assumed.value),
+            None => self.state.storage(address, slot),
+        }
+    }
+
+    fn block_hash(&self, number: u64) -> Result<B256, StateError> {
+        self.state.block_hash(number)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use engine::{AccountState, Missing};
@@ -71,5 +112,23 @@ mod tests {
             below: &below,
         };
         assert_eq!(slot(&only, 1), Ok(U256::from(11)));
+    }
+
+    #[test]
+    fn what_is_assumed_stands_above_what_is_so() {
+        let state = with(&[(1, 10), (2, 20)]);
+        let assumed = [Assumption {
+            account: Address::ZERO,
+            slot: U256::from(1),
+            value: U256::from(7),
+        }];
+        let assuming = Assuming {
+            assumed: &assumed,
+            state,
+        };
+        let slot = |account, slot| assuming.storage(account, U256::from(slot));
+        assert_eq!(slot(Address::ZERO, 1), Ok(U256::from(7)));
+        assert_eq!(slot(Address::ZERO, 2), Ok(U256::from(20)));
+        assert_ne!(slot(Address::repeat_byte(1), 1), Ok(U256::from(7)), "another account's");
     }
 }

@@ -1,7 +1,8 @@
 //! The rule: would this pause stop that attack?
 //!
-//! Pure: the engine runs the attack alone, and then the pause and the attack one after the other, on the same state. Only a pause that
-//! makes the difference is worth sending. What is not known is asked for ([`Found::Lacks`]), never taken for nothing.
+//! Pure: the engine runs the attack alone, and then the pause and the attack one after the other, on the same state. A pause is one
+//! transaction, or several that only together stop anything (a confirmation, and the keepers' execution): the whole is judged. Only a
+//! pause that makes the difference is worth sending. What is not known is asked for ([`Found::Lacks`]), never taken for nothing.
 
 use alloy::consensus::{EthereumTxEnvelope, SignableTransaction, TxEip1559, TxEip4844};
 use alloy::eips::eip2718::Encodable2718;
@@ -16,8 +17,8 @@ use engine::{
 pub enum Found {
     /// Behind the pause the attack breaks nothing any more.
     Stops {
-        /// Gas that the pause used, after refunds.
-        gas_used: u64,
+        /// Gas that each of the pause's transactions used, after refunds.
+        gas_used: Vec<u64>,
     },
     /// It is not worth sending.
     Cannot(Why),
@@ -34,6 +35,11 @@ pub enum Why {
     /// The pause's own transaction does not succeed.
     #[error("the pause itself would {0}; is this account allowed to pause the contract, and is it not paused already?")]
     PauseFails(String),
+    /// What others have to do after it does not succeed.
+    #[error(
+        "behind the confirmation the keepers' job would {0}; has it credits and a keeper, and may its guard pause the protocol?"
+    )]
+    JobFails(String),
     /// The attack works all the same.
     #[error("the attack breaks the invariant behind the pause too")]
     NoHelp,
@@ -42,33 +48,40 @@ pub enum Why {
     Undecided(String),
 }
 
-/// The transaction that a pause would be, as the engine takes it: without signature, nonce check, and need to pay.
+/// A transaction of a pause.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Who would send it.
+    pub from: Address,
+    /// Whom it calls.
+    pub to: Address,
+    /// With what.
+    pub calldata: Bytes,
+    /// Gas that it is given.
+    pub gas_limit: u64,
+}
+
+/// As the engine takes it: without signature, nonce check, and need to pay.
 ///
 /// # Errors
 /// Never for what this makes; the engine says so.
-pub fn pause_call(
-    chain_id: u64,
-    from: Address,
-    to: Address,
-    calldata: &Bytes,
-    gas_limit: u64,
-) -> Result<Transaction, TransactionError> {
+pub fn unsigned(chain_id: u64, step: &Step) -> Result<Transaction, TransactionError> {
     let call = TxEip1559 {
         chain_id,
         nonce: 0,
-        gas_limit,
+        gas_limit: step.gas_limit,
         max_fee_per_gas: u128::from(u64::MAX),
         max_priority_fee_per_gas: 0,
-        to: TxKind::Call(to),
+        to: TxKind::Call(step.to),
         value: U256::ZERO,
         access_list: Default::default(),
-        input: calldata.clone(),
+        input: step.calldata.clone(),
     };
     // The least signature that encodes; the engine is told that it is none.
     let one = U256::from(1);
     let signed: EthereumTxEnvelope<TxEip4844> = call.into_signed(Signature::new(one, one, false)).into();
     let raw = signed.encoded_2718();
-    Transaction::unsigned(&raw, from, keccak256(&raw))
+    Transaction::unsigned(&raw, step.from, keccak256(&raw))
 }
 
 /// Runs the attack alone, then `pause` and the attack, on `state` under `env`, and judges the invariants of `set`.
@@ -78,7 +91,7 @@ pub fn pause_call(
 pub fn simulate(
     engine: &mut Engine,
     env: &BlockEnv,
-    pause: &Transaction,
+    pause: &[Transaction],
     attack: &[Transaction],
     set: &WatchSet,
     state: &dyn State,
@@ -95,22 +108,29 @@ pub fn simulate(
         Read::Keeps => return Ok(Found::Cannot(Why::NoAttack(ending(&alone)))),
         Read::Unknown(found) => return Ok(found),
     }
-    let both: Vec<Transaction> = std::iter::once(pause).chain(attack).cloned().collect();
+    let both: Vec<Transaction> = pause.iter().chain(attack).cloned().collect();
     let both = engine.judge_sequence(env, &both, state, set, &options)?;
-    let first = both.each.first();
-    match first.and_then(|outcome| outcome.execution.as_ref()) {
-        None => Ok(unknown(first.and_then(|outcome| outcome.undecided.as_ref()))),
-        Some(execution) if execution.status != Status::Success => {
-            Ok(Found::Cannot(Why::PauseFails(execution.status.to_string())))
+    let mut gas_used = Vec::with_capacity(pause.len());
+    for outcome in both.each.iter().take(pause.len()) {
+        match &outcome.execution {
+            None => return Ok(unknown(outcome.undecided.as_ref())),
+            Some(execution) if execution.status == Status::Success => gas_used.push(execution.gas_used),
+            Some(execution) => {
+                let how = execution.status.to_string();
+                let why = if gas_used.is_empty() {
+                    Why::PauseFails(how)
+                } else {
+                    Why::JobFails(how)
+                };
+                return Ok(Found::Cannot(why));
+            }
         }
-        Some(execution) => Ok(match read(&both, 1) {
-            Read::Breaks => Found::Cannot(Why::NoHelp),
-            Read::Keeps => Found::Stops {
-                gas_used: execution.gas_used,
-            },
-            Read::Unknown(found) => found,
-        }),
     }
+    Ok(match read(&both, pause.len()) {
+        Read::Breaks => Found::Cannot(Why::NoHelp),
+        Read::Keeps => Found::Stops { gas_used },
+        Read::Unknown(found) => found,
+    })
 }
 
 /// What a sequence does to the invariants.
@@ -249,7 +269,17 @@ mod tests {
     }
 
     fn tried(from: Address, gas: u64, state: &dyn State) -> Found {
-        let pause = pause_call(1, from, GUARDED, &Bytes::new(), gas).unwrap();
+        together(&[(from, gas)], state)
+    }
+
+    fn together(calls: &[(Address, u64)], state: &dyn State) -> Found {
+        let step = |(from, gas_limit): &(Address, u64)| Step {
+            from: *from,
+            to: GUARDED,
+            calldata: Bytes::new(),
+            gas_limit: *gas_limit,
+        };
+        let pause: Vec<Transaction> = calls.iter().map(|call| unsigned(1, &step(call)).unwrap()).collect();
         let mut engine = Engine::new(1);
         simulate(&mut engine, &env(), &pause, &[attack()], &set(), state, &|| false).unwrap()
     }
@@ -259,7 +289,24 @@ mod tests {
         let Found::Stops { gas_used } = tried(GUARDIAN, 100_000, &state(0)) else {
             panic!("it does not stop it")
         };
-        assert!((40_000..60_000).contains(&gas_used), "{gas_used}");
+        assert!(
+            gas_used.len() == 1 && (40_000..60_000).contains(&gas_used[0]),
+            "{gas_used:?}"
+        );
+    }
+
+    #[test]
+    fn of_several_transactions_the_whole_is_judged() {
+        let nobody = Address::repeat_byte(0x11);
+        let found = together(&[(nobody, 100_000), (GUARDIAN, 100_000)], &state(0));
+        let Found::Stops { gas_used } = found else {
+            panic!("{found:?}")
+        };
+        assert_eq!(gas_used.len(), 2, "the first alone is no help");
+        let found = together(&[(nobody, 100_000), (GUARDIAN, 30_000)], &state(0));
+        assert!(matches!(found, Found::Cannot(Why::JobFails(_))), "{found:?}");
+        let found = together(&[(nobody, 100_000), (nobody, 100_000)], &state(0));
+        assert_eq!(found, Found::Cannot(Why::NoHelp));
     }
 
     #[test]

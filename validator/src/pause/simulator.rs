@@ -5,15 +5,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::{Address, B256, BlockEnv, Bytes, Engine, Invariant, Prestate, Transaction, WatchSet};
+use engine::{
+    Address, B256, BlockEnv, Engine, Execution, Invariant, Missing, Options, Prestate, Reason, Transaction, WatchSet,
+};
 use state::{BlockRef, Node, NodeConfig, Reader, ReaderConfig, Snapshot, Unavailable};
 use url::Url;
 
-use super::layers::Layers;
-use super::simulate::{Found, Why, pause_call, simulate};
+use super::layers::{Assuming, Assumption, Layers};
+use super::simulate::{Found, Step, Why, simulate, unsigned};
 
 /// Most times that a simulation is begun again with what it lacked.
-const ROUNDS: usize = 24;
+const ROUNDS: usize = 96;
 
 /// An attack as it was judged.
 #[derive(Debug, Clone)]
@@ -32,13 +34,20 @@ pub struct Sighting {
     pub prestate: Option<Prestate>,
 }
 
+/// Transactions that pause together, in order, and what is taken for granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scheme {
+    /// The first one is our own.
+    pub steps: Vec<Step>,
+    /// What others are expected to do besides.
+    pub assumed: Vec<Assumption>,
+}
+
 /// What is to be tried.
 #[derive(Debug, Clone)]
 pub struct Trial {
-    /// Whom the pause calls.
-    pub contract: Address,
-    /// With what.
-    pub calldata: Bytes,
+    /// The pause.
+    pub pause: Scheme,
     /// The attack's transactions, in order.
     pub attack: Vec<Transaction>,
     /// What it breaks.
@@ -53,6 +62,7 @@ pub struct Simulator {
     reader: Reader,
     /// Who would send the pause.
     account: Address,
+    /// Most gas that it may use.
     gas_limit: u64,
 }
 
@@ -107,6 +117,12 @@ impl Simulator {
         self.account
     }
 
+    /// Most gas that its call may use.
+    #[must_use]
+    pub const fn gas_limit(&self) -> u64 {
+        self.gas_limit
+    }
+
     /// Goes to the nodes' newest block; the steps to it.
     ///
     /// # Errors
@@ -122,36 +138,56 @@ impl Simulator {
         }
     }
 
-    /// Reads what a pause would read, so that it is there when it is needed.
-    ///
-    /// # Errors
-    /// The nodes do not give it by the deadline.
-    pub async fn warm(&self, contract: Address, calldata: &Bytes, deadline: Instant) -> Result<(), Unavailable> {
-        let head = self.reader.head().hash();
-        if let Ok(pause) = pause_call(self.chain_id(), self.account, contract, calldata, self.gas_limit) {
-            self.reader.prestate(head, &pause, deadline).await?;
-        }
-        Ok(())
-    }
-
-    /// What the pause would do by itself on the newest state: its status, and the gas that it uses.
+    /// How each transaction of a pause would end on the newest state, after the ones before it. Whatever it reads is there afterwards.
     ///
     /// # Errors
     /// The nodes do not give the state by the deadline.
-    pub async fn alone(
-        &self,
-        contract: Address,
-        calldata: &Bytes,
-        deadline: Instant,
-    ) -> Result<engine::Execution, Unavailable> {
-        let pause = pause_call(self.chain_id(), self.account, contract, calldata, self.gas_limit);
-        let pause = pause.map_err(|error| broken(&error))?;
-        let recording = self
-            .reader
-            .prestate(self.reader.head().hash(), &pause, deadline)
-            .await?;
-        let undecided = || broken(&"the engine gave no execution");
-        recording.outcome.execution.ok_or_else(undecided)
+    pub async fn alone(&self, pause: &Scheme, deadline: Instant) -> Result<Vec<Execution>, Unavailable> {
+        let snapshot = self.reader.head();
+        let steps = Arc::new(self.transactions(pause)?);
+        if let Some(first) = steps.first() {
+            self.reader.prestate(snapshot.hash(), first, deadline).await?;
+        }
+        let nothing = Arc::new(WatchSet::new(Vec::new()).map_err(|error| broken(&error))?);
+        for _ in 0..ROUNDS {
+            let (state, steps, assumed) = (Arc::clone(&snapshot), Arc::clone(&steps), pause.assumed.clone());
+            let (chain_id, nothing) = (self.chain_id(), Arc::clone(&nothing));
+            let ran = tokio::task::spawn_blocking(move || {
+                let expired = || Instant::now() >= deadline;
+                let options = Options {
+                    digest: false,
+                    call_path: false,
+                    expired: Some(&expired),
+                    ..Options::default()
+                };
+                let env = &state.head().next;
+                let state = Assuming {
+                    assumed: &assumed,
+                    state: &*state,
+                };
+                Engine::new(chain_id).judge_sequence(env, &steps, &state, &nothing, &options)
+            });
+            let ran = ran
+                .await
+                .map_err(|error| broken(&error))?
+                .map_err(Unavailable::Engine)?;
+            let undecided = ran.each.iter().find_map(|outcome| outcome.undecided.as_ref());
+            match undecided {
+                Some(Reason::MissingState(missing)) => self.fetch(&snapshot, *missing, deadline).await?,
+                Some(reason) => return Err(broken(reason)),
+                None => return Ok(ran.each.into_iter().filter_map(|outcome| outcome.execution).collect()),
+            }
+        }
+        Err(broken(&"there is always something more that it reads"))
+    }
+
+    async fn fetch(&self, snapshot: &Arc<Snapshot>, missing: Missing, deadline: Instant) -> Result<(), Unavailable> {
+        self.reader.fetch(snapshot, vec![missing], deadline).await
+    }
+
+    fn transactions(&self, pause: &Scheme) -> Result<Vec<Transaction>, Unavailable> {
+        let all = pause.steps.iter().map(|step| unsigned(self.chain_id(), step));
+        all.collect::<Result<_, _>>().map_err(|error| broken(&error))
     }
 
     /// Whether the pause would stop the attack, and on which block that was tried.
@@ -161,20 +197,14 @@ impl Simulator {
     pub async fn run(&self, trial: Trial, deadline: Instant) -> Result<(Found, u64), Unavailable> {
         let snapshot = self.snapshot(trial.sighting.as_deref(), deadline).await;
         let number = snapshot.head().number;
-        let pause = pause_call(
-            self.chain_id(),
-            self.account,
-            trial.contract,
-            &trial.calldata,
-            self.gas_limit,
-        );
-        let pause = pause.map_err(|error| broken(&error))?;
+        let pause = self.transactions(&trial.pause)?;
         let set = WatchSet::new(vec![trial.invariant.clone().into()]).map_err(|error| broken(&error))?;
         let case = Arc::new(Case {
             chain_id: self.chain_id(),
             shipped: trial.sighting.filter(|sighting| sighting.head == snapshot.hash()),
             snapshot: Arc::clone(&snapshot),
             pause,
+            assumed: trial.pause.assumed,
             attack: trial.attack,
             set,
             deadline,
@@ -188,13 +218,13 @@ impl Simulator {
                 return Ok((found, number));
             };
             if primed {
-                self.reader.fetch(&snapshot, vec![missing], deadline).await?;
+                self.fetch(&snapshot, missing, deadline).await?;
                 continue;
             }
             primed = true;
             let head = snapshot.hash();
-            self.reader.prestate(head, &case.pause, deadline).await?;
-            for tx in case.attack.iter().filter(|_| case.shipped.is_none()) {
+            let attack = case.attack.iter().filter(|_| case.shipped.is_none());
+            for tx in case.pause.first().into_iter().chain(attack) {
                 self.reader.prestate(head, tx, deadline).await?;
             }
         }
@@ -222,7 +252,8 @@ struct Case {
     chain_id: u64,
     shipped: Option<Arc<Sighting>>,
     snapshot: Arc<Snapshot>,
-    pause: Transaction,
+    pause: Vec<Transaction>,
+    assumed: Vec<Assumption>,
     attack: Vec<Transaction>,
     set: WatchSet,
     deadline: Instant,
@@ -233,6 +264,10 @@ impl Case {
         let state = Layers {
             above: self.shipped.as_ref().and_then(|sighting| sighting.prestate.as_ref()),
             below: &*self.snapshot,
+        };
+        let state = Assuming {
+            assumed: &self.assumed,
+            state,
         };
         let env = match &self.shipped {
             Some(sighting) => &sighting.env,

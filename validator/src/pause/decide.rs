@@ -1,0 +1,385 @@
+//! Whether a pause is sent: what was sent before, what the engine says, and whether it can be ahead.
+
+use std::time::{Duration, Instant};
+
+use alloy::primitives::B256;
+use defence::{PauseError, PauseOutcome, PauseProgress, PauseRequest, PauseTarget};
+use engine::Transaction;
+use sender::{Fees, Handle, IdempotencyKey, Lane, Request, State};
+
+use super::follow::Course;
+use super::scheme::{self, scheme};
+use super::simulate::Found;
+use super::simulator::{Scheme, Trial};
+use super::timing::Marks;
+use super::{Gatekeeper, cannot, failed, fees_of, guard, higher, lock};
+
+/// Transactions of an attack that a pause is tried against, the newest ones.
+const ATTACK: usize = 8;
+/// Requests under keys of their own that one pause may come to, when what was sent before came to nothing.
+const TRIES: usize = 16;
+
+/// A pause that is worth sending.
+struct Decision {
+    /// Gas to give to our own transaction.
+    gas: u64,
+    /// Gas that the last of the pause's transactions used.
+    last_used: u64,
+    /// The block on whose state it was tried.
+    block: u64,
+    marks: Option<Marks>,
+}
+
+enum Sent {
+    /// This one is under way, or is in a block.
+    Goes(Handle),
+    /// None; the next one may have this key.
+    Nothing(IdempotencyKey),
+}
+
+impl Gatekeeper {
+    pub(super) async fn send(
+        &self,
+        request: &PauseRequest,
+        progress: &PauseProgress,
+    ) -> Result<PauseOutcome, PauseError> {
+        if request.chain_id != self.simulator.chain_id() {
+            return Ok(cannot(format!(
+                "the attack is on chain {}, the sender's nodes are on chain {}",
+                request.chain_id,
+                self.simulator.chain_id()
+            )));
+        }
+        let asked = Instant::now();
+        let attack = decode(request);
+        // What was mined before now is past: the pause is for what is still to come.
+        let hashes: Vec<B256> = {
+            let blocks = lock(&self.blocks);
+            let all = request.attack.iter().map(|suspect| suspect.tx_hash);
+            all.filter(|hash| blocks.place(*hash).is_none()).collect()
+        };
+        let fees: Vec<Fees> = attack.iter().map(fees_of).collect();
+        let entered = self.flights.enter(&request.target, &fees, &hashes);
+        let turn = entered.turn.lock().await;
+        let flying = self.flights.key(&request.target);
+        let mut course = match self.sent_before(request, flying.as_ref()).await? {
+            Sent::Goes(handle) => {
+                if let Some(fees) = fees.into_iter().reduce(|a, b| higher(&a, &b)) {
+                    self.outbid(&[handle.status().key], fees).await;
+                }
+                let from = self.first_block(request, &handle);
+                Course::new(handle, request, from, progress)
+            }
+            Sent::Nothing(key) => match self.decide(request, &attack, asked).await? {
+                Err(reason) => return Ok(cannot(reason)),
+                Ok(decision) => match self.submit(key, request, &attack, &decision).await? {
+                    Err(reason) => return Ok(cannot(reason)),
+                    Ok(handle) => Course {
+                        marks: decision.marks,
+                        fire_gas: Some(decision.last_used),
+                        ..Course::new(handle, request, decision.block + 1, progress)
+                    },
+                },
+            },
+        };
+        drop(turn);
+        match request.target {
+            PauseTarget::Call { .. } => self.follow(&mut course).await,
+            PauseTarget::Guard(guarded) => self.follow_guarded(&mut course, &guarded).await,
+        }
+    }
+
+    /// The first block that what was sent before may have had an effect in.
+    fn first_block(&self, request: &PauseRequest, handle: &Handle) -> u64 {
+        let next = self.simulator.reader().head().head().number + 1;
+        let seen = self.sighting(request).map_or(next, |sighting| sighting.env.number);
+        match handle.status().state {
+            State::Included(inclusion) | State::Final(inclusion) => seen.min(inclusion.block),
+            _ => seen.min(next),
+        }
+    }
+
+    /// What was sent for this request before, or is under way for the same target.
+    async fn sent_before(&self, request: &PauseRequest, flying: Option<&IdempotencyKey>) -> Result<Sent, PauseError> {
+        let find = async |key: &IdempotencyKey| self.sender.find(key).await.map_err(|error| failed(&error));
+        let mut free = None;
+        for attempt in 0..TRIES {
+            let name = match attempt {
+                0 => request.key.clone(),
+                _ => format!("{}#{attempt}", request.key),
+            };
+            let key = IdempotencyKey::new(name).map_err(|error| failed(&error))?;
+            match find(&key).await? {
+                None => {
+                    free = Some(key);
+                    break;
+                }
+                // What failed was not mined and will not be; what reverted had no effect: another one may be sent.
+                Some(handle) if came_to_nothing(&handle.status().state) => {}
+                Some(handle) => return Ok(Sent::Goes(handle)),
+            }
+        }
+        let Some(free) = free else {
+            return Err(failed(&"as many pauses as may be tried came to nothing"));
+        };
+        if let Some(flying) = flying
+            && let Some(handle) = find(flying).await?
+            && !came_to_nothing(&handle.status().state)
+        {
+            return Ok(Sent::Goes(handle));
+        }
+        Ok(Sent::Nothing(free))
+    }
+
+    /// Whether to send; or why not.
+    async fn decide(
+        &self,
+        request: &PauseRequest,
+        attack: &[Transaction],
+        asked: Instant,
+    ) -> Result<Result<Decision, String>, PauseError> {
+        if attack.is_empty() {
+            return Ok(Err(
+                "the attack's transaction is not known, so no pause can be tried against it".to_owned(),
+            ));
+        }
+        let set = std::sync::Arc::clone(&lock(&self.set));
+        let invariant = set.invariants.iter().find(|known| known.id == request.invariant.id);
+        let Some(invariant) = invariant.cloned() else {
+            return Err(failed(&format!(
+                "invariant {} is not streamed (yet)",
+                request.invariant.id
+            )));
+        };
+        let pause = match self.scheme(&request.target, scheme::incident(request)).await? {
+            Ok(pause) => pause,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let sighting = self.sighting(request);
+        let trial = Trial {
+            pause,
+            attack: attack.to_vec(),
+            invariant,
+            sighting: sighting.clone(),
+        };
+        let (found, block) = self
+            .simulator
+            .run(trial, asked + self.config.simulation)
+            .await
+            .map_err(|error| failed(&format!("the pause cannot be tried: {error}")))?;
+        let decided = Instant::now();
+        metrics::histogram!("validator_pause_simulation_seconds").record((decided - asked).as_secs_f64());
+        let gas_used = match found {
+            Found::Stops { gas_used } => gas_used,
+            Found::Cannot(why) => return Ok(Err(format!("tried on block {block}: {why}"))),
+            Found::Lacks(missing) => return Err(failed(&format!("the pause cannot be tried: {missing} is missing"))),
+        };
+        let marks = sighting.map(|sighting| Marks {
+            seen: sighting.seen,
+            claimed: sighting.claimed,
+            confirmed: sighting.confirmed,
+            asked,
+            decided,
+        });
+        let own = gas_used.first().copied().unwrap_or_default();
+        Ok(Ok(Decision {
+            gas: gas_limit(own, self.config.gas_limit),
+            last_used: gas_used.last().copied().unwrap_or_default(),
+            block,
+            marks,
+        }))
+    }
+
+    /// The whole of a pause, or why there is none.
+    pub(super) async fn scheme(
+        &self,
+        target: &PauseTarget,
+        incident: B256,
+    ) -> Result<Result<Scheme, String>, PauseError> {
+        let worker = match target {
+            PauseTarget::Guard(guarded) => match &guarded.keepers {
+                None => None,
+                Some(job) => {
+                    let known = lock(&self.workers).get(job).copied().flatten();
+                    let worker = match known {
+                        Some(worker) => Some(worker),
+                        None => {
+                            let node = self.simulator.reader().node();
+                            let found = guard::workers(node, &[*job]).await;
+                            let found = found.map_err(|error| failed(&format!("the job's keeper: {error}")))?;
+                            found.into_iter().next().flatten()
+                        }
+                    };
+                    if worker.is_none() {
+                        return Ok(Err(format!(
+                            "the job {} has no keeper, and no keeper is active",
+                            job.job
+                        )));
+                    }
+                    worker
+                }
+            },
+            PauseTarget::Call { .. } => None,
+        };
+        let (account, gas) = (self.simulator.account(), self.simulator.gas_limit());
+        scheme(target, incident, account, gas, worker)
+            .map(Ok)
+            .map_err(|error| failed(&error))
+    }
+
+    async fn submit(
+        &self,
+        key: IdempotencyKey,
+        request: &PauseRequest,
+        attack: &[Transaction],
+        decision: &Decision,
+    ) -> Result<Result<Handle, String>, PauseError> {
+        let target = &request.target;
+        let own = attack.iter().map(fees_of).reduce(|a, b| higher(&a, &b));
+        // From here on a repeat raises it; what came before is in `beat`.
+        let beat = self.flights.fly(target, &key);
+        let beat = own.into_iter().chain(beat).reduce(|a, b| higher(&a, &b));
+        let cap = self.config.max_fee_cap.map(u128::from);
+        if let Some(offer) = self.sender.offer(Lane::Pause, beat.as_ref(), cap)
+            && !offer.ahead
+        {
+            return Ok(Err(format!(
+                "the attack offers up to {} wei per gas, which cannot be beaten within the cap; raise sender.lanes.pause.max_fee_cap",
+                beat.map_or(0, |beat| beat.max_fee)
+            )));
+        }
+        let calldata = scheme::calldata(target, scheme::incident(request));
+        let request = Request {
+            gas: Some(decision.gas),
+            beat,
+            ..self.call(key, target.contract(), calldata)
+        };
+        let handle = self.sender.submit(request).await.map_err(|error| failed(&error))?;
+        let now = self.flights.beat(target);
+        if let Some(now) = now.filter(|now| beat != Some(*now)) {
+            self.outbid(&[handle.status().key], now).await;
+        }
+        Ok(Ok(handle))
+    }
+
+    /// A call in the lane of pauses, within the limits of the configuration.
+    pub(super) fn call(&self, key: IdempotencyKey, to: engine::Address, calldata: engine::Bytes) -> Request {
+        let expires = self.simulator.reader().head().head().timestamp + self.config.expire_after.as_secs();
+        Request {
+            max_fee_cap: self.config.max_fee_cap.map(u128::from),
+            deadline: Some(expires),
+            ..Request::call(key, Lane::Pause, to, calldata)
+        }
+    }
+}
+
+/// Does everything of a pause but sending it: who would send it, with what balance, and how it would end.
+///
+/// # Errors
+/// It would not succeed, or the node does not tell.
+pub async fn rehearse(
+    simulator: &super::simulator::Simulator,
+    request: &PauseRequest,
+    limit: Duration,
+) -> Result<String, PauseError> {
+    use engine::State as _;
+    let deadline = Instant::now() + limit;
+    simulator.follow().await.map_err(|error| failed(&error))?;
+    let contract = request.target.contract();
+    let incident = scheme::incident(request);
+    let keepers = match &request.target {
+        PauseTarget::Guard(guarded) => guarded.keepers,
+        PauseTarget::Call { .. } => None,
+    };
+    let mut worker = None;
+    if let Some(job) = keepers {
+        let found = guard::workers(simulator.reader().node(), &[job]).await;
+        worker = found.map_err(|error| failed(&error))?.into_iter().next().flatten();
+        if worker.is_none() {
+            return Err(failed(&format!(
+                "the job {} has no keeper, and no keeper is active",
+                job.job
+            )));
+        }
+    }
+    let account = simulator.account();
+    let pause = scheme(&request.target, incident, account, simulator.gas_limit(), worker);
+    let pause = pause.map_err(|error| failed(&error))?;
+    let executions = simulator
+        .alone(&pause, deadline)
+        .await
+        .map_err(|error| failed(&error))?;
+    let snapshot = simulator.reader().head();
+    let known = |address| snapshot.account(address).ok().flatten();
+    let calldata = scheme::calldata(&request.target, incident);
+    let mut said = format!(
+        "{account} calls {contract} on chain {} with {calldata}",
+        simulator.chain_id()
+    );
+    if let Some(worker) = worker {
+        said = format!("{said}, and keeper {} executes", worker.keeper);
+    }
+    if !known(contract).is_some_and(|account| account.has_code()) {
+        return Err(failed(&format!("{said}: there is no contract")));
+    }
+    let mut gas = 0_u64;
+    for (execution, step) in executions.iter().zip(&pause.steps) {
+        if execution.status != engine::Status::Success {
+            let who = if step.from == account {
+                "it"
+            } else {
+                "the keeper's execution"
+            };
+            return Err(failed(&format!("{said}: {who} would {}", execution.status)));
+        }
+        gas = gas.saturating_add(execution.gas_used);
+    }
+    let balance = known(account).map(|account| account.balance).unwrap_or_default();
+    Ok(format!(
+        "{said}: it would succeed on block {} with {gas} gas; the account holds {balance} wei",
+        snapshot.head().number
+    ))
+}
+
+/// The transactions of the attack that a pause is tried against, in the order of confirmation.
+fn decode(request: &PauseRequest) -> Vec<Transaction> {
+    let skipped = request.attack.len().saturating_sub(ATTACK);
+    let known = request
+        .attack
+        .iter()
+        .skip(skipped)
+        .filter(|suspect| !suspect.raw.is_empty());
+    known
+        .filter_map(|suspect| Transaction::with_sender(&suspect.raw, suspect.sender).ok())
+        .collect()
+}
+
+/// Gas to give for a call that used `used`: what was refunded at its end (at most a fifth, EIP-3529) had to be there, and a quarter on
+/// top for a state that is another by then.
+pub(super) fn gas_limit(used: u64, limit: u64) -> u64 {
+    let before_refunds = used.saturating_add(used / 4);
+    before_refunds
+        .saturating_add(before_refunds / 4)
+        .saturating_add(10_000)
+        .min(limit)
+}
+
+fn came_to_nothing(state: &State) -> bool {
+    match state {
+        State::Failed { .. } => true,
+        State::Included(inclusion) | State::Final(inclusion) => !inclusion.success,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gas_covers_the_refund_and_a_margin_but_not_more_than_the_limit() {
+        assert_eq!(gas_limit(40_000, 1_000_000), 72_500);
+        assert_eq!(gas_limit(40_000, 60_000), 60_000);
+        assert_eq!(gas_limit(u64::MAX, 1_000_000), 1_000_000);
+    }
+}
