@@ -1,4 +1,4 @@
-//! The command line: `run`, `invariants add | list | remove`, `status`.
+//! The command line: `run`, `invariants add | list | remove`, `services`, `keys`, `backup`, `status`.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -7,7 +7,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use comfy_table::{ContentArrangement, Table, presets};
 use eyre::eyre;
+use node::database::Place;
 use node::exit::{Code, Failure, OrConfiguration};
+use node::health::HealthArgs;
 use protos::v1;
 use protos::v1::platform_client::PlatformClient;
 use serde_json::{Map, Value, json};
@@ -44,8 +46,18 @@ enum Command {
         #[command(subcommand)]
         command: Keys,
     },
+    /// Copy the SQLite database into a file, also while the platform runs on it; PostgreSQL has `pg_dump`
+    Backup {
+        /// The platform's database
+        #[arg(long, value_name = "DATABASE")]
+        database: Place,
+        /// The copy; must not be there yet
+        file: PathBuf,
+    },
     /// Where the feed and the reports stand
     Status(StatusArgs),
+    /// Ask a running platform whether it serves
+    Health(HealthArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -67,9 +79,9 @@ enum Services {
         /// Its payment contract, as `billing deploy` prints it
         #[arg(long, value_name = "ADDRESS")]
         payment: alloy::primitives::Address,
-        /// The platform's database; made when it is not there
-        #[arg(long, value_name = "PATH")]
-        database: PathBuf,
+        /// The platform's database, a SQLite file or postgres://..; a file is made when it is not there
+        #[arg(long, value_name = "DATABASE")]
+        database: Place,
     },
     /// List them: paid until when, streamed or not
     List(ListArgs),
@@ -77,9 +89,9 @@ enum Services {
     Remove {
         /// Its name
         name: String,
-        /// The platform's database
-        #[arg(long, value_name = "PATH")]
-        database: PathBuf,
+        /// The platform's database, a SQLite file or postgres://..
+        #[arg(long, value_name = "DATABASE")]
+        database: Place,
     },
 }
 
@@ -92,9 +104,9 @@ enum Keys {
         /// What it allows
         #[arg(long, value_enum, default_value = "read")]
         role: Role,
-        /// The platform's database; made when it is not there
-        #[arg(long, value_name = "PATH")]
-        database: PathBuf,
+        /// The platform's database, a SQLite file or postgres://..; a file is made when it is not there
+        #[arg(long, value_name = "DATABASE")]
+        database: Place,
     },
     /// List them, without their secrets
     List(ListArgs),
@@ -102,17 +114,17 @@ enum Keys {
     Revoke {
         /// Its number, as `list` shows it
         id: u64,
-        /// The platform's database
-        #[arg(long, value_name = "PATH")]
-        database: PathBuf,
+        /// The platform's database, a SQLite file or postgres://..
+        #[arg(long, value_name = "DATABASE")]
+        database: Place,
     },
 }
 
 #[derive(Debug, Args)]
 struct AddArgs {
-    /// The platform's database; made when it is not there
-    #[arg(long, value_name = "PATH")]
-    database: PathBuf,
+    /// The platform's database, a SQLite file or postgres://..; a file is made when it is not there
+    #[arg(long, value_name = "DATABASE")]
+    database: Place,
     /// One invariant or a list, as JSON: contract, type, target, storage [, slot_type, offset, name, network, variable]
     #[arg(long, value_name = "FILE", conflicts_with_all = ["contract", "comparison", "target", "slot", "slot_type", "offset", "name", "variable"])]
     file: Option<PathBuf>,
@@ -152,9 +164,9 @@ struct AddArgs {
 
 #[derive(Debug, Args)]
 struct ListArgs {
-    /// The platform's database
-    #[arg(long, value_name = "PATH")]
-    database: PathBuf,
+    /// The platform's database, a SQLite file or postgres://..
+    #[arg(long, value_name = "DATABASE")]
+    database: Place,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -162,9 +174,9 @@ struct ListArgs {
 
 #[derive(Debug, Args)]
 struct RemoveArgs {
-    /// The platform's database
-    #[arg(long, value_name = "PATH")]
-    database: PathBuf,
+    /// The platform's database, a SQLite file or postgres://..
+    #[arg(long, value_name = "DATABASE")]
+    database: Place,
     /// Its id, as `list` shows it
     id: u64,
 }
@@ -206,7 +218,17 @@ impl Cli {
             } => remove(args).await,
             Command::Services { command } => services(command).await,
             Command::Keys { command } => keys(command).await,
+            Command::Backup { database, file } => {
+                let size = existing(&database)
+                    .await?
+                    .database()
+                    .back_up(&file)
+                    .await
+                    .or_configuration()?;
+                say(format_args!("copied {database} into {}, {size} bytes", file.display()))
+            }
             Command::Status(args) => status(args).await,
+            Command::Health(args) => args.run().await,
         }
     }
 }
@@ -264,14 +286,11 @@ fn drafts(args: &AddArgs) -> Result<Vec<Draft>, Failure> {
 }
 
 /// An existing database: a mistyped path must not make a new one.
-async fn existing(path: &std::path::Path) -> Result<Store, Failure> {
-    if !path.exists() {
-        return Err(Failure::configuration(eyre!(
-            "database {}: there is no such file",
-            path.display()
-        )));
+async fn existing(place: &Place) -> Result<Store, Failure> {
+    if place.file().is_some_and(|path| !path.exists()) {
+        return Err(Failure::configuration(eyre!("database {place}: there is no such file")));
     }
-    Store::open(path).await.or_configuration()
+    Store::open(place).await.or_configuration()
 }
 
 async fn list(args: ListArgs) -> Result<(), Failure> {

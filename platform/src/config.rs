@@ -4,6 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use node::cli::{NodeArgs, NodeConfig};
+use node::config::Secret;
+use node::database::Place;
+use node::tls::TlsOptions;
 use serde::{Deserialize, Serialize};
 
 use crate::feed::live::LiveOptions;
@@ -23,6 +26,9 @@ pub struct RunArgs {
     #[serde(skip_serializing_if = "LiveArgs::is_empty")]
     live: LiveArgs,
     #[command(flatten)]
+    #[serde(skip_serializing_if = "TlsArgs::is_empty")]
+    tls: TlsArgs,
+    #[command(flatten)]
     #[serde(skip_serializing_if = "HttpArgs::is_empty")]
     http: HttpArgs,
     #[command(flatten)]
@@ -32,10 +38,15 @@ pub struct RunArgs {
     #[arg(long, value_name = "PACE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pace: Option<String>,
-    /// The SQLite database; made when it is not there [default: platform.db]
-    #[arg(long, value_name = "PATH")]
+    /// The database: a SQLite file, made when it is not there, or postgres://USER:PASSWORD@HOST:PORT/NAME, which several platforms
+    /// may share; also env:NAME or file:PATH, where that address is [default: platform.db]
+    #[arg(long, value_name = "DATABASE")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    database: Option<PathBuf>,
+    database: Option<String>,
+    /// The NATS servers that carry the log between platforms on one database, as in nats://HOST:4222, with commas between
+    #[arg(long, value_name = "URLS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    broker: Option<String>,
     /// The subnet's ledger: http://HOST:PORT, an embedded one; or the real chain: finney, test, local, ws://.. or wss://.. (several
     /// nodes with commas between)
     #[arg(long, value_name = "LEDGER")]
@@ -85,6 +96,30 @@ struct HttpArgs {
 impl HttpArgs {
     const fn is_empty(&self) -> bool {
         self.listen.is_none() && self.ready_file.is_none()
+    }
+}
+
+/// Flags of the encryption.
+#[derive(Debug, Clone, Default, clap::Args, Serialize)]
+struct TlsArgs {
+    /// Encrypt gRPC and HTTP: the certificate, followed by those of its issuers (PEM)
+    #[arg(
+        id = "tls_certificate",
+        long = "tls-certificate",
+        value_name = "FILE",
+        requires = "tls_key"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<PathBuf>,
+    /// The certificate's private key (PEM)
+    #[arg(id = "tls_key", long = "tls-key", value_name = "FILE", requires = "tls_certificate")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<PathBuf>,
+}
+
+impl TlsArgs {
+    const fn is_empty(&self) -> bool {
+        self.certificate.is_none() && self.key.is_none()
     }
 }
 
@@ -146,9 +181,15 @@ pub struct Config {
     /// How fast a recording is replayed.
     #[serde(default = "realtime")]
     pub pace: Pace,
-    /// The SQLite database.
+    /// The database.
     #[serde(default = "database")]
-    pub database: PathBuf,
+    pub database: Place,
+    /// The broker that carries the log between several platforms; may be `env:NAME` or `file:PATH`, since it may hold a password.
+    #[serde(default)]
+    pub broker: Option<Secret>,
+    /// What is served over gRPC and HTTP is encrypted by this certificate.
+    #[serde(default)]
+    pub tls: Option<TlsOptions>,
     /// The ledger, as `--ledger` says it.
     pub ledger: String,
     /// The subnet.
@@ -189,8 +230,8 @@ fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<
 const fn realtime() -> Pace {
     Pace::Realtime
 }
-fn database() -> PathBuf {
-    PathBuf::from("platform.db")
+fn database() -> Place {
+    Place::File("platform.db".into())
 }
 const fn two() -> usize {
     2
@@ -213,6 +254,12 @@ impl Config {
         }
         if !(Duration::from_millis(50)..=Duration::from_secs(3600)).contains(&self.metagraph_interval) {
             return Err("configuration: `metagraph_interval`: must be from 50ms to 1h".to_owned());
+        }
+        if self.broker.is_some() && self.database.file().is_some() {
+            return Err(
+                "configuration: `broker`: is for several platforms, and `database` is one machine's file; use postgres://.."
+                    .to_owned(),
+            );
         }
         self.billing.endpoints()?;
         self.live.check()

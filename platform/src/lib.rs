@@ -10,16 +10,20 @@
 //! at its own speed. See [`log`] for what always holds.
 
 pub mod assignment;
+pub mod broker;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod feed;
 pub mod gate;
 pub mod log;
 pub mod page;
+pub mod proposal;
 pub mod registry;
 pub mod rest;
 pub mod run;
 pub mod service;
+pub mod standing;
 pub mod store;
 mod stream;
 pub mod validators;

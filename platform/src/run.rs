@@ -6,12 +6,13 @@ use std::time::Duration;
 use chain::Ledger;
 use engine::Invariant;
 use node::exit::{Failure, OrConfiguration};
-use node::server::MESSAGE_LIMIT;
-use protos::v1::platform_server::PlatformServer;
+use node::tls::TlsOptions;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::broker::Broker;
+use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::feed::live::LiveFeed;
 use crate::feed::live::status::LiveStatus;
@@ -34,6 +35,12 @@ pub fn check(config: &Config) -> Result<(Opened, Arc<dyn Ledger>), Failure> {
     config
         .check()
         .map_err(|line| Failure::configuration(eyre::eyre!(line)))?;
+    config
+        .tls
+        .as_ref()
+        .map(TlsOptions::load)
+        .transpose()
+        .or_configuration()?;
     let options = subtensor::Options {
         deadline: LEDGER_DEADLINE,
         ..subtensor::Options::default()
@@ -62,6 +69,12 @@ pub enum Opened {
 pub async fn run(config: Config) -> Result<(), Failure> {
     node::telemetry::start(&config.node)?;
     let (opened, ledger) = check(&config)?;
+    let tls = config
+        .tls
+        .as_ref()
+        .map(TlsOptions::load)
+        .transpose()
+        .or_configuration()?;
     let listener = node::server::bind(config.node.listen).await?;
     let address = listener.local_addr()?;
     let store = Arc::new(Store::open(&config.database).await.or_configuration()?);
@@ -70,7 +83,18 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     let shutdown = node::shutdown::on_signals(config.node.exit_with_parent)?;
     let (version, invariants) = store.invariant_set().await?;
     let (watching, watched) = watch::channel(invariants);
-    let log: Arc<dyn Log> = store.clone();
+    let broker = match &config.broker {
+        Some(servers) => {
+            let servers = servers.reveal().or_configuration()?;
+            Some(Broker::open(&servers, store.clone()).await.or_configuration()?)
+        }
+        None => None,
+    };
+    let log: Arc<dyn Log> = match &broker {
+        Some(broker) => broker.clone(),
+        None => store.clone(),
+    };
+    let cluster = (store.database().is_server()).then(|| Cluster::new(store.clone(), validators.clone()));
     let (feed, live): (Box<dyn Feed>, Option<LiveStatus>) = match opened {
         Opened::Replay(feed) => (Box::new(feed.watching(watched)), None),
         Opened::Live(urls) => {
@@ -87,23 +111,40 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         Some(feed.name().to_owned()),
         shutdown.clone(),
     )
+    .with_log(log.clone())
     .with_live(live);
-    let server = PlatformServer::new(service)
-        .max_decoding_message_size(MESSAGE_LIMIT)
-        .max_encoding_message_size(MESSAGE_LIMIT);
-    let routes = tonic::service::Routes::new(server);
+    let routes = tonic::service::Routes::new(service.into_server());
     if let Some(path) = &config.node.ready_file {
         node::server::announce(path, address)?;
     }
 
     let mut parts: JoinSet<Result<(), Failure>> = JoinSet::new();
-    parts.spawn(node::server::serve(
-        listener,
-        routes,
-        &["portcullis.v1.Platform"],
-        protos::FILE_DESCRIPTOR_SET,
-        shutdown.clone(),
-    ));
+    parts.spawn({
+        let (tls, shutdown) = (tls.clone(), shutdown.clone());
+        async move {
+            let descriptors = protos::FILE_DESCRIPTOR_SET;
+            node::server::serve_over(
+                tls.as_ref(),
+                listener,
+                routes,
+                &["portcullis.v1.Platform"],
+                descriptors,
+                shutdown,
+            )
+            .await
+        }
+    });
+    if let Some(broker) = broker {
+        let shutdown = shutdown.clone();
+        parts.spawn(async move {
+            broker.run(shutdown).await;
+            Ok(())
+        });
+    }
+    if let Some(cluster) = cluster.clone() {
+        let shutdown = shutdown.clone();
+        parts.spawn(async move { cluster.live(shutdown).await });
+    }
     parts.spawn({
         let (store, shutdown) = (store.clone(), shutdown.clone());
         async move { Ok(store.watch_growth(shutdown).await?) }
@@ -121,13 +162,8 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         }
     });
     parts.spawn({
-        let (options, store, database, shutdown) = (
-            config.http.clone(),
-            store.clone(),
-            config.database.clone(),
-            shutdown.clone(),
-        );
-        async move { options.serve(store, &database, shutdown).await }
+        let (options, store, shutdown) = (config.http.clone(), store.clone(), shutdown.clone());
+        async move { options.serve(store, tls.as_ref(), shutdown).await }
     });
     parts.spawn({
         let endpoints = config
@@ -144,6 +180,12 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         };
         let shutdown = shutdown.clone();
         async move {
+            // Several platforms on one database: one of them feeds it.
+            if let Some(cluster) = cluster
+                && !cluster.turn(&shutdown).await
+            {
+                return Ok(());
+            }
             pump(feed, log, validators, distribution, shutdown)
                 .await
                 .map_err(classified)

@@ -3,36 +3,39 @@
 use std::sync::Arc;
 
 use chain::auth;
+use chain::auth::layer::{self, Gate, Gated};
 use chain::replay::{ReplayGuard, ReplayLimits};
-use prost::Message;
+use node::server::MESSAGE_LIMIT;
 use protos::v1;
-use protos::v1::platform_server::Platform;
+use protos::v1::platform_server::{Platform, PlatformServer};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
+use tower::Layer;
 
-use crate::assignment::Hotkey;
 use crate::feed::live::status::LiveStatus;
-use crate::log::LogError;
+use crate::log::{Log, LogError};
 use crate::store::{ReportError, Store};
 use crate::stream::{self, CHANNEL};
 use crate::validators::Validators;
 
-/// What a stream's request is signed for.
-pub const STREAM_PATH: &str = "/portcullis.v1.Platform/Stream";
-/// What a report is signed for.
-pub const REPORT_PATH: &str = "/portcullis.v1.Platform/Report";
+/// What needs no signature. Whatever else there is, or comes to be, does.
+const OPEN: &[&str] = &[
+    "/portcullis.v1.Platform/Status",
+    "/portcullis.v1.Platform/Incidents",
+    "/portcullis.v1.Platform/Executions",
+];
 
 /// The service over a store.
 #[derive(Debug)]
 pub struct PlatformService {
     store: Arc<Store>,
+    log: Arc<dyn Log>,
     validators: Arc<Validators>,
     feed: Option<String>,
     live: Option<LiveStatus>,
-    guard: ReplayGuard,
     streams: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -46,16 +49,22 @@ impl PlatformService {
         feed: Option<String>,
         shutdown: CancellationToken,
     ) -> Self {
-        let guard = ReplayGuard::new(ReplayLimits::default());
         Self {
+            log: store.clone(),
             store,
             validators,
             feed,
             live: None,
-            guard,
             streams: TaskTracker::new(),
             shutdown,
         }
+    }
+
+    /// Streams from this log in the place of the store's own: the same items, by another way.
+    #[must_use]
+    pub fn with_log(mut self, log: Arc<dyn Log>) -> Self {
+        self.log = log;
+        self
     }
 
     /// Tells of a live feed too.
@@ -65,18 +74,27 @@ impl PlatformService {
         self
     }
 
-    fn open<M: Message + Default>(&self, signed: &v1::Signed, path: &str) -> Result<(Hotkey, M), Status> {
-        let hotkey = *auth::open_unaddressed(signed, path, auth::now_ns(), &self.guard)?
-            .hotkey
-            .as_bytes();
-        let message = M::decode(signed.payload.clone())
-            .map_err(|error| Status::invalid_argument(format!("signed.payload does not decode: {error}")))?;
-        Ok((hotkey, message))
+    /// The tonic server of it, behind the check of signatures: those who hold a validator permit stream and report.
+    pub fn into_server(self) -> Gated<PlatformServer<Self>> {
+        let validators = Arc::clone(&self.validators);
+        let guard = ReplayGuard::new(ReplayLimits::default());
+        // A platform has no hotkey, so what it is sent is for anybody.
+        let gate =
+            Gate::new(None, OPEN, MESSAGE_LIMIT, guard, auth::now_ns).admitting(Arc::new(
+                move |caller| match validators.is_permitted(caller.hotkey.as_bytes()) {
+                    true => Ok(()),
+                    false => Err(no_permit(&caller.hotkey)),
+                },
+            ));
+        gate.layer(
+            PlatformServer::new(self)
+                .max_decoding_message_size(MESSAGE_LIMIT)
+                .max_encoding_message_size(MESSAGE_LIMIT),
+        )
     }
 }
 
-fn no_permit(hotkey: &Hotkey) -> Status {
-    let hotkey = chain::AccountId::new(*hotkey);
+fn no_permit(hotkey: &chain::AccountId) -> Status {
     Status::permission_denied(format!(
         "{hotkey} is not on the metagraph with a validator permit; try again after the next epoch"
     ))
@@ -91,34 +109,33 @@ fn failed(error: &LogError) -> Status {
 impl Platform for PlatformService {
     type StreamStream = ReceiverStream<stream::Sent>;
 
-    async fn stream(&self, request: Request<v1::Signed>) -> Result<Response<Self::StreamStream>, Status> {
-        let (hotkey, request): (_, v1::StreamRequest) = self.open(request.get_ref(), STREAM_PATH)?;
-        let presence = self.validators.enter(hotkey).ok_or_else(|| no_permit(&hotkey))?;
-        tracing::info!(hotkey = %chain::AccountId::new(hotkey), after = request.after, "stream opened");
+    async fn stream(&self, request: Request<v1::StreamRequest>) -> Result<Response<Self::StreamStream>, Status> {
+        let caller = layer::caller(&request)?.hotkey;
+        let hotkey = *caller.as_bytes();
+        let after = request.get_ref().after;
+        let presence = self.validators.enter(hotkey).ok_or_else(|| no_permit(&caller))?;
+        tracing::info!(hotkey = %caller, after, "stream opened");
         let (sender, receiver) = mpsc::channel(CHANNEL);
-        let (store, shutdown) = (self.store.clone(), self.shutdown.clone());
+        let (log, shutdown) = (self.log.clone(), self.shutdown.clone());
         self.streams.spawn(async move {
-            stream::follow(store, hotkey, request.after, sender, presence, shutdown).await;
-            tracing::info!(hotkey = %chain::AccountId::new(hotkey), "stream ended");
+            stream::follow(log, hotkey, after, sender, presence, shutdown).await;
+            tracing::info!(hotkey = %caller, "stream ended");
         });
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
-    async fn report(&self, request: Request<v1::Signed>) -> Result<Response<v1::ReportResponse>, Status> {
-        let (hotkey, request): (_, v1::ReportRequest) = self.open(request.get_ref(), REPORT_PATH)?;
-        if !self.validators.is_permitted(&hotkey) {
-            return Err(no_permit(&hotkey));
-        }
+    async fn report(&self, request: Request<v1::ReportRequest>) -> Result<Response<v1::ReportResponse>, Status> {
+        let caller = layer::caller(&request)?.hotkey;
         let accepted = self
             .store
-            .report(&hotkey, &request)
+            .report(caller.as_bytes(), request.get_ref())
             .await
             .map_err(|error| match error {
                 ReportError::Malformed { .. } => Status::invalid_argument(error.to_string()),
                 ReportError::NotAssigned { .. } => Status::permission_denied(error.to_string()),
                 ReportError::Log(error) => failed(&error),
             })?;
-        metrics::counter!("portcullis_platform_reports_total").increment(accepted);
+        metrics::counter!("platform_reports_total").increment(accepted);
         Ok(Response::new(v1::ReportResponse { accepted }))
     }
 

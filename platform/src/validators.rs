@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::assignment::Hotkey;
 use crate::log::LogError;
-use crate::store::Store;
+use crate::store::{NeuronRow, Store};
 
 /// How long the ledger may take to answer.
 const LEDGER_DEADLINE: Duration = Duration::from_secs(10);
@@ -31,7 +31,16 @@ struct State {
     /// Everybody who ever had a permit.
     seen: BTreeSet<Hotkey>,
     live: HashMap<Hotkey, Stream>,
+    /// Connected to another platform on the same database.
+    elsewhere: BTreeSet<Hotkey>,
     streams: u64,
+}
+
+impl State {
+    /// Those with a stream open, here or elsewhere.
+    fn connected(&self) -> BTreeSet<Hotkey> {
+        self.live.keys().chain(&self.elsewhere).copied().collect()
+    }
 }
 
 #[derive(Debug)]
@@ -63,9 +72,25 @@ impl Validators {
         self.lock().permitted.contains(hotkey)
     }
 
-    /// How many have a stream open.
+    /// How many have a stream open, here or at another platform on the same database.
     pub fn live(&self) -> usize {
-        self.lock().live.len()
+        self.lock().connected().len()
+    }
+
+    /// Those that have a stream open here.
+    pub fn live_here(&self) -> Vec<Hotkey> {
+        self.lock().live.keys().copied().collect()
+    }
+
+    /// Takes over who is connected to other platforms on the same database.
+    pub fn set_elsewhere(&self, elsewhere: BTreeSet<Hotkey>) {
+        let mut state = self.lock();
+        let changed = state.elsewhere != elsewhere;
+        state.elsewhere = elsewhere;
+        drop(state);
+        if changed {
+            self.changed.send_replace(());
+        }
     }
 
     /// Makes a validator live; its stream before, if it has one, is told to end. `None` without a permit.
@@ -128,7 +153,7 @@ impl Validators {
         loop {
             {
                 let state = self.lock();
-                let mut candidates: Vec<Hotkey> = state.live.keys().copied().collect();
+                let mut candidates = Vec::from_iter(state.connected());
                 if candidates.is_empty() {
                     candidates.extend(&state.permitted);
                 }
@@ -156,6 +181,7 @@ impl Validators {
         shutdown: CancellationToken,
     ) -> Result<(), LogError> {
         let mut reached = true;
+        let mut noted = None;
         let mut ticks = tokio::time::interval(interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -177,6 +203,12 @@ impl Validators {
                         .collect();
                     store.remember(&Vec::from_iter(permitted.iter().copied())).await?;
                     self.update(permitted);
+                    let neurons: Vec<NeuronRow> = metagraph.neurons.iter().map(NeuronRow::from).collect();
+                    let epoch = (metagraph.last_epoch_block, neurons);
+                    if noted.as_ref() != Some(&epoch) {
+                        store.note_neurons(epoch.0, &epoch.1).await?;
+                        noted = Some(epoch);
+                    }
                     if !reached {
                         tracing::info!(block = metagraph.block, "the ledger answers again");
                     }
@@ -268,6 +300,18 @@ mod tests {
         assert_eq!(validators.candidates().await, [[1; 32], [2; 32]]);
         let _open = validators.enter([2; 32]).unwrap();
         assert_eq!(validators.candidates().await, [[2; 32]]);
+    }
+
+    #[tokio::test]
+    async fn who_is_connected_to_another_platform_is_live_as_well_and_counts_once() {
+        let validators = Validators::new([]);
+        validators.update(permitted([1, 2, 3]));
+        let _open = validators.enter([1; 32]).unwrap();
+        validators.set_elsewhere(permitted([1, 2]));
+        assert_eq!((validators.live(), validators.live_here()), (2, vec![[1; 32]]));
+        assert_eq!(validators.candidates().await, [[1; 32], [2; 32]]);
+        validators.set_elsewhere(permitted([]));
+        assert_eq!(validators.candidates().await, [[1; 32]]);
     }
 
     #[tokio::test]

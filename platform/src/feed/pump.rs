@@ -148,6 +148,6 @@ fn assigned(items: Vec<FeedItem>, candidates: &[[u8; 32]], replicas: usize, prog
             assigned,
         });
     }
-    metrics::counter!("portcullis_platform_transactions_total").increment(transactions);
+    metrics::counter!("platform_transactions_total").increment(transactions);
     batch
 }

@@ -238,7 +238,7 @@ impl Reader {
                 .expected
                 .filter(|expected| expected.gas_used != step.outcome.gas_used)
             {
-                metrics::counter!("portcullis_platform_gas_mismatches_total").increment(1);
+                metrics::counter!("platform_gas_mismatches_total").increment(1);
                 tracing::error!(
                     file, case = block.case, index = step.index, tx = %hash, status = %step.outcome.status,
                     expected = expected.gas_used, actual = step.outcome.gas_used,

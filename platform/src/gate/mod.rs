@@ -135,9 +135,9 @@ fn say(service: &Service, served: bool, conclusion: &Conclusion) {
     let name = service.name.clone();
     if let Conclusion::Paid { runway, .. } = conclusion {
         #[allow(clippy::cast_precision_loss, reason = "a gauge; exact below 285 million years")]
-        metrics::gauge!("portcullis_platform_service_runway_seconds", "service" => name.clone()).set(*runway as f64);
+        metrics::gauge!("platform_service_runway_seconds", "service" => name.clone()).set(*runway as f64);
     }
-    metrics::gauge!("portcullis_platform_service_served", "service" => name.clone()).set(f64::from(u8::from(served)));
+    metrics::gauge!("platform_service_served", "service" => name.clone()).set(f64::from(u8::from(served)));
     // A word for each change, not for each look.
     let status = |conclusion: &Conclusion| std::mem::discriminant(conclusion);
     let changed = service.conclusion.as_ref().map(status) != Some(status(conclusion));

@@ -1,118 +1,84 @@
-// Asks the platform every two seconds and shows what it says. Everything is set as text: no name is ever taken for markup.
-"use strict";
+// Which view is shown, and when it is shown anew. The place after # says which: #incidents, #incident/7.
 
-const EVERY = 2000;
+import { follow } from "./api.js";
+import { failed, h } from "./dom.js";
+import * as overview from "./overview.js";
+import * as invariants from "./invariants.js";
+import * as form from "./form.js";
+import * as contracts from "./contracts.js";
+import * as incidents from "./incidents.js";
+import * as subnet from "./subnet.js";
+import * as admin from "./admin.js";
 
-const element = (tag, text, kind) => {
-  const made = document.createElement(tag);
-  made.textContent = text;
-  if (kind) made.className = kind;
-  return made;
+// `lists`: the view is shown anew when one of these changes. `take`: it wants each overview.
+const VIEWS = {
+  overview: { title: "Overview", show: overview.show, take: overview.take, lists: ["incidents"] },
+  invariants: { title: "Invariants", show: invariants.list, lists: ["invariants"] },
+  invariant: { title: "Invariant", show: invariants.one, of: "invariants", lists: ["invariants"] },
+  new: { title: "New invariant", show: form.create, of: "invariants", lists: [] },
+  edit: { title: "Change an invariant", show: form.edit, of: "invariants", lists: [] },
+  contracts: { title: "Contracts", show: contracts.show, lists: [] },
+  incidents: { title: "Incidents", show: incidents.list, lists: ["incidents"] },
+  incident: { title: "Incident", show: incidents.one, of: "incidents", lists: [] },
+  miners: { title: "Miners", show: subnet.miners, lists: ["miners"] },
+  validators: { title: "Validators", show: subnet.validators, lists: ["validators"] },
+  admin: { title: "Keys", show: admin.show, lists: [] },
 };
 
-const number = (value) => Number(value).toLocaleString("en");
+// A view is shown anew at most this often.
+const CALM = 2000;
 
-const span = (seconds) => {
-  const units = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
-  const parts = [];
-  for (const [name, size] of units) {
-    const whole = Math.floor(seconds / size);
-    seconds -= whole * size;
-    if (whole > 0) parts.push(`${whole} ${name}`);
-  }
-  return parts.slice(0, 2).join(" ") || "0 s";
+const main = document.getElementById("main");
+const state = document.getElementById("state");
+let shown = { name: "", again: 0, number: 0 };
+
+const place = () => {
+  const [name, argument] = decodeURIComponent(location.hash.slice(1)).split("/");
+  return { name: name in VIEWS ? name : "overview", argument };
 };
 
-const units = (hex) => BigInt(hex).toLocaleString("en");
-
-const short = (hex) => (hex.length > 14 ? `${hex.slice(0, 8)}…${hex.slice(-4)}` : hex);
-
-const time = (ms) => (ms ? new Date(ms).toISOString().replace("T", " ").slice(0, 19) : "");
-
-// Rows of cells; a cell is a text, or [text, class].
-const table = (id, head, rows, none) => {
-  const shown = document.getElementById(id);
-  const body = document.createElement("tbody");
-  for (const row of rows) {
-    const line = document.createElement("tr");
-    for (const cell of row) line.append(Array.isArray(cell) ? element("td", ...cell) : element("td", cell));
-    body.append(line);
+const show = async (moved) => {
+  const { name, argument } = place();
+  const view = VIEWS[name];
+  const number = shown.number + 1;
+  clearTimeout(shown.again);
+  shown = { name, again: 0, number };
+  if (moved) {
+    document.title = name === "overview" ? "Portcullis" : `${view.title} – Portcullis`;
+    for (const link of document.querySelectorAll("nav a")) {
+      if (link.hash === `#${view.of ?? name}`) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
   }
-  if (rows.length === 0) {
-    const line = document.createElement("tr");
-    const cell = element("td", none);
-    cell.colSpan = head.length;
-    line.append(cell);
-    body.append(line);
-  }
-  const top = document.createElement("thead");
-  const line = document.createElement("tr");
-  for (const name of head) {
-    const cell = element("th", name);
-    cell.scope = "col";
-    line.append(cell);
-  }
-  top.append(line);
-  shown.replaceChildren(top, body);
-};
-
-const payment = (known) => {
-  if (!known) return ["not looked at yet", "wide"];
-  switch (known.status) {
-    case "paid": return [`paid, ${span(known.runway)} of runway`, known.warn ? "wide warn" : "wide good"];
-    case "grace": return [`unpaid, ${span(known.left)} of grace left; ${units(known.arrears)} base units are missing`, "wide warn"];
-    case "unpaid": return [`unpaid; ${units(known.arrears)} base units are missing`, "wide bad"];
-    default: return [`not known: ${known.reason}`, "wide warn"];
-  }
-};
-
-const show = (now) => {
-  const figures = document.getElementById("figures");
-  figures.replaceChildren(...now.figures.map(({ name, value }) => {
-    const pair = document.createElement("div");
-    pair.append(element("dt", name), element("dd", number(value)));
-    return pair;
-  }));
-  table("services-table", ["protocol", "streamed", "payment", "invariants", "payment contract"],
-    now.services.map((service) => [
-      [service.name, "wide"],
-      service.streamed ? ["yes", "good"] : ["no", "bad"],
-      payment(service.payment),
-      number(service.invariants),
-      [short(service.payment_contract), "code"],
-    ]), "No protocol pays for its protection here.");
-  table("incidents-table", ["reported", "invariant", "transaction", "before → after", "seen to confirmed", "confirmed by"],
-    now.incidents.map((incident) => [
-      time(incident.reported_at_ms),
-      [incident.invariant, "wide"],
-      [short(incident.transaction), "code"],
-      [incident.witness, "wide code"],
-      `${(incident.seen_to_confirmed_us / 1000).toFixed(1)} ms`,
-      number(incident.confirmations),
-    ]), "Nothing was broken.");
-  table("invariants-table", ["id", "name", "contract", "slot", "must be"],
-    now.invariants.map((invariant) => [
-      number(invariant.id),
-      [invariant.name, "wide"],
-      [short(invariant.contract), "code"],
-      [short(invariant.slot), "code"],
-      `${invariant.comparison} ${invariant.target}`,
-    ]), "Nothing is watched.");
-};
-
-const ask = async () => {
-  const state = document.getElementById("state");
   try {
-    const answer = await fetch("/v1/overview", { headers: { accept: "application/json" } });
-    if (!answer.ok) throw new Error(answer.status === 401 ? "an API key is needed to read" : `the platform says ${answer.status}`);
-    show(await answer.json());
-    state.textContent = "live";
-    state.className = "good";
+    const made = await view.show(argument);
+    // Somebody went elsewhere meanwhile, or reads and types here.
+    if (shown.number !== number) return;
+    if (!moved && main.contains(document.activeElement) && document.activeElement !== main) return;
+    main.replaceChildren(...made);
   } catch (error) {
-    state.textContent = error.message;
-    state.className = "bad";
+    if (shown.number === number) main.replaceChildren(failed(error));
   }
-  setTimeout(ask, EVERY);
+  main.dataset.shown = location.hash.slice(1) || "overview";
 };
 
-ask();
+const take = ({ overview: now, changed }) => {
+  const view = VIEWS[shown.name];
+  view?.take?.(now);
+  if (view && !shown.again && view.lists.some((list) => changed.includes(list))) shown.again = setTimeout(() => show(false), CALM);
+};
+
+document.getElementById("skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  main.focus();
+});
+addEventListener("hashchange", () => {
+  show(true);
+  main.focus();
+});
+main.replaceChildren(h("p", { class: "hint" }, "Loading"));
+show(true);
+follow(take, (text, kind) => {
+  state.textContent = text;
+  state.className = kind;
+});

@@ -20,6 +20,15 @@ pub enum Step {
     Index(u64),
 }
 
+impl std::fmt::Display for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Index(index) => write!(f, "{index}"),
+        }
+    }
+}
+
 impl From<&str> for Step {
     fn from(name: &str) -> Self {
         Self::Name(name.to_owned())

@@ -44,7 +44,7 @@ impl Role {
         }
     }
 
-    fn parse(name: &str) -> Option<Self> {
+    pub(super) fn parse(name: &str) -> Option<Self> {
         [Self::Read, Self::Write, Self::Admin]
             .into_iter()
             .find(|role| role.name() == name)

@@ -1,9 +1,10 @@
-//! The registry over HTTP: the original system's REST contract, path for path, with what it lacked: keys for writes, secrets
-//! that are not shown, values that are checked.
+//! The registry over HTTP: the original system's REST contract, path for path, with keys for writes, secrets that are not shown, and
+//! values that are checked; and beside it [`v1`].
 //!
 //! What always holds: a change needs a key with the role `write` and is in the audit log, refused or not; a secret leaves the
 //! platform never; what does not fit is a 422 that names the field, and changes nothing.
 
+mod access;
 pub mod actions;
 pub mod body;
 pub mod contracts;
@@ -11,7 +12,10 @@ pub mod dashboards;
 pub mod error;
 pub mod invariants;
 pub mod key;
+pub mod limits;
 pub mod options;
+pub mod serve;
+pub mod v1;
 pub mod vault;
 
 use std::sync::Arc;
@@ -22,8 +26,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Json, Router};
 use http::request::Parts;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tower_http::cors::{Any, CorsLayer};
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
@@ -51,6 +57,12 @@ pub struct Rest {
     vault: Vault,
     /// What may be done without a key.
     anonymous: Option<Role>,
+    request_limit: Duration,
+    shutdown: CancellationToken,
+    values: v1::values::Values,
+    watch: v1::overview::Watch,
+    dry_runs: Arc<Semaphore>,
+    listeners: Arc<Semaphore>,
 }
 
 /// The answer to a deletion.
@@ -126,15 +138,32 @@ impl Rest {
             store,
             vault,
             anonymous,
+            request_limit: REQUEST_LIMIT,
+            shutdown: CancellationToken::new(),
+            values: v1::values::Values::default(),
+            watch: v1::overview::Watch::default(),
+            dry_runs: Arc::new(Semaphore::new(1)),
+            listeners: v1::events::places(),
         }
     }
 
-    pub(crate) fn store(&self) -> &Store {
-        &self.store
+    /// Ends what has no end of its own (events) at `shutdown`.
+    #[must_use]
+    pub fn until(mut self, shutdown: CancellationToken) -> Self {
+        self.shutdown = shutdown;
+        self
+    }
+
+    /// Gives a request this long, its body included, instead of [`REQUEST_LIMIT`].
+    #[must_use]
+    pub const fn request_limit(mut self, limit: Duration) -> Self {
+        self.request_limit = limit;
+        self
     }
 
     /// The routes, with everything around them.
     pub fn router(self) -> Router {
+        let request_limit = self.request_limit;
         let (api, mut document) = OpenApiRouter::with_openapi(Document::openapi())
             .routes(routes!(welcome))
             .routes(routes!(invariants::list, invariants::create))
@@ -148,14 +177,19 @@ impl Rest {
             .routes(routes!(dashboards::list, dashboards::create))
             .routes(routes!(dashboards::read, dashboards::update, dashboards::delete))
             .routes(routes!(dashboards::link, dashboards::unlink))
-            .routes(routes!(page::overview))
+            .merge(v1::routes())
             .split_for_parts();
         let key = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-Key")));
         document
             .components
             .get_or_insert_default()
             .add_security_scheme("api_key", key);
-        let cors = CorsLayer::new().allow_origin(Any).allow_methods(Any).allow_headers(Any);
+        let told = [header::ETAG, header::LINK, header::LOCATION];
+        let cors = CorsLayer::new()
+            .allow_origin(Any)
+            .allow_methods(Any)
+            .allow_headers(Any)
+            .expose_headers(told);
         api.layer(axum::middleware::from_fn_with_state(self.clone(), guard))
             .with_state(self)
             .merge(page::files())
@@ -163,29 +197,33 @@ impl Rest {
             .layer(RequestBodyLimitLayer::new(BODY_LIMIT))
             .layer(TimeoutLayer::with_status_code(
                 StatusCode::REQUEST_TIMEOUT,
-                REQUEST_LIMIT,
+                request_limit,
             ))
+            .layer(axum::middleware::from_fn(v1::problem::everywhere))
             .layer(cors)
     }
 }
 
 /// Who may, and who did.
 async fn guard(State(rest): State<Rest>, request: Request, next: Next) -> Response {
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    let needed = if reads { Role::Read } else { Role::Write };
+    let needs = access::needs(request.method(), request.uri().path());
+    let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+    let refused = |refusal: Refusal| match v1::problem::speaks(&path) {
+        true => v1::problem::Problem::from(refusal).into_response(),
+        false => refusal.into_response(),
+    };
     let actor = match rest.keys.check(key_of(request.headers())).await {
         Ok(actor) => actor,
-        Err(error) => return Refusal::Broken(error).into_response(),
+        Err(error) => return refused(Refusal::Broken(error)),
     };
-    let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
-    let response = if actor.role.max(rest.anonymous) >= Some(needed) {
+    let response = if actor.role.max(rest.anonymous) >= Some(needs.role) {
         next.run(request).await
     } else if actor.role.is_none() {
-        Refusal::NoKey.into_response()
+        refused(Refusal::NoKey)
     } else {
-        Refusal::Forbidden(needed.name()).into_response()
+        refused(Refusal::Forbidden(needs.role.name()))
     };
-    if !reads
+    if needs.changes
         && let Err(error) = rest
             .store
             .audit(&actor.name, &method, &path, response.status().as_u16())
@@ -201,11 +239,17 @@ fn key_of(headers: &HeaderMap) -> Option<&str> {
     let key = headers.get("x-api-key").and_then(|value| value.to_str().ok());
     key.or_else(|| {
         headers
-            .get(http::header::AUTHORIZATION)?
+            .get(header::AUTHORIZATION)?
             .to_str()
             .ok()?
             .strip_prefix("Bearer ")
     })
+}
+
+/// Unix milliseconds.
+fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// RFC 3339.

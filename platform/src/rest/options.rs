@@ -1,16 +1,20 @@
 //! The part `[http]` of the configuration, and the HTTP server.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use node::config::Secret;
+use node::database::Place;
 use node::exit::{Failure, OrConfiguration as _};
+use node::tls::Tls;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use super::Rest;
 use super::key::{Role, make};
+use super::limits::{LimitOptions, Limits, limit};
+use super::serve::serve;
 use super::vault::Vault;
 use crate::store::Store;
 
@@ -25,6 +29,8 @@ pub struct HttpOptions {
     /// The key of stored secrets, 64 hexadecimal digits: `env:NAME` or `file:PATH`. Without it a file beside the database, made
     /// when it is not there.
     pub secrets_key: Option<Secret>,
+    /// How often anybody may ask.
+    pub limits: LimitOptions,
     /// Written with the address once it is served, as `node.ready_file`.
     pub ready_file: Option<PathBuf>,
 }
@@ -43,23 +49,32 @@ pub enum Anonymous {
 }
 
 impl HttpOptions {
-    fn vault(&self, database: &Path) -> Result<Vault, Failure> {
-        match &self.secrets_key {
-            Some(secret) => {
+    fn vault(&self, database: &Place) -> Result<Vault, Failure> {
+        match (&self.secrets_key, database) {
+            (Some(secret), _) => {
                 Vault::with_key("http.secrets_key", &secret.reveal().or_configuration()?).or_configuration()
             }
-            None => Vault::in_file(&database.with_extension("secrets-key")).or_configuration(),
+            (None, Place::File(path)) => Vault::in_file(&path.with_extension("secrets-key")).or_configuration(),
+            // Each platform on that database needs the same one.
+            (None, Place::Server(_)) => Err(Failure::configuration(eyre::eyre!(
+                "configuration: `http.secrets_key`: is needed where the database is a server: 64 hexadecimal digits, as env:NAME or file:PATH"
+            ))),
         }
     }
 
-    /// Serves the registry until `shutdown`; at once done where it is not to be served. The first start makes an admin key and
+    /// Serves the registry until `shutdown`, over TLS where it is given; at once done where it is not to be served. The first start makes an admin key and
     /// prints it, once.
     ///
     /// # Errors
     /// Exit code 2: the address, or the key of the secrets.
-    pub async fn serve(&self, store: Arc<Store>, database: &Path, shutdown: CancellationToken) -> Result<(), Failure> {
+    pub async fn serve(
+        &self,
+        store: Arc<Store>,
+        tls: Option<&Tls>,
+        shutdown: CancellationToken,
+    ) -> Result<(), Failure> {
         let Some(listen) = self.listen else { return Ok(()) };
-        let vault = self.vault(database)?;
+        let vault = self.vault(store.database().place())?;
         if store.keys(None).await?.is_empty() {
             let key = make(&store, "first", Role::Admin).await?;
             eprintln!(
@@ -78,8 +93,8 @@ impl HttpOptions {
             node::server::announce(path, address)?;
         }
         tracing::info!(%address, "the registry is served over HTTP; /docs is a page to try it on");
-        let router = Rest::new(store, vault, anonymous).router();
-        let served = axum::serve(listener, router).with_graceful_shutdown(async move { shutdown.cancelled().await });
-        Ok(served.await?)
+        let rest = Rest::new(store, vault, anonymous).until(shutdown.clone());
+        let limits = axum::middleware::from_fn_with_state(Limits::new(self.limits), limit);
+        Ok(serve(listener, rest.router().layer(limits), tls, shutdown).await?)
     }
 }

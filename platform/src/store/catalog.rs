@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::{AnyConnection, Row as _};
 
 use super::{Store, now_ms, signed, unsigned};
 use crate::log::LogError;
@@ -23,10 +23,10 @@ pub enum Kind {
 impl Kind {
     const fn find(self) -> &'static str {
         match self {
-            Self::Contract => "SELECT id FROM contracts WHERE id = ?",
-            Self::Invariant => "SELECT id FROM invariants WHERE id = ? AND removed_at_ms IS NULL",
-            Self::Action => "SELECT id FROM defense_actions WHERE id = ?",
-            Self::Dashboard => "SELECT id FROM dashboards WHERE id = ?",
+            Self::Contract => "SELECT id FROM contracts WHERE id = $1",
+            Self::Invariant => "SELECT id FROM invariants WHERE id = $1 AND removed_at_ms IS NULL",
+            Self::Action => "SELECT id FROM defense_actions WHERE id = $1",
+            Self::Dashboard => "SELECT id FROM dashboards WHERE id = $1",
         }
     }
 }
@@ -142,7 +142,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn exists(&self, kind: Kind, id: u64) -> Result<bool, LogError> {
-        Ok(exists(&mut *self.pool.acquire().await?, kind, id).await?)
+        Ok(exists(&mut *self.pool().acquire().await?, kind, id).await?)
     }
 
     /// The members of an owner, by number.
@@ -151,10 +151,10 @@ impl Store {
     /// When the database fails.
     pub async fn members(&self, relation: Relation, owner: u64) -> Result<Vec<u64>, LogError> {
         let ids: Vec<i64> =
-            sqlx::query_scalar("SELECT member FROM links WHERE relation = ? AND owner = ? ORDER BY member")
+            sqlx::query_scalar("SELECT member FROM links WHERE relation = $1 AND owner = $2 ORDER BY member")
                 .bind(relation.name())
                 .bind(signed(owner))
-                .fetch_all(&self.pool)
+                .fetch_all(self.pool())
                 .await?;
         Ok(ids.into_iter().map(unsigned).collect())
     }
@@ -164,9 +164,9 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn all_members(&self, relation: Relation) -> Result<BTreeSet<(u64, u64)>, LogError> {
-        let pairs: Vec<(i64, i64)> = sqlx::query_as("SELECT owner, member FROM links WHERE relation = ?")
+        let pairs: Vec<(i64, i64)> = sqlx::query_as("SELECT owner, member FROM links WHERE relation = $1")
             .bind(relation.name())
-            .fetch_all(&self.pool)
+            .fetch_all(self.pool())
             .await?;
         Ok(pairs
             .into_iter()
@@ -186,9 +186,9 @@ impl Store {
             }
         }
         let change = if linked {
-            "INSERT INTO links (relation, owner, member) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+            "INSERT INTO links (relation, owner, member) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
         } else {
-            "DELETE FROM links WHERE relation = ? AND owner = ? AND member = ?"
+            "DELETE FROM links WHERE relation = $1 AND owner = $2 AND member = $3"
         };
         sqlx::query(change)
             .bind(relation.name())
@@ -216,11 +216,11 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn contracts(&self, id: Option<u64>) -> Result<Vec<(u64, Contract)>, LogError> {
-        let rows = sqlx::query("SELECT * FROM contracts WHERE ?1 IS NULL OR id = ?1 ORDER BY id")
+        let rows = sqlx::query("SELECT * FROM contracts WHERE $1 IS NULL OR id = $1 ORDER BY id")
             .bind(id.map(signed))
-            .fetch_all(&self.pool)
+            .fetch_all(self.pool())
             .await?;
-        let contract = |row: &sqlx::sqlite::SqliteRow| {
+        let contract = |row: &sqlx::any::AnyRow| {
             let contract = Contract {
                 address: row.try_get("address")?,
                 network: row.try_get("network")?,
@@ -244,7 +244,7 @@ impl Store {
         let mut writing = self.begin().await?;
         let written: Option<i64> = match id {
             None => sqlx::query_scalar(
-                "INSERT INTO contracts (address, network, variables, created_at_ms) VALUES (?, ?, ?, ?) RETURNING id",
+                "INSERT INTO contracts (address, network, variables, created_at_ms) VALUES ($1, $2, $3, $4) RETURNING id",
             )
             .bind(&contract.address)
             .bind(&contract.network)
@@ -254,7 +254,7 @@ impl Store {
             .await?,
             Some(id) => {
                 sqlx::query_scalar(
-                    "UPDATE contracts SET address = ?, network = ?, variables = ? WHERE id = ? RETURNING id",
+                    "UPDATE contracts SET address = $1, network = $2, variables = $3 WHERE id = $4 RETURNING id",
                 )
                 .bind(&contract.address)
                 .bind(&contract.network)
@@ -277,11 +277,11 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn actions(&self, id: Option<u64>) -> Result<Vec<(u64, Action)>, LogError> {
-        let rows = sqlx::query("SELECT * FROM defense_actions WHERE ?1 IS NULL OR id = ?1 ORDER BY id")
+        let rows = sqlx::query("SELECT * FROM defense_actions WHERE $1 IS NULL OR id = $1 ORDER BY id")
             .bind(id.map(signed))
-            .fetch_all(&self.pool)
+            .fetch_all(self.pool())
             .await?;
-        let action = |row: &sqlx::sqlite::SqliteRow| {
+        let action = |row: &sqlx::any::AnyRow| {
             let action = Action {
                 kind: row.try_get("type")?,
                 network: row.try_get("network")?,
@@ -306,12 +306,12 @@ impl Store {
             None => sqlx::query_scalar(
                 "INSERT INTO defense_actions
                    (type, network, tg_api_key, tg_chat_id, role_id, function_sig, calldata, created_at_ms)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id",
             ),
             Some(_) => sqlx::query_scalar(
                 "UPDATE defense_actions
-                 SET type = ?, network = ?, tg_api_key = ?, tg_chat_id = ?, role_id = ?, function_sig = ?, calldata = ?
-                 WHERE id = ? RETURNING id",
+                 SET type = $1, network = $2, tg_api_key = $3, tg_chat_id = $4, role_id = $5, function_sig = $6, calldata = $7
+                 WHERE id = $8 RETURNING id",
             ),
         };
         let written: Option<i64> = query
@@ -337,9 +337,9 @@ impl Store {
     /// When the database fails.
     pub async fn dashboards(&self, id: Option<u64>) -> Result<Vec<(u64, String)>, LogError> {
         let rows: Vec<(i64, String)> =
-            sqlx::query_as("SELECT id, name FROM dashboards WHERE ?1 IS NULL OR id = ?1 ORDER BY id")
+            sqlx::query_as("SELECT id, name FROM dashboards WHERE $1 IS NULL OR id = $1 ORDER BY id")
                 .bind(id.map(signed))
-                .fetch_all(&self.pool)
+                .fetch_all(self.pool())
                 .await?;
         Ok(rows.into_iter().map(|(id, name)| (unsigned(id), name)).collect())
     }
@@ -351,8 +351,8 @@ impl Store {
     pub async fn put_dashboard(&self, id: Option<u64>, name: &str, members: &Members) -> Result<u64, CatalogError> {
         let mut writing = self.begin().await?;
         let query = match id {
-            None => sqlx::query_scalar("INSERT INTO dashboards (name, created_at_ms) VALUES (?, ?) RETURNING id"),
-            Some(_) => sqlx::query_scalar("UPDATE dashboards SET name = ? WHERE id = ? RETURNING id"),
+            None => sqlx::query_scalar("INSERT INTO dashboards (name, created_at_ms) VALUES ($1, $2) RETURNING id"),
+            Some(_) => sqlx::query_scalar("UPDATE dashboards SET name = $1 WHERE id = $2 RETURNING id"),
         };
         let written: Option<i64> = query
             .bind(name)
@@ -375,9 +375,9 @@ impl Store {
     pub async fn delete(&self, kind: Kind, id: u64) -> Result<(), CatalogError> {
         let mut writing = self.begin().await?;
         let delete = match kind {
-            Kind::Contract => Some("DELETE FROM contracts WHERE id = ?"),
-            Kind::Action => Some("DELETE FROM defense_actions WHERE id = ?"),
-            Kind::Dashboard => Some("DELETE FROM dashboards WHERE id = ?"),
+            Kind::Contract => Some("DELETE FROM contracts WHERE id = $1"),
+            Kind::Action => Some("DELETE FROM defense_actions WHERE id = $1"),
+            Kind::Dashboard => Some("DELETE FROM dashboards WHERE id = $1"),
             Kind::Invariant => None,
         };
         if let Some(delete) = delete {
@@ -393,8 +393,8 @@ impl Store {
             for (is, column) in [(relation.owner(), "owner"), (relation.member(), "member")] {
                 if is == kind {
                     let unlink = match column {
-                        "owner" => "DELETE FROM links WHERE relation = ? AND owner = ?",
-                        _ => "DELETE FROM links WHERE relation = ? AND member = ?",
+                        "owner" => "DELETE FROM links WHERE relation = $1 AND owner = $2",
+                        _ => "DELETE FROM links WHERE relation = $1 AND member = $2",
                     };
                     sqlx::query(unlink)
                         .bind(relation.name())
@@ -409,7 +409,7 @@ impl Store {
     }
 }
 
-async fn exists(db: &mut SqliteConnection, kind: Kind, id: u64) -> Result<bool, sqlx::Error> {
+pub(super) async fn exists(db: &mut AnyConnection, kind: Kind, id: u64) -> Result<bool, sqlx::Error> {
     let found: Option<i64> = sqlx::query_scalar(kind.find())
         .bind(signed(id))
         .fetch_optional(db)
@@ -417,12 +417,12 @@ async fn exists(db: &mut SqliteConnection, kind: Kind, id: u64) -> Result<bool, 
     Ok(found.is_some())
 }
 
-async fn replace(db: &mut SqliteConnection, owner: u64, members: &Members) -> Result<(), CatalogError> {
+pub(super) async fn replace(db: &mut AnyConnection, owner: u64, members: &Members) -> Result<(), CatalogError> {
     for (relation, members) in members {
         if !exists(db, relation.owner(), owner).await? {
             return Err(CatalogError::Unknown(relation.owner(), owner));
         }
-        sqlx::query("DELETE FROM links WHERE relation = ? AND owner = ?")
+        sqlx::query("DELETE FROM links WHERE relation = $1 AND owner = $2")
             .bind(relation.name())
             .bind(signed(owner))
             .execute(&mut *db)
@@ -431,7 +431,7 @@ async fn replace(db: &mut SqliteConnection, owner: u64, members: &Members) -> Re
             if !exists(db, relation.member(), *member).await? {
                 return Err(CatalogError::Unknown(relation.member(), *member));
             }
-            sqlx::query("INSERT INTO links (relation, owner, member) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
+            sqlx::query("INSERT INTO links (relation, owner, member) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
                 .bind(relation.name())
                 .bind(signed(owner))
                 .bind(signed(*member))

@@ -23,11 +23,11 @@ impl Store {
                n.reported_at_ms, i.logged_at_ms, t.sender, coalesce(t.included_at_ms, 0) AS included_at_ms,
                (SELECT count(*) FROM confirmations c WHERE c.incident = n.id) AS confirmations
              FROM incidents n JOIN items i ON i.cursor = n.cursor JOIN transactions t ON t.hash = n.tx_hash
-             WHERE n.id > ? ORDER BY n.id LIMIT ?",
+             WHERE n.id > $1 ORDER BY n.id LIMIT $2",
         )
         .bind(signed(after))
         .bind(bounded(limit, INCIDENTS))
-        .fetch_all(&self.pool)
+        .fetch_all(self.pool())
         .await?;
         let mut incidents = rows
             .iter()
@@ -51,10 +51,30 @@ impl Store {
                 })
             })
             .collect::<Result<Vec<_>, LogError>>()?;
-        let mut db = self.pool.acquire().await?;
+        let mut db = self.pool().acquire().await?;
         for incident in &mut incidents {
             incident.timelines = timelines::of(&mut db, incident.id).await?;
         }
+        Ok(incidents)
+    }
+
+    /// Incidents with a smaller id than `before`, newest first; at most `limit`, and never more than 100.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn newest_incidents(&self, before: Option<u64>, limit: u32) -> Result<Vec<v1::Incident>, LogError> {
+        let before = before.unwrap_or(u64::MAX);
+        let first: Option<i64> = sqlx::query_scalar(
+            "SELECT min(id) FROM (SELECT id FROM incidents WHERE id < $1 ORDER BY id DESC LIMIT $2) AS page",
+        )
+        .bind(signed(before))
+        .bind(bounded(limit, INCIDENTS))
+        .fetch_one(self.pool())
+        .await?;
+        let Some(first) = first else { return Ok(Vec::new()) };
+        let mut incidents = self.incidents(unsigned(first).saturating_sub(1), limit).await?;
+        incidents.retain(|incident| incident.id < before);
+        incidents.reverse();
         Ok(incidents)
     }
 
@@ -65,11 +85,11 @@ impl Store {
     pub async fn executions(&self, after: u64, limit: u32) -> Result<Vec<v1::TransactionExecution>, LogError> {
         let rows = sqlx::query(
             "SELECT e.cursor, i.tx_hash, e.execution, e.disputed FROM executions e JOIN items i ON i.cursor = e.cursor
-             WHERE e.cursor > ? ORDER BY e.cursor LIMIT ?",
+             WHERE e.cursor > $1 ORDER BY e.cursor LIMIT $2",
         )
         .bind(signed(after))
         .bind(bounded(limit, EXECUTIONS))
-        .fetch_all(&self.pool)
+        .fetch_all(self.pool())
         .await?;
         rows.iter()
             .map(|row| {
@@ -80,13 +100,13 @@ impl Store {
                     execution: execution
                         .map(|bytes| decode("executions.execution", bytes))
                         .transpose()?,
-                    disputed: row.try_get("disputed")?,
+                    disputed: row.try_get::<i64, _>("disputed")? != 0,
                 })
             })
             .collect()
     }
 }
 
-fn bounded(limit: u32, most: u32) -> u32 {
-    if limit == 0 { most } else { limit.min(most) }
+fn bounded(limit: u32, most: u32) -> i64 {
+    i64::from(if limit == 0 { most } else { limit.min(most) })
 }

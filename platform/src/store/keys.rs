@@ -49,7 +49,7 @@ impl Store {
     pub async fn add_key(&self, name: &str, role: &str, prefix: &str, hash: &str) -> Result<u64, LogError> {
         let mut writing = self.begin().await?;
         let id: i64 = sqlx::query_scalar(
-            "INSERT INTO api_keys (name, role, prefix, hash, created_at_ms) VALUES (?, ?, ?, ?, ?) RETURNING id",
+            "INSERT INTO api_keys (name, role, prefix, hash, created_at_ms) VALUES ($1, $2, $3, $4, $5) RETURNING id",
         )
         .bind(name)
         .bind(role)
@@ -67,11 +67,11 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn keys(&self, prefix: Option<&str>) -> Result<Vec<KeyRow>, LogError> {
-        let rows = sqlx::query("SELECT * FROM api_keys WHERE ?1 IS NULL OR prefix = ?1 ORDER BY id")
+        let rows = sqlx::query("SELECT * FROM api_keys WHERE $1 IS NULL OR prefix = $1 ORDER BY id")
             .bind(prefix)
-            .fetch_all(&self.pool)
+            .fetch_all(self.pool())
             .await?;
-        let key = |row: &sqlx::sqlite::SqliteRow| {
+        let key = |row: &sqlx::any::AnyRow| {
             Ok(KeyRow {
                 id: unsigned(row.try_get("id")?),
                 name: row.try_get("name")?,
@@ -91,7 +91,7 @@ impl Store {
     /// When the database fails.
     pub async fn revoke_key(&self, id: u64) -> Result<bool, LogError> {
         let mut writing = self.begin().await?;
-        let revoked = sqlx::query("UPDATE api_keys SET revoked_at_ms = ? WHERE id = ? AND revoked_at_ms IS NULL")
+        let revoked = sqlx::query("UPDATE api_keys SET revoked_at_ms = $1 WHERE id = $2 AND revoked_at_ms IS NULL")
             .bind(now_ms())
             .bind(signed(id))
             .execute(writing.connection())
@@ -106,7 +106,7 @@ impl Store {
     /// When the database fails.
     pub async fn audit(&self, actor: &str, method: &str, path: &str, status: u16) -> Result<(), LogError> {
         let mut writing = self.begin().await?;
-        sqlx::query("INSERT INTO audit (at_ms, actor, method, path, status) VALUES (?, ?, ?, ?, ?)")
+        sqlx::query("INSERT INTO audit (at_ms, actor, method, path, status) VALUES ($1, $2, $3, $4, $5)")
             .bind(now_ms())
             .bind(actor)
             .bind(method)
@@ -123,12 +123,12 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn audited(&self, before: Option<u64>, limit: u32) -> Result<Vec<AuditRow>, LogError> {
-        let rows = sqlx::query("SELECT * FROM audit WHERE ?1 IS NULL OR id < ?1 ORDER BY id DESC LIMIT ?2")
+        let rows = sqlx::query("SELECT * FROM audit WHERE $1 IS NULL OR id < $1 ORDER BY id DESC LIMIT $2")
             .bind(before.map(signed))
             .bind(i64::from(limit))
-            .fetch_all(&self.pool)
+            .fetch_all(self.pool())
             .await?;
-        let entry = |row: &sqlx::sqlite::SqliteRow| {
+        let entry = |row: &sqlx::any::AnyRow| {
             Ok(AuditRow {
                 id: unsigned(row.try_get("id")?),
                 at_ms: unsigned(row.try_get("at_ms")?),

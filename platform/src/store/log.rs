@@ -4,35 +4,19 @@ use std::collections::HashSet;
 
 use alloy::primitives::B256;
 use futures::{FutureExt, StreamExt};
-use prost::Message;
 use protos::v1;
-use sqlx::{Row, SqliteConnection};
+use sqlx::{AnyConnection, Row};
 use tokio::sync::watch;
 use wire::{ShippedPrestate, Wire};
 
-use super::{KNOWN_CODES, Store, decode, last_cursor, lock, now_ms, signed, unsigned};
+use super::append::Appending;
+use super::{KNOWN_CODES, Store, decode, last_cursor, lock, signed, unsigned};
 use crate::assignment::Hotkey;
 use crate::log::{Batch, Entry, Event, Log, LogError, LogFuture, Page, Progress, Waiting};
 
 /// A page ends after so many items, or as soon as it holds so many bytes: what a stream keeps in memory.
-const PAGE_ITEMS: i64 = 64;
-const PAGE_BYTES: usize = 4 << 20;
-
-pub(super) const KIND_HEAD: i64 = 1;
-pub(super) const KIND_PENDING: i64 = 2;
-/// A pending transaction left without being included.
-const KIND_LEFT: i64 = 3;
-pub(super) const KIND_INVARIANT_SET: i64 = 4;
-
-const fn kind(event: &Event) -> i64 {
-    match event {
-        Event::Head(_) => KIND_HEAD,
-        Event::Pending(_) => KIND_PENDING,
-        Event::Replaced(_) | Event::Dropped(_) => KIND_LEFT,
-        Event::InvariantSet(_) => KIND_INVARIANT_SET,
-        Event::FeedEnded(_) => 5,
-    }
-}
+pub(crate) const PAGE_ITEMS: usize = 64;
+pub(crate) const PAGE_BYTES: usize = 4 << 20;
 
 impl Log for Store {
     fn append(&self, batch: Batch) -> LogFuture<'_, u64> {
@@ -53,11 +37,11 @@ impl Log for Store {
 
     fn position<'a>(&'a self, feed: &'a str) -> LogFuture<'a, Option<(String, bool)>> {
         async move {
-            let row: Option<(String, bool)> = sqlx::query_as("SELECT position, ended FROM feeds WHERE name = ?")
+            let row: Option<(String, i64)> = sqlx::query_as("SELECT position, ended FROM feeds WHERE name = $1")
                 .bind(feed)
-                .fetch_optional(&self.pool)
+                .fetch_optional(self.pool())
                 .await?;
-            Ok(row)
+            Ok(row.map(|(position, ended)| (position, ended != 0)))
         }
         .boxed()
     }
@@ -86,7 +70,7 @@ impl Store {
             advance(writing.connection(), progress).await?;
         }
         for (hash, code) in &codes {
-            sqlx::query("INSERT INTO codes (hash, bytecode) VALUES (?, ?) ON CONFLICT DO NOTHING")
+            sqlx::query("INSERT INTO codes (hash, bytecode) VALUES ($1, $2) ON CONFLICT DO NOTHING")
                 .bind(hash.as_slice())
                 .bind(code.as_ref())
                 .execute(writing.connection())
@@ -120,86 +104,25 @@ impl Store {
     }
 
     /// Appends events behind the last one, inside a transaction of the caller's; gives the last cursor.
-    pub(super) async fn insert_entries(&self, db: &mut SqliteConnection, entries: Vec<Entry>) -> Result<u64, LogError> {
-        let mut cursor = last_cursor(&mut *db).await?;
-        let now = now_ms();
-        let (mut new_transactions, mut assignments) = (0u64, 0u64);
+    pub(super) async fn insert_entries(&self, db: &mut AnyConnection, entries: Vec<Entry>) -> Result<u64, LogError> {
+        let mut appending = Appending::behind(last_cursor(&mut *db).await?);
         for entry in entries {
-            cursor += 1;
-            let kind = kind(&entry.event);
-            let item = v1::StreamItem {
-                cursor: 0,
-                event: Some(entry.event),
-                codes: Vec::new(),
-            };
-            let pending = match &item.event {
-                Some(Event::Pending(pending)) => pending.transaction.as_ref(),
-                _ => None,
-            };
-            sqlx::query("INSERT INTO items (cursor, kind, logged_at_ms, tx_hash, payload) VALUES (?, ?, ?, ?, ?)")
-                .bind(cursor)
-                .bind(kind)
-                .bind(now)
-                .bind(pending.map(|transaction| transaction.hash.as_ref()))
-                .bind(item.encode_to_vec())
-                .execute(&mut *db)
-                .await?;
-            if let Some(transaction) = pending {
-                // One that is logged again waits again, whatever became of it before.
-                let first: i64 = sqlx::query_scalar(
-                    "INSERT INTO transactions (hash, sender, first_cursor, last_cursor) VALUES (?1, ?2, ?3, ?3)
-                     ON CONFLICT (hash) DO UPDATE SET last_cursor = ?3, included_at_ms = NULL, left_cursor = NULL
-                     RETURNING first_cursor",
-                )
-                .bind(transaction.hash.as_ref())
-                .bind(transaction.sender.as_ref())
-                .bind(cursor)
-                .fetch_one(&mut *db)
-                .await?;
-                new_transactions += u64::from(first == cursor);
-            }
-            for hotkey in &entry.assigned {
-                let number = lock(&self.numbers).get(hotkey).copied();
-                let number = number.ok_or_else(|| LogError::Malformed {
-                    what: "an assigned validator is unknown".into(),
-                })?;
-                sqlx::query("INSERT INTO assignments (validator, cursor) VALUES (?, ?)")
-                    .bind(number)
-                    .bind(cursor)
-                    .execute(&mut *db)
-                    .await?;
-                assignments += 1;
-            }
-            let left = match &item.event {
-                Some(Event::Replaced(replaced)) => Some(&replaced.old_hash),
-                Some(Event::Dropped(dropped)) => Some(&dropped.hash),
-                _ => None,
-            };
-            if let Some(hash) = left {
-                sqlx::query("UPDATE transactions SET left_cursor = ? WHERE hash = ?")
-                    .bind(cursor)
-                    .bind(hash.as_ref())
-                    .execute(&mut *db)
-                    .await?;
-            }
-            if let Some(Event::Head(head)) = &item.event {
-                for hash in &head.included {
-                    sqlx::query("UPDATE transactions SET included_at_ms = ? WHERE hash = ? AND included_at_ms IS NULL")
-                        .bind(now)
-                        .bind(hash.as_ref())
-                        .execute(&mut *db)
-                        .await?;
-                }
-            }
+            let numbers = self.numbers_of(&entry.assigned)?;
+            appending.take(db, entry.event, &numbers).await?;
         }
-        if new_transactions + assignments > 0 {
-            sqlx::query("UPDATE totals SET transactions = transactions + ?, assigned = assigned + ?")
-                .bind(signed(new_transactions))
-                .bind(signed(assignments))
-                .execute(&mut *db)
-                .await?;
-        }
-        Ok(unsigned(cursor))
+        appending.end(db).await
+    }
+
+    pub(super) fn numbers_of(&self, hotkeys: &[Hotkey]) -> Result<Vec<i64>, LogError> {
+        let known = lock(&self.numbers);
+        let number = |hotkey| known.get(hotkey).copied();
+        hotkeys
+            .iter()
+            .map(number)
+            .collect::<Option<_>>()
+            .ok_or_else(|| LogError::Malformed {
+                what: "an assigned validator is unknown".into(),
+            })
     }
 
     async fn read_page(&self, reader: &Hotkey, after: u64) -> Result<Page, LogError> {
@@ -215,21 +138,21 @@ impl Store {
         // A hotkey without a number has no assignments.
         let number = self.number(reader).await?.unwrap_or(-1);
         let mut rows = sqlx::query(
-            "SELECT i.cursor, i.payload FROM items i WHERE i.cursor > ?1 AND i.cursor <= ?2 AND (i.kind <> 2 OR EXISTS
-               (SELECT 1 FROM assignments a WHERE a.validator = ?3 AND a.cursor = i.cursor))
-             ORDER BY i.cursor LIMIT ?4",
+            "SELECT i.cursor, i.payload FROM items i WHERE i.cursor > $1 AND i.cursor <= $2 AND (i.kind <> 2 OR EXISTS
+               (SELECT 1 FROM assignments a WHERE a.validator = $3 AND a.cursor = i.cursor))
+             ORDER BY i.cursor LIMIT $4",
         )
         .bind(signed(after))
         .bind(signed(last))
         .bind(number)
-        .bind(PAGE_ITEMS)
-        .fetch(&self.pool);
+        .bind(signed(PAGE_ITEMS as u64))
+        .fetch(self.pool());
         let mut bytes = 0;
         while let Some(row) = rows.next().await {
             let (cursor, item, size) = item(&row?)?;
             bytes += size;
             page.items.push(item);
-            if bytes >= PAGE_BYTES || signed(page.items.len() as u64) == PAGE_ITEMS {
+            if bytes >= PAGE_BYTES || page.items.len() == PAGE_ITEMS {
                 page.through = cursor;
                 break;
             }
@@ -240,12 +163,12 @@ impl Store {
     async fn read_in_force(&self, cursor: u64) -> Result<Vec<v1::StreamItem>, LogError> {
         let rows = sqlx::query(
             "SELECT cursor, payload FROM items WHERE cursor IN (
-               (SELECT max(cursor) FROM items WHERE kind = 1 AND cursor <= ?1),
-               (SELECT max(cursor) FROM items WHERE kind = 4 AND cursor <= ?1))
+               (SELECT max(cursor) FROM items WHERE kind = 1 AND cursor <= $1),
+               (SELECT max(cursor) FROM items WHERE kind = 4 AND cursor <= $1))
              ORDER BY cursor",
         )
         .bind(signed(cursor))
-        .fetch_all(&self.pool)
+        .fetch_all(self.pool())
         .await?;
         rows.iter().map(|row| item(row).map(|(_, item, _)| item)).collect()
     }
@@ -253,10 +176,10 @@ impl Store {
     async fn read_waiting(&self, limit: usize) -> Result<Vec<Waiting>, LogError> {
         let mut rows = sqlx::query(
             "SELECT i.cursor, i.payload FROM transactions t JOIN items i ON i.cursor = t.last_cursor
-             WHERE t.included_at_ms IS NULL AND t.left_cursor IS NULL ORDER BY t.first_cursor DESC LIMIT ?",
+             WHERE t.included_at_ms IS NULL AND t.left_cursor IS NULL ORDER BY t.first_cursor DESC LIMIT $1",
         )
         .bind(signed(limit as u64))
-        .fetch(&self.pool);
+        .fetch(self.pool());
         let mut waiting = Vec::new();
         while let Some(row) = rows.next().await {
             let (_, item, _) = item(&row?)?;
@@ -281,9 +204,9 @@ impl Store {
     async fn read_codes(&self, hashes: &[B256]) -> Result<Vec<v1::Code>, LogError> {
         let mut codes = Vec::with_capacity(hashes.len());
         for hash in hashes {
-            let bytecode: Option<Vec<u8>> = sqlx::query_scalar("SELECT bytecode FROM codes WHERE hash = ?")
+            let bytecode: Option<Vec<u8>> = sqlx::query_scalar("SELECT bytecode FROM codes WHERE hash = $1")
                 .bind(hash.as_slice())
-                .fetch_optional(&self.pool)
+                .fetch_optional(self.pool())
                 .await?;
             let bytecode = bytecode.ok_or_else(|| LogError::Malformed {
                 what: format!("bytecode {hash} is not there"),
@@ -298,7 +221,7 @@ impl Store {
 }
 
 /// An item of the log with its cursor and its size.
-fn item(row: &sqlx::sqlite::SqliteRow) -> Result<(u64, v1::StreamItem, usize), LogError> {
+fn item(row: &sqlx::any::AnyRow) -> Result<(u64, v1::StreamItem, usize), LogError> {
     let cursor = unsigned(row.try_get("cursor")?);
     let payload: Vec<u8> = row.try_get("payload")?;
     let size = payload.len();
@@ -308,8 +231,8 @@ fn item(row: &sqlx::sqlite::SqliteRow) -> Result<(u64, v1::StreamItem, usize), L
 }
 
 /// Moves a feed on, if it still stands where the batch starts.
-async fn advance(db: &mut SqliteConnection, progress: &Progress) -> Result<(), LogError> {
-    let stands: Option<String> = sqlx::query_scalar("SELECT position FROM feeds WHERE name = ?")
+async fn advance(db: &mut AnyConnection, progress: &Progress) -> Result<(), LogError> {
+    let stands: Option<String> = sqlx::query_scalar("SELECT position FROM feeds WHERE name = $1")
         .bind(&progress.feed)
         .fetch_optional(&mut *db)
         .await?;
@@ -319,12 +242,12 @@ async fn advance(db: &mut SqliteConnection, progress: &Progress) -> Result<(), L
         });
     }
     sqlx::query(
-        "INSERT INTO feeds (name, position, ended) VALUES (?1, ?2, ?3)
-         ON CONFLICT (name) DO UPDATE SET position = ?2, ended = ?3",
+        "INSERT INTO feeds (name, position, ended) VALUES ($1, $2, $3)
+         ON CONFLICT (name) DO UPDATE SET position = $2, ended = $3",
     )
     .bind(&progress.feed)
     .bind(&progress.to)
-    .bind(progress.ended)
+    .bind(i64::from(progress.ended))
     .execute(db)
     .await?;
     Ok(())

@@ -1,38 +1,60 @@
-//! The platform's database: the log, the reports, the registry. One SQLite file.
+//! The platform's database: the log, the reports, the registry. A SQLite file, or a PostgreSQL server behind several platforms.
 //!
-//! Writers take turns inside the process (a fair queue instead of busy waiting) and exclude other processes by
-//! `BEGIN IMMEDIATE`; readers never wait for them. Cursors and versions are read inside the transaction that raises them,
-//! since `platform invariants add` may run beside `platform run`.
+//! Writers take turns inside the process (a fair queue instead of busy waiting) and exclude other processes ([`WRITING`]);
+//! readers never wait for them. Cursors and versions are read inside the transaction that raises them, since
+//! `platform invariants add` may run beside `platform run`.
+//!
+//! One text for each query (see [`node::database::shared`]): parameters are `$1`, `$2`; truth values are the integers 0 and 1;
+//! in `ON CONFLICT DO UPDATE` a column that stands on the right names its table.
 
+mod append;
 mod catalog;
+mod described;
 mod incidents;
+mod instances;
 mod keys;
 mod log;
+mod logged;
+mod recent;
 mod registry;
 mod reports;
+mod rows;
 mod services;
 mod status;
+mod subnet;
 mod timelines;
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use alloy::primitives::B256;
-use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
+use node::database::shared::Begin;
+use node::database::{Database, DatabaseError, Place};
+use sqlx::{Any, AnyConnection, AnyPool, Transaction};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use self::catalog::{Action, CatalogError, Contract, Kind, Members, Relation};
+pub use self::described::{Change, Described, Description, Source};
 pub use self::keys::{AuditRow, KeyRow};
+pub(crate) use self::log::{PAGE_BYTES, PAGE_ITEMS};
+pub use self::logged::Logged;
+pub use self::recent::Recent;
 pub use self::registry::Row as RegisteredInvariant;
 pub use self::reports::ReportError;
 pub use self::services::{Service, ServiceError};
+pub use self::subnet::{Epoch, NeuronRow, Told};
 use crate::assignment::Hotkey;
 use crate::log::LogError;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// A transaction that writes: other processes' wait for its end.
+const WRITING: Begin = Begin {
+    sqlite: "BEGIN IMMEDIATE",
+    postgres: "BEGIN; LOCK TABLE registry IN EXCLUSIVE MODE",
+};
 
 /// How often the log is looked at for what another process appended.
 const POLL: Duration = Duration::from_millis(250);
@@ -43,7 +65,7 @@ const KNOWN_CODES: usize = 1 << 16;
 /// The database, opened.
 #[derive(Debug)]
 pub struct Store {
-    pool: SqlitePool,
+    database: Database,
     turn: tokio::sync::Mutex<()>,
     grown: watch::Sender<u64>,
     /// Row numbers of hotkeys. As many as there were ever validators.
@@ -54,25 +76,35 @@ pub struct Store {
 /// A write transaction, and the turn that it has among this process's writers.
 pub(crate) struct Writing<'a> {
     // Dropped first: the turn must not pass on before the rollback is under way.
-    transaction: Transaction<'static, Sqlite>,
+    transaction: Transaction<'static, Any>,
     _turn: tokio::sync::MutexGuard<'a, ()>,
 }
 
 impl Store {
-    /// Opens the database at `path`, creating it and bringing it up to date as needed.
+    /// Opens the database at this path or address, creating a file that is not there, and bringing it up to date as needed.
     ///
     /// # Errors
-    /// [`node::database::DatabaseError`] names the file and what is wrong with it.
-    pub async fn open(path: &Path) -> Result<Self, node::database::DatabaseError> {
-        let pool = node::database::open(path, &MIGRATIONS).await?;
+    /// [`DatabaseError`] names the place and what is wrong with it.
+    pub async fn open(place: impl Into<Place>) -> Result<Self, DatabaseError> {
+        let database = Database::open(place.into(), &MIGRATIONS).await?;
         let store = Self {
-            pool,
+            database,
             turn: tokio::sync::Mutex::default(),
             grown: watch::Sender::new(0),
             numbers: Mutex::default(),
             stored_codes: Mutex::default(),
         };
         Ok(store)
+    }
+
+    /// The database itself.
+    #[must_use]
+    pub const fn database(&self) -> &Database {
+        &self.database
+    }
+
+    const fn pool(&self) -> &AnyPool {
+        self.database.pool()
     }
 
     /// Tells the log's readers, until `shutdown`, of what other processes append: a change of the registry is streamed within a
@@ -96,7 +128,7 @@ impl Store {
     /// When the database fails.
     pub async fn validators(&self) -> Result<Vec<Hotkey>, LogError> {
         let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as("SELECT id, hotkey FROM validators ORDER BY id")
-            .fetch_all(&self.pool)
+            .fetch_all(self.pool())
             .await?;
         let mut numbers = lock(&self.numbers);
         let mut hotkeys = Vec::with_capacity(rows.len());
@@ -129,7 +161,7 @@ impl Store {
         for hotkey in new {
             // The update that changes nothing makes RETURNING answer for a row that is there already.
             let number: i64 = sqlx::query_scalar(
-                "INSERT INTO validators (hotkey) VALUES (?) ON CONFLICT (hotkey) DO UPDATE SET hotkey = hotkey RETURNING id",
+                "INSERT INTO validators (hotkey) VALUES ($1) ON CONFLICT (hotkey) DO UPDATE SET hotkey = excluded.hotkey RETURNING id",
             )
             .bind(hotkey.as_slice())
             .fetch_one(writing.connection())
@@ -146,9 +178,9 @@ impl Store {
         if let Some(number) = lock(&self.numbers).get(hotkey) {
             return Ok(Some(*number));
         }
-        let number: Option<i64> = sqlx::query_scalar("SELECT id FROM validators WHERE hotkey = ?")
+        let number: Option<i64> = sqlx::query_scalar("SELECT id FROM validators WHERE hotkey = $1")
             .bind(hotkey.as_slice())
-            .fetch_optional(&self.pool)
+            .fetch_optional(self.pool())
             .await?;
         if let Some(number) = number {
             lock(&self.numbers).insert(*hotkey, number);
@@ -159,13 +191,17 @@ impl Store {
     async fn begin(&self) -> Result<Writing<'_>, LogError> {
         let turn = self.turn.lock().await;
         Ok(Writing {
-            transaction: self.pool.begin_with("BEGIN IMMEDIATE").await?,
+            transaction: self.database.begin(WRITING).await?,
             _turn: turn,
         })
     }
 
-    async fn last_cursor(&self) -> Result<u64, LogError> {
-        Ok(unsigned(last_cursor(&mut *self.pool.acquire().await?).await?))
+    /// The greatest cursor; 0 when nothing is logged.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn last_cursor(&self) -> Result<u64, LogError> {
+        Ok(unsigned(last_cursor(&mut *self.pool().acquire().await?).await?))
     }
 
     fn announce(&self, last: u64) {
@@ -178,7 +214,7 @@ impl Store {
 }
 
 impl Writing<'_> {
-    fn connection(&mut self) -> &mut SqliteConnection {
+    fn connection(&mut self) -> &mut AnyConnection {
         &mut self.transaction
     }
 
@@ -188,13 +224,13 @@ impl Writing<'_> {
 }
 
 /// The greatest cursor; 0 when nothing is logged.
-async fn last_cursor(connection: &mut SqliteConnection) -> Result<i64, LogError> {
+async fn last_cursor(connection: &mut AnyConnection) -> Result<i64, LogError> {
     Ok(sqlx::query_scalar("SELECT coalesce(max(cursor), 0) FROM items")
         .fetch_one(connection)
         .await?)
 }
 
-/// SQLite's integers are signed; no counter here comes near the difference.
+/// Both databases' integers are signed; no counter here comes near the difference.
 fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use engine::{B256, Invariant, U256};
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::{AnyConnection, Row as _};
 use wire::{InvariantSet, Wire};
 
-use super::log::KIND_INVARIANT_SET;
+use super::append::KIND_INVARIANT_SET;
 use super::{Store, fixed, now_ms, signed, unsigned};
 use crate::log::{Entry, Event, LogError};
 use crate::registry::Draft;
@@ -43,35 +43,10 @@ impl Store {
         }
         let mut writing = self.begin().await?;
         let mut ids = Vec::with_capacity(drafts.len());
-        for Draft {
-            invariant,
-            network,
-            variable,
-        } in drafts
-        {
-            let id: i64 = sqlx::query_scalar(
-                "INSERT INTO invariants
-                   (name, contract, slot, value_type, byte_offset, comparison, target, network, variable, created_at_ms, service)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
-            )
-            .bind(&invariant.name)
-            .bind(invariant.contract.as_slice())
-            .bind(B256::from(invariant.slot).to_vec())
-            .bind(invariant.value_type.to_string())
-            .bind(i64::from(invariant.offset))
-            .bind(invariant.comparison.symbol())
-            .bind(B256::from(invariant.target).to_vec())
-            .bind(network)
-            .bind(variable.as_deref())
-            .bind(now_ms())
-            .bind(service.map(signed))
-            .fetch_one(writing.connection())
-            .await?;
-            ids.push(unsigned(id));
+        for draft in drafts {
+            ids.push(insert(writing.connection(), service, draft).await?);
         }
-        sqlx::query("UPDATE registry SET version = version + 1")
-            .execute(writing.connection())
-            .await?;
+        bump(writing.connection()).await?;
         let last = self.log_set(writing.connection()).await?;
         writing.commit().await?;
         self.announce(last);
@@ -83,34 +58,11 @@ impl Store {
     /// # Errors
     /// When the database fails; then it stays as it was.
     pub async fn replace_invariant(&self, id: u64, draft: &Draft) -> Result<bool, LogError> {
-        let Draft {
-            invariant,
-            network,
-            variable,
-        } = draft;
         let mut writing = self.begin().await?;
-        let replaced = sqlx::query(
-            "UPDATE invariants SET name = ?, contract = ?, slot = ?, value_type = ?, byte_offset = ?, comparison = ?,
-               target = ?, network = ?, variable = ? WHERE id = ? AND removed_at_ms IS NULL",
-        )
-        .bind(&invariant.name)
-        .bind(invariant.contract.as_slice())
-        .bind(B256::from(invariant.slot).to_vec())
-        .bind(invariant.value_type.to_string())
-        .bind(i64::from(invariant.offset))
-        .bind(invariant.comparison.symbol())
-        .bind(B256::from(invariant.target).to_vec())
-        .bind(network)
-        .bind(variable.as_deref())
-        .bind(signed(id))
-        .execute(writing.connection())
-        .await?;
-        if replaced.rows_affected() == 0 {
+        if !update(writing.connection(), id, draft).await? {
             return Ok(false);
         }
-        sqlx::query("UPDATE registry SET version = version + 1")
-            .execute(writing.connection())
-            .await?;
+        bump(writing.connection()).await?;
         let last = self.log_set(writing.connection()).await?;
         writing.commit().await?;
         self.announce(last);
@@ -123,7 +75,7 @@ impl Store {
     /// When the database fails; then it stays.
     pub async fn remove_invariant(&self, id: u64) -> Result<bool, LogError> {
         let mut writing = self.begin().await?;
-        let removed = sqlx::query("UPDATE invariants SET removed_at_ms = ? WHERE id = ? AND removed_at_ms IS NULL")
+        let removed = sqlx::query("UPDATE invariants SET removed_at_ms = $1 WHERE id = $2 AND removed_at_ms IS NULL")
             .bind(now_ms())
             .bind(signed(id))
             .execute(writing.connection())
@@ -131,9 +83,7 @@ impl Store {
         if removed.rows_affected() == 0 {
             return Ok(false);
         }
-        sqlx::query("UPDATE registry SET version = version + 1")
-            .execute(writing.connection())
-            .await?;
+        bump(writing.connection()).await?;
         let last = self.log_set(writing.connection()).await?;
         writing.commit().await?;
         self.announce(last);
@@ -145,7 +95,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn invariants(&self) -> Result<Vec<Row>, LogError> {
-        active(&mut *self.pool.acquire().await?).await
+        active(&mut *self.pool().acquire().await?).await
     }
 
     /// An active invariant.
@@ -153,9 +103,9 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn invariant(&self, id: u64) -> Result<Option<Row>, LogError> {
-        let found = sqlx::query("SELECT * FROM invariants WHERE removed_at_ms IS NULL AND id = ?")
+        let found = sqlx::query("SELECT * FROM invariants WHERE removed_at_ms IS NULL AND id = $1")
             .bind(signed(id))
-            .fetch_optional(&self.pool)
+            .fetch_optional(self.pool())
             .await?;
         found.as_ref().map(row).transpose()
     }
@@ -166,7 +116,7 @@ impl Store {
     /// When the database fails.
     pub async fn invariant_set(&self) -> Result<(u64, Arc<Vec<Invariant>>), LogError> {
         // One transaction: version and invariants belong together.
-        let mut reading = self.pool.begin().await?;
+        let mut reading = self.database.begin(node::database::shared::READING).await?;
         let set = current_set(&mut reading).await?;
         reading.commit().await?;
         Ok((set.version, Arc::new(set.invariants)))
@@ -178,7 +128,7 @@ impl Store {
     /// When the database fails.
     pub async fn invariant_set_version(&self) -> Result<u64, LogError> {
         let version: i64 = sqlx::query_scalar("SELECT version FROM registry")
-            .fetch_one(&self.pool)
+            .fetch_one(self.pool())
             .await?;
         Ok(unsigned(version))
     }
@@ -189,11 +139,11 @@ impl Store {
     /// When the database fails.
     pub async fn publish_first_set(&self) -> Result<(), LogError> {
         let mut writing = self.begin().await?;
-        let logged: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM items WHERE kind = ?)")
+        let logged: Option<i64> = sqlx::query_scalar("SELECT cursor FROM items WHERE kind = $1 LIMIT 1")
             .bind(KIND_INVARIANT_SET)
-            .fetch_one(writing.connection())
+            .fetch_optional(writing.connection())
             .await?;
-        if !logged {
+        if logged.is_none() {
             let last = self.log_set(writing.connection()).await?;
             writing.commit().await?;
             self.announce(last);
@@ -201,7 +151,7 @@ impl Store {
         Ok(())
     }
 
-    pub(super) async fn log_set(&self, db: &mut SqliteConnection) -> Result<u64, LogError> {
+    pub(super) async fn log_set(&self, db: &mut AnyConnection) -> Result<u64, LogError> {
         let set = current_set(&mut *db).await?;
         let entry = Entry {
             event: Event::InvariantSet(set.to_wire()),
@@ -211,13 +161,75 @@ impl Store {
     }
 }
 
-async fn current_set(db: &mut SqliteConnection) -> Result<InvariantSet, LogError> {
+/// Writes an invariant; gives its number. The caller makes the new version.
+pub(super) async fn insert(db: &mut AnyConnection, service: Option<u64>, draft: &Draft) -> Result<u64, LogError> {
+    let Draft {
+        invariant,
+        network,
+        variable,
+    } = draft;
+    let id: i64 = sqlx::query_scalar(
+        "INSERT INTO invariants
+           (name, contract, slot, value_type, byte_offset, comparison, target, network, variable, created_at_ms, service)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id",
+    )
+    .bind(&invariant.name)
+    .bind(invariant.contract.as_slice())
+    .bind(B256::from(invariant.slot).to_vec())
+    .bind(invariant.value_type.to_string())
+    .bind(i64::from(invariant.offset))
+    .bind(invariant.comparison.symbol())
+    .bind(B256::from(invariant.target).to_vec())
+    .bind(network)
+    .bind(variable.as_deref())
+    .bind(now_ms())
+    .bind(service.map(signed))
+    .fetch_one(db)
+    .await?;
+    Ok(unsigned(id))
+}
+
+/// Puts an invariant in the place of the active one of this number; false when there is none. The caller makes the new version.
+pub(super) async fn update(db: &mut AnyConnection, id: u64, draft: &Draft) -> Result<bool, LogError> {
+    let Draft {
+        invariant,
+        network,
+        variable,
+    } = draft;
+    let replaced = sqlx::query(
+        "UPDATE invariants SET name = $1, contract = $2, slot = $3, value_type = $4, byte_offset = $5, comparison = $6,
+           target = $7, network = $8, variable = $9 WHERE id = $10 AND removed_at_ms IS NULL",
+    )
+    .bind(&invariant.name)
+    .bind(invariant.contract.as_slice())
+    .bind(B256::from(invariant.slot).to_vec())
+    .bind(invariant.value_type.to_string())
+    .bind(i64::from(invariant.offset))
+    .bind(invariant.comparison.symbol())
+    .bind(B256::from(invariant.target).to_vec())
+    .bind(network)
+    .bind(variable.as_deref())
+    .bind(signed(id))
+    .execute(db)
+    .await?;
+    Ok(replaced.rows_affected() > 0)
+}
+
+/// Makes the next version.
+pub(super) async fn bump(db: &mut AnyConnection) -> Result<(), LogError> {
+    sqlx::query("UPDATE registry SET version = version + 1")
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+async fn current_set(db: &mut AnyConnection) -> Result<InvariantSet, LogError> {
     let version: i64 = sqlx::query_scalar("SELECT version FROM registry")
         .fetch_one(&mut *db)
         .await?;
     let rows = sqlx::query(
         "SELECT * FROM invariants WHERE removed_at_ms IS NULL
-           AND (service IS NULL OR service IN (SELECT id FROM services WHERE served)) ORDER BY id",
+           AND (service IS NULL OR service IN (SELECT id FROM services WHERE served = 1)) ORDER BY id",
     )
     .fetch_all(db)
     .await?;
@@ -229,14 +241,14 @@ async fn current_set(db: &mut SqliteConnection) -> Result<InvariantSet, LogError
     })
 }
 
-async fn active(db: &mut SqliteConnection) -> Result<Vec<Row>, LogError> {
+async fn active(db: &mut AnyConnection) -> Result<Vec<Row>, LogError> {
     let rows = sqlx::query("SELECT * FROM invariants WHERE removed_at_ms IS NULL ORDER BY id")
         .fetch_all(db)
         .await?;
     rows.iter().map(row).collect()
 }
 
-fn row(row: &sqlx::sqlite::SqliteRow) -> Result<Row, LogError> {
+pub(super) fn row(row: &sqlx::any::AnyRow) -> Result<Row, LogError> {
     let id = unsigned(row.try_get("id")?);
     let malformed = |error: &dyn std::fmt::Display| LogError::Malformed {
         what: format!("invariant {id}: {error}"),

@@ -6,10 +6,10 @@
 use prost::Message;
 use protos::v1::{self, judgement::Verdict};
 use protos::{DecodeError, required};
-use sqlx::SqliteConnection;
+use sqlx::AnyConnection;
 use wire::{Finding, ReportedExecution, Wire};
 
-use super::{Store, now_ms, signed, timelines};
+use super::{Store, now_ms, signed, subnet, timelines};
 use crate::assignment::Hotkey;
 use crate::log::LogError;
 
@@ -19,7 +19,7 @@ pub enum ReportError {
     /// A field that does not fit.
     #[error("{list}[{index}]: {reason}")]
     Malformed {
-        /// `transactions`, `incidents` or `timelines`.
+        /// `transactions`, `incidents`, `timelines` or `miners`.
         list: &'static str,
         /// Which of them.
         index: usize,
@@ -92,6 +92,11 @@ impl Store {
                 reason,
             })?;
         }
+        subnet::check(&request.miners).map_err(|reason| ReportError::Malformed {
+            list: "miners",
+            index: 0,
+            reason,
+        })?;
         let number = self.number(hotkey).await?.unwrap_or(-1);
         let mut added = Added::default();
         let mut accepted = 0;
@@ -131,6 +136,9 @@ impl Store {
         }
         if accepted > 0 {
             add(db, &added).await?;
+        }
+        if !request.miners.is_empty() && number >= 0 {
+            subnet::insert(db, number, &request.miners).await?;
         }
         writing.commit().await?;
         Ok(accepted)
@@ -179,10 +187,10 @@ fn check_incident(report: &v1::IncidentReport) -> Result<(), DecodeError> {
 }
 
 /// Whether the item at `cursor` is this transaction and was assigned to this validator.
-async fn assigned(db: &mut SqliteConnection, number: i64, cursor: u64, hash: &[u8]) -> Result<Option<()>, LogError> {
+async fn assigned(db: &mut AnyConnection, number: i64, cursor: u64, hash: &[u8]) -> Result<Option<()>, LogError> {
     let found: Option<i64> = sqlx::query_scalar(
         "SELECT 1 FROM assignments a JOIN items i ON i.cursor = a.cursor
-         WHERE a.validator = ? AND a.cursor = ? AND i.tx_hash = ?",
+         WHERE a.validator = $1 AND a.cursor = $2 AND i.tx_hash = $3",
     )
     .bind(number)
     .bind(signed(cursor))
@@ -194,13 +202,13 @@ async fn assigned(db: &mut SqliteConnection, number: i64, cursor: u64, hash: &[u
 
 /// Stores one report, unless it is there already; says whether it was new.
 async fn insert_transaction(
-    db: &mut SqliteConnection,
+    db: &mut AnyConnection,
     number: i64,
     report: &v1::TransactionReport,
     added: &mut Added,
 ) -> Result<bool, LogError> {
     let new = sqlx::query(
-        "INSERT INTO reports (cursor, validator, reported_at_ms, payload) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        "INSERT INTO reports (cursor, validator, reported_at_ms, payload) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
     )
     .bind(signed(report.cursor))
     .bind(number)
@@ -217,20 +225,21 @@ async fn insert_transaction(
     }
     // The first execution stays; a different one beside it makes the item disputed.
     sqlx::query(
-        "INSERT INTO executions (cursor, execution) VALUES (?1, ?2) ON CONFLICT (cursor) DO UPDATE SET
-           disputed = disputed OR coalesce(execution <> ?2, 0), execution = coalesce(execution, ?2)",
+        "INSERT INTO executions (cursor, execution) VALUES ($1, $2) ON CONFLICT (cursor) DO UPDATE SET
+           disputed = CASE WHEN executions.execution <> $2 THEN 1 ELSE executions.disputed END,
+           execution = coalesce(executions.execution, $2)",
     )
     .bind(signed(report.cursor))
     .bind(report.execution.as_ref().map(Message::encode_to_vec))
     .execute(&mut *db)
     .await?;
-    let judged = sqlx::query("UPDATE transactions SET judged = 1 WHERE hash = ? AND judged = 0")
+    let judged = sqlx::query("UPDATE transactions SET judged = 1 WHERE hash = $1 AND judged = 0")
         .bind(report.tx_hash.as_ref())
         .execute(&mut *db)
         .await?;
     added.judged += judged.rows_affected();
     if report.execution.is_some() {
-        let executed = sqlx::query("UPDATE transactions SET executed = 1 WHERE hash = ? AND executed = 0")
+        let executed = sqlx::query("UPDATE transactions SET executed = 1 WHERE hash = $1 AND executed = 0")
             .bind(report.tx_hash.as_ref())
             .execute(&mut *db)
             .await?;
@@ -252,12 +261,12 @@ async fn insert_transaction(
 
 /// Stores an incident, or the confirmation of one that is there; says whether either was new. `None`: no such invariant.
 async fn insert_incident(
-    db: &mut SqliteConnection,
+    db: &mut AnyConnection,
     number: i64,
     report: &v1::IncidentReport,
     added: &mut Added,
 ) -> Result<Option<bool>, LogError> {
-    let contract: Option<Vec<u8>> = sqlx::query_scalar("SELECT contract FROM invariants WHERE id = ?")
+    let contract: Option<Vec<u8>> = sqlx::query_scalar("SELECT contract FROM invariants WHERE id = $1")
         .bind(signed(report.invariant_id))
         .fetch_optional(&mut *db)
         .await?;
@@ -267,7 +276,7 @@ async fn insert_incident(
     let new = sqlx::query(
         "INSERT INTO incidents
            (invariant_id, invariant_name, contract, tx_hash, cursor, witness, seen_to_confirmed_us, reported_at_ms)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (invariant_id, tx_hash) DO NOTHING",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (invariant_id, tx_hash) DO NOTHING",
     )
     .bind(signed(report.invariant_id))
     .bind(&report.invariant_name)
@@ -281,7 +290,7 @@ async fn insert_incident(
     .await?;
     added.incidents += new.rows_affected();
     let (incident, stored): (i64, Vec<u8>) =
-        sqlx::query_as("SELECT id, witness FROM incidents WHERE invariant_id = ? AND tx_hash = ?")
+        sqlx::query_as("SELECT id, witness FROM incidents WHERE invariant_id = $1 AND tx_hash = $2")
             .bind(signed(report.invariant_id))
             .bind(report.tx_hash.as_ref())
             .fetch_one(&mut *db)
@@ -294,19 +303,20 @@ async fn insert_incident(
             "confirmed with a witness that differs from the first one"
         );
     }
-    let confirmed = sqlx::query("INSERT INTO confirmations (incident, validator) VALUES (?, ?) ON CONFLICT DO NOTHING")
-        .bind(incident)
-        .bind(number)
-        .execute(db)
-        .await?;
+    let confirmed =
+        sqlx::query("INSERT INTO confirmations (incident, validator) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+            .bind(incident)
+            .bind(number)
+            .execute(db)
+            .await?;
     Ok(Some(confirmed.rows_affected() > 0))
 }
 
-async fn add(db: &mut SqliteConnection, added: &Added) -> Result<(), LogError> {
+async fn add(db: &mut AnyConnection, added: &Added) -> Result<(), LogError> {
     sqlx::query(
-        "UPDATE totals SET reported = reported + ?, executed = executed + ?, judged = judged + ?, holds = holds + ?,
-           violated = violated + ?, undecided = undecided + ?, challenges = challenges + ?, answers = answers + ?,
-           agreed = agreed + ?, arbitrated = arbitrated + ?, incidents = incidents + ?",
+        "UPDATE totals SET reported = reported + $1, executed = executed + $2, judged = judged + $3, holds = holds + $4,
+           violated = violated + $5, undecided = undecided + $6, challenges = challenges + $7, answers = answers + $8,
+           agreed = agreed + $9, arbitrated = arbitrated + $10, incidents = incidents + $11",
     )
     .bind(signed(added.reported))
     .bind(signed(added.executed))

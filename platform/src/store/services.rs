@@ -62,7 +62,7 @@ impl Store {
     pub async fn add_service(&self, name: &str, payment: Address) -> Result<u64, ServiceError> {
         let mut writing = self.begin().await?;
         let id: Option<i64> = sqlx::query_scalar(
-            "INSERT INTO services (name, payment, created_at_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING RETURNING id",
+            "INSERT INTO services (name, payment, created_at_ms) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING id",
         )
         .bind(name)
         .bind(payment.as_slice())
@@ -82,7 +82,7 @@ impl Store {
         let mut writing = self.begin().await?;
         let found: Option<(i64, i64)> = sqlx::query_as(
             "SELECT id, (SELECT count(*) FROM invariants WHERE service = s.id AND removed_at_ms IS NULL)
-             FROM services s WHERE name = ? AND removed_at_ms IS NULL",
+             FROM services s WHERE name = $1 AND removed_at_ms IS NULL",
         )
         .bind(name)
         .fetch_optional(writing.connection())
@@ -94,7 +94,7 @@ impl Store {
                 invariants: unsigned(invariants),
             });
         }
-        sqlx::query("UPDATE services SET removed_at_ms = ? WHERE id = ?")
+        sqlx::query("UPDATE services SET removed_at_ms = $1 WHERE id = $2")
             .bind(now_ms())
             .bind(id)
             .execute(writing.connection())
@@ -112,7 +112,7 @@ impl Store {
             "SELECT s.*, (SELECT count(*) FROM invariants WHERE service = s.id AND removed_at_ms IS NULL) AS invariants
              FROM services s WHERE removed_at_ms IS NULL ORDER BY id",
         )
-        .fetch_all(&self.pool)
+        .fetch_all(self.pool())
         .await?;
         rows.iter().map(service).collect()
     }
@@ -122,9 +122,9 @@ impl Store {
     /// # Errors
     /// [`ServiceError::Unknown`], or the database fails.
     pub async fn service_id(&self, name: &str) -> Result<u64, ServiceError> {
-        let id: Option<i64> = sqlx::query_scalar("SELECT id FROM services WHERE name = ? AND removed_at_ms IS NULL")
+        let id: Option<i64> = sqlx::query_scalar("SELECT id FROM services WHERE name = $1 AND removed_at_ms IS NULL")
             .bind(name)
-            .fetch_optional(&self.pool)
+            .fetch_optional(self.pool())
             .await?;
         id.map(unsigned).ok_or_else(|| ServiceError::Unknown(name.to_owned()))
     }
@@ -138,15 +138,17 @@ impl Store {
             what: format!("the conclusion on service {id}: {error}"),
         })?;
         let mut writing = self.begin().await?;
-        let before: Option<bool> =
-            sqlx::query_scalar("SELECT served FROM services WHERE id = ? AND removed_at_ms IS NULL")
+        let before: Option<i64> =
+            sqlx::query_scalar("SELECT served FROM services WHERE id = $1 AND removed_at_ms IS NULL")
                 .bind(signed(id))
                 .fetch_optional(writing.connection())
                 .await?;
         // Removed meanwhile.
-        let Some(before) = before else { return Ok(()) };
-        sqlx::query("UPDATE services SET served = ?, conclusion = ?, checked_at_ms = ? WHERE id = ?")
-            .bind(served)
+        let Some(before) = before.map(|served| served != 0) else {
+            return Ok(());
+        };
+        sqlx::query("UPDATE services SET served = $1, conclusion = $2, checked_at_ms = $3 WHERE id = $4")
+            .bind(i64::from(served))
             .bind(json)
             .bind(now_ms())
             .bind(signed(id))
@@ -166,7 +168,7 @@ impl Store {
     }
 }
 
-fn service(row: &sqlx::sqlite::SqliteRow) -> Result<Service, LogError> {
+fn service(row: &sqlx::any::AnyRow) -> Result<Service, LogError> {
     let id = unsigned(row.try_get("id")?);
     let conclusion: Option<String> = row.try_get("conclusion")?;
     let conclusion = conclusion.map(|json| serde_json::from_str(&json)).transpose();
@@ -174,7 +176,7 @@ fn service(row: &sqlx::sqlite::SqliteRow) -> Result<Service, LogError> {
         id,
         name: row.try_get("name")?,
         payment: fixed::<20>("services.payment", &row.try_get::<Vec<u8>, _>("payment")?)?.into(),
-        served: row.try_get("served")?,
+        served: row.try_get::<i64, _>("served")? != 0,
         conclusion: conclusion.map_err(|error| LogError::Malformed {
             what: format!("service {id}: its conclusion: {error}"),
         })?,

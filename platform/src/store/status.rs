@@ -16,17 +16,17 @@ impl Store {
         // One statement: all figures are of the same moment.
         let row = sqlx::query(
             "SELECT t.*, (SELECT coalesce(max(cursor), 0) FROM items) AS last_cursor,
-               coalesce((SELECT ended FROM feeds WHERE name = ?), 0) AS feed_ended,
+               coalesce((SELECT ended FROM feeds WHERE name = $1), 0) AS feed_ended,
                (SELECT version FROM registry) AS version
              FROM totals t",
         )
         .bind(feed)
-        .fetch_one(&self.pool)
+        .fetch_one(self.pool())
         .await?;
         let number = |column: &str| row.try_get::<i64, _>(column).map(unsigned);
         Ok(v1::StatusResponse {
             last_cursor: number("last_cursor")?,
-            feed_ended: row.try_get("feed_ended")?,
+            feed_ended: number("feed_ended")? != 0,
             transactions: number("transactions")?,
             assigned: number("assigned")?,
             reported: number("reported")?,

@@ -4,7 +4,7 @@
 
 use prost::Message;
 use protos::{DecodeError, v1};
-use sqlx::{Row, SqliteConnection};
+use sqlx::{AnyConnection, Row};
 
 use super::{decode, signed};
 use crate::log::LogError;
@@ -48,13 +48,13 @@ pub(super) fn check(timeline: &v1::IncidentTimeline) -> Result<(), DecodeError> 
 
 /// Stores a timeline; says whether it was newer than what was there. `None`: this validator has confirmed no such incident.
 pub(super) async fn insert(
-    db: &mut SqliteConnection,
+    db: &mut AnyConnection,
     number: i64,
     timeline: &v1::IncidentTimeline,
 ) -> Result<Option<bool>, LogError> {
     let incident: Option<i64> = sqlx::query_scalar(
         "SELECT n.id FROM incidents n JOIN confirmations c ON c.incident = n.id
-         WHERE n.invariant_id = ? AND n.tx_hash = ? AND c.validator = ?",
+         WHERE n.invariant_id = $1 AND n.tx_hash = $2 AND c.validator = $3",
     )
     .bind(signed(timeline.invariant_id))
     .bind(timeline.tx_hash.as_ref())
@@ -65,8 +65,8 @@ pub(super) async fn insert(
         return Ok(None);
     };
     let stored = sqlx::query(
-        "INSERT INTO timelines (incident, validator, revision, payload) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (incident, validator) DO UPDATE SET revision = ?3, payload = ?4 WHERE revision < ?3",
+        "INSERT INTO timelines (incident, validator, revision, payload) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (incident, validator) DO UPDATE SET revision = $3, payload = $4 WHERE timelines.revision < $3",
     )
     .bind(incident)
     .bind(number)
@@ -78,10 +78,10 @@ pub(super) async fn insert(
 }
 
 /// The timelines of an incident, in the order in which its validators were first seen.
-pub(super) async fn of(db: &mut SqliteConnection, incident: u64) -> Result<Vec<v1::IncidentTimeline>, LogError> {
+pub(super) async fn of(db: &mut AnyConnection, incident: u64) -> Result<Vec<v1::IncidentTimeline>, LogError> {
     let rows = sqlx::query(
         "SELECT t.payload, v.hotkey FROM timelines t JOIN validators v ON v.id = t.validator
-         WHERE t.incident = ? ORDER BY t.validator",
+         WHERE t.incident = $1 ORDER BY t.validator",
     )
     .bind(signed(incident))
     .fetch_all(db)

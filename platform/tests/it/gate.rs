@@ -1,19 +1,14 @@
 //! The gate, by the binary on a living chain: a protocol's invariants are streamed while its service is paid.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use alloy::network::TransactionBuilder as _;
-use alloy::primitives::{Address, Bytes, U256};
-use alloy::providers::{DynProvider, Provider as _};
-use alloy::rpc::types::TransactionRequest;
-use alloy::sol_types::SolCall;
-use contracts::{Contract, ServicePayment, Token};
-use serde_json::Value;
-use testkit::{Fault, Mining, Proxy, TestAnvil, anvil};
 
-use crate::world::{open, recording};
+use serde_json::Value;
+use testkit::{Fault, PaidService, Proxy};
+
+use crate::world::{address, open, recording};
 
 /// Base units a second.
 const RATE: u64 = 2;
@@ -30,92 +25,25 @@ impl Drop for Running {
     }
 }
 
-/// A chain with a service that began when it was deployed, and a platform's folder.
+/// A service, a node in front of its chain that can fail, and a platform's folder.
 struct World {
-    anvil: TestAnvil,
-    node: DynProvider,
+    service: PaidService,
     proxy: Proxy,
-    service: Address,
     folder: tempfile::TempDir,
-}
-
-async fn send(node: &DynProvider, from: Address, to: Option<Address>, input: Bytes) -> Option<Address> {
-    let mut request = TransactionRequest::default().with_from(from).with_input(input);
-    request.to = Some(to.into());
-    let receipt = node
-        .send_transaction(request)
-        .await
-        .unwrap()
-        .get_receipt()
-        .await
-        .unwrap();
-    assert!(receipt.status(), "reverted");
-    receipt.contract_address
 }
 
 impl World {
     async fn new() -> Option<Self> {
-        let anvil = anvil(Mining::Automatic, &[])?;
-        let node = anvil.provider();
-        let people = anvil.instance().addresses().to_vec();
-        let token = Token::constructorCall {
-            name_: "T".into(),
-            symbol_: "T".into(),
-            supply: U256::MAX,
-            holder: people[0],
-        };
-        let token = send(&node, people[0], None, Contract::Token.creation(&token))
-            .await
-            .unwrap();
-        let head = node.get_block(alloy::eips::BlockId::latest()).await.unwrap().unwrap();
-        let terms = ServicePayment::constructorCall {
-            token_: token,
-            payees_: vec![people[1]],
-            rate_: U256::from(RATE),
-            start_: U256::from(head.header.timestamp),
-        };
-        let service = send(&node, people[0], None, Contract::ServicePayment.creation(&terms))
-            .await
-            .unwrap();
-        let approve = Token::approveCall {
-            spender: service,
-            value: U256::MAX,
-        };
-        send(&node, people[0], Some(token), approve.abi_encode().into()).await;
-        let proxy = Proxy::before(&anvil.http(), Duration::ZERO).await;
+        let service = PaidService::deploy(RATE, 1).await?;
         Some(Self {
-            anvil,
-            node,
-            proxy,
+            proxy: Proxy::before(&service.anvil.http(), Duration::ZERO).await,
             service,
             folder: tempfile::tempdir().unwrap(),
         })
     }
 
-    /// Pays for so many seconds.
-    async fn pay(&self, seconds: u64) {
-        let amount = U256::from(RATE * seconds);
-        let customer = self.anvil.instance().addresses()[0];
-        send(
-            &self.node,
-            customer,
-            Some(self.service),
-            ServicePayment::payCall { amount }.abi_encode().into(),
-        )
-        .await;
-    }
-
-    async fn pass(&self, seconds: u64) {
-        let _: Value = self
-            .node
-            .raw_request("evm_increaseTime".into(), (seconds,))
-            .await
-            .unwrap();
-        let _: Value = self.node.raw_request("evm_mine".into(), ()).await.unwrap();
-    }
-
-    fn database(&self) -> PathBuf {
-        self.folder.path().join("platform.db")
+    fn database(&self) -> String {
+        address(self.folder.path())
     }
 
     /// What the command prints.
@@ -139,7 +67,7 @@ impl World {
 
     /// The database with a service that has one invariant, and one invariant of nobody's.
     async fn register(&self) {
-        let payment = self.service.to_string();
+        let payment = self.service.address.to_string();
         self.done(&["services", "add", "vault", "--payment", &payment]).await;
         let invariant = ["--type", ">=", "--target", "0", "--slot", "0x0"];
         let vault = [
@@ -189,7 +117,7 @@ impl World {
                 Path::new("--config"),
                 &config,
                 Path::new("--database"),
-                &self.database(),
+                Path::new(&self.database()),
             ])
             .stdin(Stdio::null());
         Running(command.spawn().unwrap())
@@ -238,7 +166,7 @@ impl World {
 #[tokio::test]
 async fn an_unpaid_protocol_is_streamed_no_more_until_it_pays() {
     let Some(world) = World::new().await else { return };
-    world.pay(1_000).await;
+    world.service.pay(1_000).await;
     world.register().await;
     assert_eq!(world.in_force().await, ["paid", "free"]);
     let platform = world.run();
@@ -246,7 +174,7 @@ async fn an_unpaid_protocol_is_streamed_no_more_until_it_pays() {
     assert!(known["payment"]["runway"].as_u64().unwrap() <= 1_000);
     assert_eq!(world.in_force().await, ["paid", "free"]);
 
-    world.pass(2_000).await;
+    world.service.pass(2_000).await;
     world.until(&["free"]).await;
     let service = world.services().await;
     assert_eq!(
@@ -256,7 +184,7 @@ async fn an_unpaid_protocol_is_streamed_no_more_until_it_pays() {
     let table = world.done(&["services", "list"]).await;
     assert!(table.contains("unpaid since") && table.contains("NO"), "{table}");
 
-    world.pay(5_000).await;
+    world.service.pay(5_000).await;
     world.until(&["paid", "free"]).await;
     drop(platform);
 }
@@ -264,11 +192,11 @@ async fn an_unpaid_protocol_is_streamed_no_more_until_it_pays() {
 #[tokio::test]
 async fn what_nobody_knows_changes_nothing_over_a_restart_as_well() {
     let Some(world) = World::new().await else { return };
-    world.pay(1_000).await;
+    world.service.pay(1_000).await;
     world.register().await;
     world.proxy.set_fault(Some(Fault::Unavailable));
     let platform = world.run();
-    world.pass(2_000).await;
+    world.service.pass(2_000).await;
     world.until_known("indeterminate").await;
     assert_eq!(
         world.in_force().await,
@@ -289,7 +217,7 @@ async fn what_nobody_knows_changes_nothing_over_a_restart_as_well() {
 async fn services_are_named_once_and_not_removed_while_they_protect() {
     let Some(world) = World::new().await else { return };
     world.register().await;
-    let payment = world.service.to_string();
+    let payment = world.service.address.to_string();
     for (args, code, words) in [
         (vec!["services", "add", "vault", "--payment", &payment], 2, "already"),
         (vec!["services", "add", "other", "--payment", "0x12"], 2, "--payment"),

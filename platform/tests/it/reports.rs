@@ -66,6 +66,7 @@ fn of(transactions: Vec<v1::TransactionReport>, incidents: Vec<v1::IncidentRepor
         transactions,
         incidents,
         timelines: Vec::new(),
+        ..v1::ReportRequest::default()
     }
 }
 

@@ -3,13 +3,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 
-use platform::rest::Rest;
-use platform::rest::key::{Role, make};
-use platform::rest::vault::Vault;
-
-use crate::world::open;
+use crate::served::World;
 
 const VERSION: &str = "schemathesis==4.32.5";
 /// A name may be accepted and still not fit what another field says, so acceptance of all valid data is not asked for.
@@ -45,25 +40,19 @@ async fn no_answer_is_a_5xx_or_other_than_documented() {
     let Some(program) = tokio::task::spawn_blocking(schemathesis).await.unwrap() else {
         return;
     };
+    let world = World::new().await;
+    let url = world.url("/openapi.json");
     let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path()).await;
-    let key = make(&store, "fuzzer", Role::Admin).await.unwrap();
-    let vault = Vault::in_file(&folder.path().join("secrets")).unwrap();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/openapi.json", listener.local_addr().unwrap());
-    let router = Rest::new(Arc::clone(&store), vault, Some(Role::Read)).router();
-    let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     let mut fuzzer = Command::new(program);
     fuzzer
         .args(["run", &url, "--seed", "7", "--max-examples", "25", "--checks", CHECKS])
         .arg("--header")
-        .arg(format!("X-API-Key: {}", key.as_str()))
+        .arg(format!("X-API-Key: {}", world.admin))
         .current_dir(folder.path())
         .stdin(Stdio::null());
     let output = tokio::task::spawn_blocking(move || fuzzer.output().unwrap())
         .await
         .unwrap();
-    serving.abort();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success(),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use chain::auth::sign::signed_with_nonce;
 use chain::ledger::Answer;
 use chain::{
     AxonInfo, Hyperparameters, Keypair, Ledger, LedgerError, Metagraph, Neuron, Registration, TimelockedCommit,
@@ -161,23 +162,21 @@ async fn only_a_permit_signed_for_the_stream_opens_one() {
     let folder = tempfile::tempdir().unwrap();
     let served = Served::start(open(folder.path()).await, [1]).await;
     assert_eq!(served.stream(2, 0).await.unwrap_err().code(), Code::PermissionDenied);
-    let signed = chain::auth::seal(
-        &validator(1),
-        None,
-        platform::service::REPORT_PATH,
-        vec![],
-        chain::auth::now_ns(),
-    );
-    let refused = served.client.clone().stream(signed.clone()).await.unwrap_err();
-    assert_eq!(refused.code(), Code::Unauthenticated);
-    let forged = v1::Signed {
-        hotkey: hotkey(1).to_vec().into(),
-        ..v1::Signed::default()
+    // What was signed for a report opens no stream, what nobody signed neither, nor what was signed for one receiver.
+    let request = v1::StreamRequest::default();
+    let sign = |path: &str, receiver: Option<&chain::AccountId>| {
+        signed_with_nonce(request, path, &validator(1), receiver, chain::auth::now_ns())
     };
-    assert_eq!(
-        served.client.clone().stream(forged).await.unwrap_err().code(),
-        Code::InvalidArgument
-    );
+    let report = sign("/portcullis.v1.Platform/Report", None);
+    let addressed = sign("/portcullis.v1.Platform/Stream", Some(&chain::AccountId::new([7; 32])));
+    let refused = [
+        (report, Code::Unauthenticated),
+        (addressed, Code::Unauthenticated),
+        (tonic::Request::new(request), Code::InvalidArgument),
+    ];
+    for (request, code) in refused {
+        assert_eq!(served.client.clone().stream(request).await.unwrap_err().code(), code);
+    }
     assert_eq!(served.status().await.validators_connected, 0);
 }
 

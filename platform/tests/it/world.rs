@@ -6,22 +6,24 @@ use std::sync::Arc;
 
 use alloy::consensus::{SignableTransaction, TxLegacy};
 use alloy::eips::eip2718::Encodable2718;
-use alloy::primitives::{TxKind, keccak256};
+use alloy::primitives::{TxKind, hex, keccak256};
 use alloy::signers::{SignerSync, local::PrivateKeySigner};
 use chain::Keypair;
+use chain::auth::sign::{Signer, Signing};
 use engine::case::{Case, CaseKind, Expect, Expected, ExpectedStatus};
 use engine::{Account, AccountState, Address, B256, BlockEnv, Bytes, CompleteState, Hardfork, Transaction, U256};
+use node::database::Place;
 use platform::assignment::Hotkey;
 use platform::log::{Batch, Entry, Event, Log};
 use platform::service::PlatformService;
 use platform::store::Store;
 use platform::validators::Validators;
-use prost::Message;
 use protos::v1;
 use protos::v1::platform_client::PlatformClient;
-use protos::v1::platform_server::PlatformServer;
+use sqlx::Connection as _;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
+use tower::Layer;
 
 /// The recorded chain's id.
 pub(crate) const CHAIN: u64 = 31337;
@@ -91,8 +93,50 @@ pub(crate) fn batch(entries: Vec<Entry>) -> Batch {
     }
 }
 
+/// Names the PostgreSQL server whose schemas take the place of SQLite files; see `postgres`.
+pub(crate) const SERVER: &str = "PORTCULLIS_TEST_POSTGRES";
+
+/// The database of this folder: its own file, or its own schema.
 pub(crate) async fn open(folder: &Path) -> Arc<Store> {
-    Arc::new(Store::open(&folder.join("platform.db")).await.unwrap())
+    let place: Place = address(folder).parse().unwrap();
+    Arc::new(Store::open(place).await.unwrap())
+}
+
+/// What `open` opens, as `--database` says it.
+pub(crate) fn address(folder: &Path) -> String {
+    let Ok(server) = std::env::var(SERVER) else {
+        return folder.join("platform.db").to_str().unwrap().to_owned();
+    };
+    let name = schema_name(folder);
+    let address = in_schema(&server, &name);
+    // Asked for from within runtimes and from without.
+    let made = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(schema(&server, &name))
+    });
+    made.join().unwrap();
+    address
+}
+
+fn schema_name(folder: &Path) -> String {
+    let digest = keccak256(folder.as_os_str().as_encoded_bytes());
+    format!("t{}", hex::encode(&digest[..8]))
+}
+
+fn in_schema(server: &str, name: &str) -> String {
+    format!("{server}?options[search_path]={name}")
+}
+
+/// A schema on a PostgreSQL server, made when it is not there.
+pub(crate) async fn schema(server: &str, name: &str) -> Place {
+    let mut connection = sqlx::PgConnection::connect(server).await.unwrap();
+    let create = format!("CREATE SCHEMA IF NOT EXISTS {name}");
+    sqlx::query(sqlx::AssertSqlSafe(create))
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+    in_schema(server, name).parse().unwrap()
 }
 
 /// Everything in the log that is for this validator.
@@ -112,6 +156,7 @@ pub(crate) async fn read_all(log: &dyn Log, reader: &Hotkey) -> Vec<v1::StreamIt
 pub(crate) struct Served {
     pub store: Arc<Store>,
     pub validators: Arc<Validators>,
+    channel: Channel,
     pub client: PlatformClient<Channel>,
     pub shutdown: CancellationToken,
 }
@@ -126,7 +171,7 @@ impl Served {
         let service = PlatformService::new(store.clone(), known.clone(), None, shutdown.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let routes = tonic::service::Routes::new(PlatformServer::new(service));
+        let routes = tonic::service::Routes::new(service.into_server());
         let ended = shutdown.clone();
         tokio::spawn(node::server::serve(
             listener,
@@ -135,45 +180,32 @@ impl Served {
             protos::FILE_DESCRIPTOR_SET,
             ended,
         ));
-        let client = PlatformClient::connect(format!("http://{address}")).await.unwrap();
+        let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();
+        let channel = endpoint.connect().await.unwrap();
+        let client = PlatformClient::new(channel.clone());
         Self {
             store,
             validators: known,
+            channel,
             client,
             shutdown,
         }
     }
 
+    /// A client that signs as validator `n`.
+    pub(crate) fn signing(&self, n: u8) -> PlatformClient<Signing<Channel>> {
+        let signer = Signer::new(Arc::new(validator(n)), None);
+        PlatformClient::new(signer.layer(self.channel.clone()))
+    }
+
     pub(crate) async fn stream(&self, n: u8, after: u64) -> Result<tonic::Streaming<v1::StreamItem>, tonic::Status> {
-        let request = v1::StreamRequest { after }.encode_to_vec();
-        let signed = chain::auth::seal(
-            &validator(n),
-            None,
-            platform::service::STREAM_PATH,
-            request,
-            chain::auth::now_ns(),
-        );
-        self.client
-            .clone()
-            .stream(signed)
-            .await
-            .map(tonic::Response::into_inner)
+        let stream = self.signing(n).stream(v1::StreamRequest { after }).await;
+        stream.map(tonic::Response::into_inner)
     }
 
     pub(crate) async fn report(&self, n: u8, request: &v1::ReportRequest) -> Result<u64, tonic::Status> {
-        let payload = request.encode_to_vec();
-        let signed = chain::auth::seal(
-            &validator(n),
-            None,
-            platform::service::REPORT_PATH,
-            payload,
-            chain::auth::now_ns(),
-        );
-        self.client
-            .clone()
-            .report(signed)
-            .await
-            .map(|response| response.into_inner().accepted)
+        let accepted = self.signing(n).report(request.clone()).await;
+        accepted.map(|response| response.into_inner().accepted)
     }
 
     pub(crate) async fn status(&self) -> v1::StatusResponse {

@@ -92,8 +92,8 @@ impl LiveStatus {
             inner.status.gaps += 1;
             inner.status.gap_ms += gap_ms;
             inner.status.last_gap = format!("no node was heard for {gap_ms} ms");
-            metrics::counter!("portcullis_platform_feed_gaps_total").increment(1);
-            metrics::counter!("portcullis_platform_feed_gap_ms_total").increment(gap_ms);
+            metrics::counter!("platform_feed_gaps_total").increment(1);
+            metrics::counter!("platform_feed_gap_ms_total").increment(gap_ms);
             tracing::warn!(gap_ms, "no node was heard; what was shown and gone meanwhile is missed");
         }
     }
@@ -109,7 +109,7 @@ impl LiveStatus {
             node.followed = false;
             node.mode.clear();
             error.clone_into(&mut node.error);
-            metrics::counter!("portcullis_platform_feed_faults_total", "node" => node.url.clone()).increment(1);
+            metrics::counter!("platform_feed_faults_total", "node" => node.url.clone()).increment(1);
         }
         if inner.unheard.is_none() && !inner.status.endpoints.iter().any(|node| node.connected) {
             inner.unheard = Some(Instant::now());
@@ -148,7 +148,7 @@ impl LiveStatus {
         let mut inner = self.lock();
         inner.status.head_number = number;
         inner.status.head_hash = wire::hash_bytes(hash);
-        metrics::gauge!("portcullis_platform_feed_head").set(number as f64);
+        metrics::gauge!("platform_feed_head").set(number as f64);
     }
 
     /// Heads of which the pending transactions were not heard.
@@ -156,7 +156,7 @@ impl LiveStatus {
         let mut inner = self.lock();
         inner.status.missed_heads += heads;
         inner.status.last_gap = format!("{heads} heads before {until} were not followed as they came");
-        metrics::counter!("portcullis_platform_feed_missed_heads_total").increment(heads);
+        metrics::counter!("platform_feed_missed_heads_total").increment(heads);
         tracing::warn!(
             heads,
             until,
@@ -166,7 +166,7 @@ impl LiveStatus {
 
     pub(super) fn pending(&self, pending: usize) {
         self.lock().status.pending = pending as u64;
-        metrics::gauge!("portcullis_platform_feed_pending").set(pending as f64);
+        metrics::gauge!("platform_feed_pending").set(pending as f64);
     }
 
     pub(super) fn count(&self, what: Count, by: u64) {
@@ -176,17 +176,17 @@ impl LiveStatus {
         let mut inner = self.lock();
         let status = &mut inner.status;
         let (field, name) = match what {
-            Count::Replaced => (&mut status.replaced, "portcullis_platform_feed_replaced_total"),
-            Count::Dropped => (&mut status.dropped, "portcullis_platform_feed_dropped_total"),
-            Count::Included => (&mut status.included, "portcullis_platform_feed_included_total"),
-            Count::Orphaned => (&mut status.orphaned, "portcullis_platform_feed_orphaned_total"),
-            Count::CarriedOver => (&mut status.carried_over, "portcullis_platform_feed_carried_over_total"),
-            Count::Rejudged => (&mut status.rejudged, "portcullis_platform_feed_rejudged_total"),
+            Count::Replaced => (&mut status.replaced, "platform_feed_replaced_total"),
+            Count::Dropped => (&mut status.dropped, "platform_feed_dropped_total"),
+            Count::Included => (&mut status.included, "platform_feed_included_total"),
+            Count::Orphaned => (&mut status.orphaned, "platform_feed_orphaned_total"),
+            Count::CarriedOver => (&mut status.carried_over, "platform_feed_carried_over_total"),
+            Count::Rejudged => (&mut status.rejudged, "platform_feed_rejudged_total"),
             Count::WithoutPrestate => (
                 &mut status.without_prestate,
-                "portcullis_platform_feed_without_prestate_total",
+                "platform_feed_without_prestate_total",
             ),
-            Count::Refused => (&mut status.refused, "portcullis_platform_feed_refused_total"),
+            Count::Refused => (&mut status.refused, "platform_feed_refused_total"),
         };
         *field += by;
         metrics::counter!(name).increment(by);

@@ -1,0 +1,477 @@
+//! The log over NATS JetStream, for several platforms on one database.
+//!
+//! The database stays the truth: an item is appended there first, in one transaction with the feed's position, and then handed to the
+//! broker, which carries it to every platform at once; streams that keep up are served from memory ([`tail`]), whoever is further
+//! behind reads from the database. What always holds: the broker gives items in the order of their cursors (each names the one before
+//! it, and the broker refuses all others), so whichever platform hands them over, and however often, none comes twice. While the
+//! broker is away everything goes on by the database, a second later.
+
+pub mod tail;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use alloy::primitives::B256;
+use async_nats::jetstream::consumer::DeliverPolicy;
+use async_nats::jetstream::consumer::push::{Ordered, OrderedConfig};
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::stream::{self, DiscardPolicy, LastRawMessageErrorKind, RetentionPolicy, Stream};
+use async_nats::jetstream::{self, Context};
+use async_nats::{Client, ConnectOptions, HeaderMap, ServerAddr, header};
+use futures::{FutureExt, StreamExt};
+use prost::Message as _;
+use protos::v1;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use self::tail::{Delivered, Limits, Tail};
+use crate::assignment::Hotkey;
+use crate::log::{Batch, Log, LogError, LogFuture, Page, Waiting};
+use crate::store::{Logged, PAGE_BYTES, PAGE_ITEMS, Store};
+
+/// What the broker keeps: enough for a platform that starts, the rest is in the database.
+const KEPT_BYTES: i64 = 256 << 20;
+const KEPT_FOR: Duration = Duration::from_secs(3600);
+
+/// What a platform keeps in memory for its streams.
+const TAIL: Limits = Limits {
+    items: 16_384,
+    bytes: 64 << 20,
+    page_items: PAGE_ITEMS,
+    page_bytes: PAGE_BYTES,
+};
+
+/// How many items are handed over together.
+const BATCH: u32 = 64;
+/// How often it is looked for what another process appended, and whether the broker is behind.
+const SWEEP: Duration = Duration::from_millis(250);
+/// So many sweeps behind in a row, the broker is taken for gone.
+const PATIENCE: u32 = 4;
+/// From a failure to the next try.
+const RETRY: Duration = Duration::from_secs(1);
+/// The room that a message's headers take of the broker's limit.
+const HEADERS: usize = 4096;
+
+/// For whom an item is: hotkeys in hex with commas between; absent: for all.
+const READERS: &str = "Portcullis-Readers";
+
+/// A broker that cannot be used, or did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// The address, which may hold a password, is not repeated.
+    #[error("`broker` is no address of NATS servers, as in nats://HOST:4222, with commas between: {0}")]
+    Address(String),
+    /// It failed, or refused.
+    #[error("broker: {0}")]
+    Nats(String),
+    /// A message that is none of ours.
+    #[error("broker: message {id:?}: {what}; does something else write to this subject?")]
+    Message {
+        /// Its id.
+        id: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+fn nats(error: impl std::fmt::Display) -> BrokerError {
+    BrokerError::Nats(error.to_string())
+}
+
+/// The log of a [`Store`], carried by a broker.
+#[derive(Debug)]
+pub struct Broker {
+    store: Arc<Store>,
+    client: Client,
+    jetstream: Context,
+    /// Of the stream at the broker; its subject differs by a dot.
+    name: String,
+    tail: Mutex<Tail>,
+    grown: watch::Sender<u64>,
+    appended: Notify,
+    /// The broker carries what is appended.
+    carries: AtomicBool,
+}
+
+/// What this process knows of the broker's newest message.
+#[derive(Debug, Clone, Copy)]
+struct Published {
+    /// Everything up to here is with the broker, or older than what it keeps.
+    through: u64,
+    /// The newest message's cursor; `None`: there is no message.
+    newest: Option<u64>,
+}
+
+impl Broker {
+    /// For the log in `store`, over these NATS servers (`nats://[USER:PASSWORD@]HOST:PORT`, with commas between). They need not answer yet.
+    ///
+    /// # Errors
+    /// An address that is none, or the database fails.
+    pub async fn open(servers: &str, store: Arc<Store>) -> Result<Arc<Self>, BrokerError> {
+        let addresses = servers
+            .split(',')
+            .map(|address| address.trim().parse::<ServerAddr>())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| BrokerError::Address(error.to_string()))?;
+        let name = store.log_name().await?;
+        let client = ConnectOptions::new()
+            .name("portcullis platform")
+            .retry_on_initial_connect()
+            .event_callback(|event| async move { tracing::info!(%event, "broker") })
+            .connect(addresses)
+            .await
+            .map_err(nats)?;
+        Ok(Arc::new(Self {
+            jetstream: jetstream::new(client.clone()),
+            client,
+            name: format!("portcullis-{name}"),
+            tail: Mutex::new(Tail::new(TAIL)),
+            grown: watch::Sender::new(0),
+            appended: Notify::new(),
+            carries: AtomicBool::new(false),
+            store,
+        }))
+    }
+
+    /// Hands over what is appended and takes what is delivered, until `shutdown`. A broker that fails is tried again.
+    pub async fn run(&self, shutdown: CancellationToken) {
+        let parts = async { tokio::join!(self.hand_over(), self.receive(), self.watch()) };
+        tokio::select! {
+            _ = parts => {}
+            () = shutdown.cancelled() => {}
+        }
+    }
+
+    fn subject(&self) -> String {
+        self.name.replace('-', ".")
+    }
+
+    async fn stream(&self) -> Result<Stream, BrokerError> {
+        let config = stream::Config {
+            name: self.name.clone(),
+            subjects: vec![self.subject()],
+            retention: RetentionPolicy::Limits,
+            discard: DiscardPolicy::Old,
+            max_bytes: KEPT_BYTES,
+            max_age: KEPT_FOR,
+            description: Some("what a Portcullis platform logs; the database has all of it".to_owned()),
+            ..stream::Config::default()
+        };
+        // One that is there stays as its operator made it (more replicas, other limits).
+        self.jetstream.get_or_create_stream(config).await.map_err(nats)
+    }
+
+    /// Hands over what the broker does not have, as it is appended.
+    async fn hand_over(&self) {
+        loop {
+            let Err(error) = self.hand_over_until_it_fails().await;
+            tracing::warn!(%error, "the log is not handed to the broker; trying again");
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    async fn hand_over_until_it_fails(&self) -> Result<std::convert::Infallible, BrokerError> {
+        let mut published = self.published().await?;
+        let mut sweep = tokio::time::interval(SWEEP);
+        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.appended.notified() => {}
+                _ = sweep.tick() => {}
+            }
+            // Another platform may have handed over what it appended itself.
+            let delivered = self.tail().last();
+            if delivered > published.through {
+                published = Published {
+                    through: delivered,
+                    newest: Some(delivered),
+                };
+            }
+            self.publish(&mut published).await?;
+        }
+    }
+
+    /// Where the broker stands. A stream of another history (the database was put back to an older state) is thrown away.
+    async fn published(&self) -> Result<Published, BrokerError> {
+        let stream = self.stream().await?;
+        let newest = match stream.get_last_raw_message_by_subject(&self.subject()).await {
+            Ok(message) => Some(cursor_of(&message.headers)?),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => None,
+            Err(error) => return Err(nats(error)),
+        };
+        // Read after the broker's: what is there was in the database before.
+        let logged = self.store.last_cursor().await?;
+        match newest {
+            Some(newest) if newest > logged => {
+                self.jetstream.delete_stream(&self.name).await.map_err(nats)?;
+                Err(BrokerError::Nats(format!(
+                    "it holds item {newest}, and the log ends with {logged}: was the database put back? the broker's copy is made anew"
+                )))
+            }
+            Some(newest) => Ok(Published {
+                through: newest,
+                newest: Some(newest),
+            }),
+            None => Ok(Published {
+                through: logged,
+                newest: None,
+            }),
+        }
+    }
+
+    async fn publish(&self, published: &mut Published) -> Result<(), BrokerError> {
+        loop {
+            let items = self.store.logged(published.through, BATCH).await?;
+            if items.is_empty() {
+                return Ok(());
+            }
+            let longest = self.client.server_info().max_payload.saturating_sub(HEADERS);
+            let mut acknowledged = Vec::with_capacity(items.len());
+            let mut newest = published.newest;
+            for item in items {
+                let cursor = item.cursor;
+                let message = message(item, newest, longest);
+                let sent = self.jetstream.send_publish(self.subject(), message).await;
+                acknowledged.push((cursor, sent.map_err(nats)?));
+                newest = Some(cursor);
+            }
+            for (cursor, acknowledgement) in acknowledged {
+                acknowledgement.await.map_err(nats)?;
+                *published = Published {
+                    through: cursor,
+                    newest: Some(cursor),
+                };
+                metrics::counter!("platform_broker_items_total").increment(1);
+            }
+        }
+    }
+
+    /// Takes what the broker delivers.
+    async fn receive(&self) {
+        loop {
+            let Err(error) = self.receive_until_it_fails().await;
+            tracing::warn!(%error, "nothing is taken from the broker; trying again");
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    async fn receive_until_it_fails(&self) -> Result<std::convert::Infallible, BrokerError> {
+        let config = OrderedConfig {
+            deliver_subject: self.client.new_inbox(),
+            deliver_policy: DeliverPolicy::New,
+            ..OrderedConfig::default()
+        };
+        let consumer = self.stream().await?.create_consumer(config).await.map_err(nats)?;
+        let mut messages: Ordered = consumer.messages().await.map_err(nats)?;
+        loop {
+            let message = messages.next().await.ok_or_else(|| nats("the deliveries have ended"))?;
+            let message = message.map_err(nats)?;
+            let delivered = delivered(message.headers.as_ref(), message.payload.clone())?;
+            let newest = delivered.cursor;
+            self.tail().push(delivered);
+            self.announce(newest);
+        }
+    }
+
+    /// Sees whether what is appended comes by the broker; while it does not, readers are sent to the database.
+    async fn watch(&self) {
+        let mut ticks = tokio::time::interval(SWEEP);
+        let mut behind = 0;
+        loop {
+            ticks.tick().await;
+            let logged = match self.store.last_cursor().await {
+                Ok(logged) => logged,
+                Err(error) => {
+                    tracing::warn!(%error, "the log's end cannot be read");
+                    continue;
+                }
+            };
+            let newest = self.tail().last();
+            #[allow(clippy::cast_precision_loss, reason = "a gauge; exact up to 2^52 items")]
+            metrics::gauge!("platform_broker_behind").set(logged.saturating_sub(newest) as f64);
+            behind = if newest < logged { behind + 1 } else { 0 };
+            let carries = behind < PATIENCE;
+            if self.carries.swap(carries, Ordering::Relaxed) && !carries {
+                tracing::warn!(logged, newest, "the broker is behind; streams read from the database");
+            }
+            if !carries {
+                self.announce(logged);
+            }
+        }
+    }
+
+    fn announce(&self, newest: u64) {
+        self.grown.send_if_modified(|known| {
+            let more = newest > *known;
+            *known = newest.max(*known);
+            more
+        });
+    }
+
+    fn tail(&self) -> MutexGuard<'_, Tail> {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn read_page(&self, reader: &Hotkey, after: u64) -> Result<Page, LogError> {
+        let carries = self.carries.load(Ordering::Relaxed);
+        {
+            let tail = self.tail();
+            if let Some(page) = tail.page(reader, after) {
+                return Ok(page);
+            }
+            if carries && after == tail.last() {
+                return Ok(Page {
+                    items: Vec::new(),
+                    through: after,
+                });
+            }
+        }
+        self.store.page(reader, after).await
+    }
+}
+
+impl Log for Broker {
+    fn append(&self, batch: Batch) -> LogFuture<'_, u64> {
+        async move {
+            let last = self.store.append(batch).await?;
+            self.appended.notify_one();
+            Ok(last)
+        }
+        .boxed()
+    }
+
+    fn page<'a>(&'a self, reader: &'a Hotkey, after: u64) -> LogFuture<'a, Page> {
+        self.read_page(reader, after).boxed()
+    }
+
+    fn in_force(&self, cursor: u64) -> LogFuture<'_, Vec<v1::StreamItem>> {
+        self.store.in_force(cursor)
+    }
+
+    fn codes<'a>(&'a self, hashes: &'a [B256]) -> LogFuture<'a, Vec<v1::Code>> {
+        self.store.codes(hashes)
+    }
+
+    fn position<'a>(&'a self, feed: &'a str) -> LogFuture<'a, Option<(String, bool)>> {
+        self.store.position(feed)
+    }
+
+    fn waiting(&self, limit: usize) -> LogFuture<'_, Vec<Waiting>> {
+        self.store.waiting(limit)
+    }
+
+    fn grown(&self) -> watch::Receiver<u64> {
+        self.grown.subscribe()
+    }
+}
+
+/// An item as a message behind that of the cursor `before`. One that is too long goes without its payload.
+fn message(item: Logged, before: Option<u64>, longest: usize) -> PublishMessage {
+    let payload = if item.payload.len() <= longest {
+        item.payload
+    } else {
+        Vec::new()
+    };
+    let mut message = PublishMessage::build()
+        .payload(payload.into())
+        .message_id(item.cursor.to_string());
+    if let Some(before) = before {
+        message = message.expected_last_message_id(before.to_string());
+    }
+    if let Some(readers) = item.readers {
+        let readers: Vec<String> = readers.iter().map(alloy::primitives::hex::encode).collect();
+        message = message.header(READERS, readers.join(","));
+    }
+    message
+}
+
+fn delivered(headers: Option<&HeaderMap>, payload: prost::bytes::Bytes) -> Result<Delivered, BrokerError> {
+    let empty = HeaderMap::new();
+    let headers = headers.unwrap_or(&empty);
+    let cursor = cursor_of(headers)?;
+    let broken = |what: String| BrokerError::Message {
+        id: cursor.to_string(),
+        what,
+    };
+    let hotkey = |hex: &str| -> Result<Hotkey, BrokerError> {
+        alloy::primitives::hex::decode_to_array(hex).map_err(|error| broken(format!("a reader: {error}")))
+    };
+    let readers = headers.get(READERS).map(|list| {
+        let each = list.as_str().split(',').filter(|hex| !hex.is_empty());
+        each.map(hotkey).collect::<Result<Vec<_>, _>>()
+    });
+    let bytes = payload.len();
+    let item = (bytes > 0)
+        .then(|| v1::StreamItem::decode(payload))
+        .transpose()
+        .map_err(|error| broken(error.to_string()))?;
+    Ok(Delivered {
+        cursor,
+        item: item.map(|item| v1::StreamItem { cursor, ..item }),
+        readers: readers.transpose()?,
+        bytes,
+    })
+}
+
+fn cursor_of(headers: &HeaderMap) -> Result<u64, BrokerError> {
+    let id = headers
+        .get(header::NATS_MESSAGE_ID)
+        .map(|id| id.as_str())
+        .unwrap_or_default();
+    id.parse().map_err(|error| BrokerError::Message {
+        id: id.to_owned(),
+        what: format!("its id is no cursor: {error}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn logged(readers: Option<Vec<Hotkey>>, payload: Vec<u8>) -> Logged {
+        Logged {
+            cursor: 7,
+            payload,
+            readers,
+        }
+    }
+
+    #[test]
+    fn an_item_comes_back_with_its_readers_and_one_that_is_too_long_without_its_content() {
+        let item = v1::StreamItem {
+            cursor: 0,
+            event: Some(crate::log::Event::FeedEnded(v1::FeedEnded::default())),
+            codes: Vec::new(),
+        };
+        for readers in [None, Some(vec![]), Some(vec![[1; 32], [2; 32]])] {
+            let sent = message(logged(readers.clone(), item.encode_to_vec()), Some(6), 1 << 20).outbound_message("s");
+            let expected = sent
+                .headers
+                .as_ref()
+                .and_then(|headers| headers.get("Nats-Expected-Last-Msg-Id"));
+            assert_eq!(expected.map(|id| id.as_str()), Some("6"));
+            let got = delivered(sent.headers.as_ref(), sent.payload).unwrap();
+            assert_eq!((got.cursor, got.readers), (7, readers));
+            assert_eq!(
+                got.item.map(|item| (item.cursor, item.event.is_some())),
+                Some((7, true))
+            );
+        }
+        let sent = message(logged(None, vec![1; 100]), None, 99).outbound_message("s");
+        assert_eq!(delivered(sent.headers.as_ref(), sent.payload).unwrap().item, None);
+    }
+
+    #[test]
+    fn what_is_not_ours_is_an_error_and_no_panic() {
+        assert!(delivered(None, vec![1].into()).is_err());
+        let mut headers = HeaderMap::new();
+        headers.insert(header::NATS_MESSAGE_ID, "7");
+        assert!(delivered(Some(&headers), vec![0xff; 3].into()).is_err());
+        headers.insert(READERS, "xyz");
+        assert!(delivered(Some(&headers), prost::bytes::Bytes::new()).is_err());
+    }
+}

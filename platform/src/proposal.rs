@@ -1,0 +1,462 @@
+//! What somebody proposes to watch, compiled and not yet in force: an expression of the language with the contracts that it names, or
+//! the original form (one slot against a constant).
+//!
+//! What always holds: everything that is wrong is told at once, each with its field and, inside an expression, its place; and only
+//! what the network judges the same way as it was written becomes an [`Invariant`] of the stream ([`Proposal::streamed`]).
+
+use std::collections::BTreeMap;
+
+use engine::lang::{Format, InvariantSet, Moment, NamedProgram, Problem, Program, SetError, Severity, Source, Wide};
+use engine::lang::{Names, from_invariant, parse};
+use engine::{Comparison, Invariant, ProgramInvariant, ValueType, Watched};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+
+use crate::registry::{Draft, NETWORK, is_network};
+
+/// The most contracts that a proposal may bring along.
+const CONTRACTS: usize = 50;
+/// The longest name or variable, in characters.
+const LONGEST_NAME: usize = 200;
+/// The longest description, in characters.
+const LONGEST_DESCRIPTION: usize = 10_000;
+
+/// One thing that does not fit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Flaw {
+    /// Where in the body, as a JSON pointer (RFC 6901); the parameter's name where it is about the query; empty: the whole.
+    pub pointer: String,
+    /// What is wrong, and what to do.
+    pub detail: String,
+    /// Of an expression: where in its text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+}
+
+/// A place in a text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Place {
+    /// From 1.
+    pub line: u64,
+    /// From 1, in characters.
+    pub column: u64,
+    /// The first byte.
+    pub start: u64,
+    /// The byte behind the last one.
+    pub end: u64,
+    /// The line with a caret under the place, and help.
+    pub shown: String,
+}
+
+impl Flaw {
+    /// Of a field.
+    pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self {
+            pointer: pointer.into(),
+            detail: detail.into(),
+            place: None,
+        }
+    }
+}
+
+/// Something that is proposed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proposal {
+    /// Name, text, program, and what people say of it.
+    pub named: NamedProgram,
+    /// The chain, by name.
+    pub network: String,
+    /// The variable's name in the source, where the original form gives it.
+    pub variable: Option<String>,
+}
+
+/// A severity's name.
+#[must_use]
+pub const fn severity_name(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Info => "info",
+        Severity::Low => "low",
+        Severity::Medium => "medium",
+        Severity::High => "high",
+        Severity::Critical => "critical",
+    }
+}
+
+impl Proposal {
+    /// Compiles what is proposed. `known` are contracts that expressions may name without bringing them along, each as a set's
+    /// `contracts` has it (address, layout, abi); what is brought along takes the place of a known one.
+    ///
+    /// # Errors
+    /// All that is wrong.
+    pub fn compile(body: &Map<String, Value>, known: &BTreeMap<String, Value>) -> Result<Self, Vec<Flaw>> {
+        let mut flaws = Vec::new();
+        let mut entry = body.clone();
+        let text = |field: &str, flaws: &mut Vec<Flaw>| match body.get(field) {
+            Some(Value::String(text)) => Some(text.clone()),
+            None | Some(Value::Null) => None,
+            Some(_) => {
+                flaws.push(Flaw::new(format!("/{field}"), "must be text, in quotation marks"));
+                None
+            }
+        };
+        for (field, longest) in [
+            ("name", LONGEST_NAME),
+            ("variable", LONGEST_NAME),
+            ("description", LONGEST_DESCRIPTION),
+        ] {
+            let text = text(field, &mut flaws).unwrap_or_default();
+            if text.chars().count() > longest {
+                flaws.push(Flaw::new(format!("/{field}"), format!("has more than {longest} characters")));
+            }
+            // PostgreSQL cannot hold it.
+            if text.contains('\0') {
+                flaws.push(Flaw::new(format!("/{field}"), "contains NUL, which no text may"));
+            }
+        }
+        let network = text("network", &mut flaws).unwrap_or_else(|| NETWORK.to_owned());
+        if !is_network(&network) {
+            let detail = format!("is no network; use {NETWORK} or chain-<id>");
+            flaws.push(Flaw::new("/network", detail));
+        }
+        let variable = text("variable", &mut flaws);
+        let brought = match entry.remove("contracts") {
+            None | Some(Value::Null) => Map::new(),
+            Some(Value::Object(brought)) if brought.len() <= CONTRACTS => brought,
+            Some(Value::Object(_)) => {
+                flaws.push(Flaw::new("/contracts", format!("has more than {CONTRACTS} entries")));
+                Map::new()
+            }
+            Some(_) => {
+                flaws.push(Flaw::new("/contracts", "must hold one entry for each name"));
+                Map::new()
+            }
+        };
+        if !flaws.is_empty() {
+            return Err(flaws);
+        }
+        // An empty text is what a form sends for nothing.
+        entry.retain(|field, value| !value.is_null() && (field == "expression" || value.as_str() != Some("")));
+        let expression = entry.contains_key("expression");
+        entry.remove("network");
+        if expression {
+            for field in ["contract", "type", "target", "storage", "slot_type", "offset", "variable"] {
+                if entry.remove(field).is_some() {
+                    flaws.push(Flaw::new(
+                        format!("/{field}"),
+                        "an expression says this itself; send the one or the other",
+                    ));
+                }
+            }
+        }
+        let mut contracts: Map<String, Value> = known.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        contracts.extend(brought);
+        let set = json!({ "contracts": contracts, "invariants": [entry] }).to_string();
+        let mut no_files = |_: &str| Err("there are no files here: put the JSON itself in its place".to_owned());
+        match InvariantSet::parse(&set, Format::Json, &mut no_files) {
+            Ok(set) => match set.invariants.into_iter().next().filter(|_| flaws.is_empty()) {
+                Some(named) => Ok(Self {
+                    named,
+                    network,
+                    variable,
+                }),
+                None => Err(flaws),
+            },
+            Err(errors) => {
+                flaws.extend(errors.into_iter().map(flaw));
+                Err(flaws)
+            }
+        }
+    }
+
+    /// The invariant that the network judges in its place.
+    ///
+    /// # Errors
+    /// Why the network cannot judge it: it judges one stored value against a constant.
+    pub fn streamed(&self) -> Result<Draft, String> {
+        let invariant = match &self.named.plain {
+            Some(invariant) => invariant.clone(),
+            None => as_storage(&self.named.name, &self.named.program)?,
+        };
+        Ok(Draft {
+            invariant,
+            network: self.network.clone(),
+            variable: self.variable.clone(),
+        })
+    }
+
+    /// For an engine, under this number.
+    #[must_use]
+    pub fn watched(&self, id: u64) -> Watched {
+        match self.streamed() {
+            Ok(mut draft) => {
+                draft.invariant.id = id;
+                Watched::Slot(draft.invariant)
+            }
+            Err(_) => Watched::Program(ProgramInvariant {
+                id,
+                name: self.named.name.clone(),
+                program: self.named.program.clone(),
+            }),
+        }
+    }
+}
+
+/// The keys of a set are the fields of the one entry that it has.
+fn flaw(error: SetError) -> Flaw {
+    let key = error.key.strip_prefix("invariants[0]").unwrap_or(&error.key);
+    let pointer: String = key
+        .split('.')
+        .filter(|step| !step.is_empty())
+        .map(|step| format!("/{}", step.replace('~', "~0").replace('/', "~1")))
+        .collect();
+    match error.problem {
+        Problem::Entry(detail) => Flaw::new(pointer, detail),
+        Problem::Expression(error) => {
+            let (line, column) = error.position();
+            Flaw {
+                place: Some(Place {
+                    line: line as u64,
+                    column: column as u64,
+                    start: error.span.start as u64,
+                    end: error.span.end as u64,
+                    shown: error.to_string(),
+                }),
+                ..Flaw::new(pointer, error.message)
+            }
+        }
+    }
+}
+
+/// The invariant over one slot that says the same as a program. The program's own text is read, and what was read is written again: if
+/// that is another program, it says something else.
+fn as_storage(name: &str, program: &Program) -> Result<Invariant, String> {
+    let narrow = || {
+        "the network judges one stored value against a constant, such as `vault.totalAssets >= 1000`; this expression says more. It can \
+         be tried on what was seen, and checked with `engine backtest`"
+            .to_owned()
+    };
+    let [read] = program.reads() else { return Err(narrow()) };
+    let Source::Slot {
+        contract,
+        slot,
+        value_type,
+        offset,
+    } = &read.source
+    else {
+        return Err(narrow());
+    };
+    if program.is_relational() || read.moment != Moment::Post {
+        return Err(narrow());
+    }
+    let term = read.source.to_string();
+    let (comparison, constant) = compared(&program.to_string(), &term).ok_or_else(narrow)?;
+    let target = constant_of(&constant, *value_type).ok_or_else(narrow)?;
+    let invariant = Invariant::new(0, name, *contract, *slot, *value_type, *offset, comparison, target)
+        .map_err(|error| error.to_string())?;
+    let same_text = match *value_type {
+        ValueType::Bool => true,
+        _ => parse(&format!("{term} {comparison} {constant}"), &Names::default()) == from_invariant(&invariant),
+    };
+    if same_text { Ok(invariant) } else { Err(narrow()) }
+}
+
+/// `term >= constant`, `constant <= term`, and of a truth `term` or `not term`.
+fn compared(text: &str, term: &str) -> Option<(Comparison, String)> {
+    if text == term {
+        return Some((Comparison::Eq, "true".to_owned()));
+    }
+    if text.strip_prefix("not ") == Some(term) {
+        return Some((Comparison::Eq, "false".to_owned()));
+    }
+    if let Some(rest) = text.strip_prefix(term) {
+        let (symbol, constant) = rest.trim_start().split_once(' ')?;
+        return Some((symbol.parse().ok()?, constant.trim().to_owned()));
+    }
+    let (constant, symbol) = text.strip_suffix(term)?.trim_end().rsplit_once(' ')?;
+    let turned = match symbol.parse().ok()? {
+        Comparison::Eq => Comparison::Eq,
+        Comparison::Ge => Comparison::Le,
+        Comparison::Le => Comparison::Ge,
+        Comparison::Gt => Comparison::Lt,
+        Comparison::Lt => Comparison::Gt,
+    };
+    Some((turned, constant.trim().to_owned()))
+}
+
+/// A constant as the canonical text writes it, as a value of the type.
+fn constant_of(text: &str, value_type: ValueType) -> Option<engine::U256> {
+    match value_type {
+        ValueType::Bool => match text {
+            "true" => Some(engine::U256::ONE),
+            "false" => Some(engine::U256::ZERO),
+            _ => None,
+        },
+        ValueType::Uint(_) | ValueType::Int(_) => text.parse::<Wide>().ok()?.to_value(value_type),
+        ValueType::Address => digits(text),
+        _ => digits(text.strip_prefix(&format!("{value_type}("))?.strip_suffix(')')?),
+    }
+}
+
+fn digits(text: &str) -> Option<engine::U256> {
+    engine::U256::from_str_radix(text.strip_prefix("0x")?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::U256;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const VAULT: &str = "0x00000000000000000000000000000000000000b1";
+
+    fn layout() -> Value {
+        json!({
+            "storage": [
+                { "label": "totalDebt", "slot": "1", "offset": 0, "type": "t_uint128" },
+                { "label": "paused", "slot": "1", "offset": 16, "type": "t_bool" },
+                { "label": "owner", "slot": "2", "offset": 0, "type": "t_address" },
+            ],
+            "types": {
+                "t_uint128": { "encoding": "inplace", "label": "uint128", "numberOfBytes": "16" },
+                "t_bool": { "encoding": "inplace", "label": "bool", "numberOfBytes": "1" },
+                "t_address": { "encoding": "inplace", "label": "address", "numberOfBytes": "20" },
+            },
+        })
+    }
+
+    fn known() -> BTreeMap<String, Value> {
+        BTreeMap::from([("vault".to_owned(), json!({ "address": VAULT, "layout": layout() }))])
+    }
+
+    fn compiled(expression: &str) -> Result<Proposal, Vec<Flaw>> {
+        let body = json!({ "name": "x", "expression": expression });
+        Proposal::compile(body.as_object().unwrap(), &known())
+    }
+
+    fn streamed(expression: &str) -> Result<(U256, u8, Comparison, U256), String> {
+        let draft = compiled(expression).unwrap().streamed()?;
+        let Invariant {
+            slot,
+            offset,
+            comparison,
+            target,
+            ..
+        } = draft.invariant;
+        Ok((slot, offset, comparison, target))
+    }
+
+    #[test]
+    fn what_compares_one_value_with_a_constant_is_streamed() {
+        let seven = U256::from(7);
+        let one = U256::ONE;
+        assert_eq!(streamed("vault.totalDebt >= 7"), Ok((one, 0, Comparison::Ge, seven)));
+        assert_eq!(streamed("7 > post(vault.totalDebt)"), Ok((one, 0, Comparison::Lt, seven)));
+        assert_eq!(streamed("vault.totalDebt <= 0x7"), Ok((one, 0, Comparison::Le, seven)));
+        assert_eq!(streamed("not vault.paused"), Ok((one, 16, Comparison::Eq, U256::ZERO)));
+        assert_eq!(streamed("vault.paused"), Ok((one, 16, Comparison::Eq, one)));
+        let owner = format!("vault.owner == {VAULT}");
+        assert_eq!(streamed(&owner), Ok((U256::from(2), 0, Comparison::Eq, U256::from(0xb1))));
+        assert_eq!(
+            streamed("slot(vault, 0x5, int64, 8) >= -3").map(|found| found.3),
+            Ok(U256::MAX - U256::from(2))
+        );
+    }
+
+    #[test]
+    fn what_says_more_is_not() {
+        for expression in [
+            "vault.totalDebt * 2 >= 7",
+            "delta(vault.totalDebt) >= 7",
+            "pre(vault.totalDebt) >= 7",
+            "vault.totalDebt >= 7 and vault.totalDebt <= 9",
+            "vault.totalDebt != 7",
+            "balance(vault) >= 7",
+            "vault.totalDebt >= 0.5",
+            "vault.totalDebt <= 2 * vault.totalDebt",
+        ] {
+            let proposal = compiled(expression).unwrap();
+            assert!(proposal.streamed().unwrap_err().contains("constant"), "{expression}");
+            assert!(matches!(proposal.watched(1), Watched::Program(_)), "{expression}");
+        }
+    }
+
+    #[test]
+    fn each_flaw_has_its_field_and_an_expression_its_place() {
+        let flaws = compiled("vault.totalDebt >= \n  vault.totelDebt").unwrap_err();
+        let place = flaws[0].place.as_ref().unwrap();
+        assert_eq!((flaws[0].pointer.as_str(), place.line), ("/expression", 2));
+        assert!(place.shown.contains('^') && place.start >= 19, "{place:?}");
+        for (body, pointer) in [
+            (json!({ "expression": "true" }), ""),
+            (json!({ "name": "x", "expression": 7 }), ""),
+            (json!({ "name": 7, "expression": "true" }), "/name"),
+            (json!({ "name": "a\u{0}b", "expression": "true" }), "/name"),
+            (json!({ "name": "x".repeat(201), "expression": "true" }), "/name"),
+            (json!({ "name": "x", "expression": "1 < 2", "network": "mars" }), "/network"),
+            (json!({ "name": "x", "expression": "1 < 2", "target": "3" }), "/target"),
+            (json!({ "name": "x", "expression": "1 < 2", "contracts": [] }), "/contracts"),
+            (
+                json!({ "name": "x", "expression": "1 < 2", "contracts": { "a": "0x12" } }),
+                "/contracts/a/address",
+            ),
+            (
+                json!({ "name": "x", "expression": "1 < 2", "contracts": { "a": { "address": VAULT, "layout": "/etc/passwd" } } }),
+                "/contracts/a/layout",
+            ),
+            (json!({ "contract": "0x12", "type": ">=", "target": "1", "storage": "0" }), "/contract"),
+            (json!({ "contract": VAULT, "type": "~", "target": "1", "storage": "0" }), "/type"),
+            (json!({}), ""),
+        ] {
+            let flaws = Proposal::compile(body.as_object().unwrap(), &known()).unwrap_err();
+            assert_eq!(flaws[0].pointer, pointer, "{body}: {flaws:?}");
+            assert!(!flaws[0].detail.is_empty());
+        }
+    }
+
+    #[test]
+    fn the_original_form_is_taken_and_what_is_brought_along_counts() {
+        let body = json!({ "contract": VAULT, "type": "<", "target": "9", "storage": "0x1", "slot_type": "uint128", "variable": "debt",
+            "severity": "high", "network": "chain-5" });
+        let proposal = Proposal::compile(body.as_object().unwrap(), &BTreeMap::new()).unwrap();
+        let draft = proposal.streamed().unwrap();
+        assert_eq!((draft.network.as_str(), draft.variable.as_deref()), ("chain-5", Some("debt")));
+        assert_eq!(proposal.named.severity.map(severity_name), Some("high"));
+        let other = "0x00000000000000000000000000000000000000c1";
+        let body = json!({ "name": "x", "expression": "vault.totalDebt < 9", "contracts": { "vault": { "address": other, "layout": layout() } } });
+        let draft = Proposal::compile(body.as_object().unwrap(), &known()).unwrap().streamed().unwrap();
+        assert_eq!(format!("{:#x}", draft.invariant.contract), other);
+    }
+
+    proptest! {
+        #[test]
+        fn any_invariant_over_one_slot_comes_back_from_its_text(
+            raw: [u8; 32], bits in 1u16..=32, kind in 0..4u8, which in 0..5usize, slot: [u8; 32],
+        ) {
+            let value_type = match kind {
+                0 => ValueType::Uint(bits * 8),
+                1 => ValueType::Int(bits * 8),
+                2 => ValueType::Address,
+                _ => ValueType::Bool,
+            };
+            let target = match value_type {
+                ValueType::Bool => U256::from(raw[0] & 1),
+                _ => value_type.decode(U256::from_be_bytes(raw), 0).unwrap(),
+            };
+            let numeric = matches!(value_type, ValueType::Uint(_) | ValueType::Int(_));
+            let all = [Comparison::Eq, Comparison::Ge, Comparison::Le, Comparison::Gt, Comparison::Lt];
+            let comparison = if numeric { all[which] } else { Comparison::Eq };
+            let contract = VAULT.parse().unwrap();
+            let invariant =
+                Invariant::new(0, "x", contract, U256::from_be_bytes(slot), value_type, 0, comparison, target).unwrap();
+            let program = from_invariant(&invariant).unwrap();
+            prop_assert_eq!(as_storage("x", &program), Ok(invariant));
+        }
+
+        #[test]
+        fn any_text_is_an_answer(text in ".{0,80}") {
+            let _answer = compiled(&text).map(|proposal| proposal.streamed());
+        }
+    }
+}

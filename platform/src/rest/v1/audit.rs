@@ -1,0 +1,50 @@
+//! `/v1/audit`: every change that was asked for over HTTP, for admins.
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Reading;
+use super::paging::{Page, Paged, Paging};
+use super::problem::Problem;
+use crate::rest::{Rest, date};
+use crate::store::AuditRow;
+
+/// A change that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditView {
+    /// Its number.
+    pub id: u64,
+    /// RFC 3339.
+    pub at: String,
+    /// The key's name and prefix, or `anonymous`.
+    pub actor: String,
+    /// The HTTP method.
+    pub method: String,
+    /// The path.
+    pub path: String,
+    /// The answer's status.
+    pub status: u16,
+}
+
+impl From<AuditRow> for AuditView {
+    fn from(row: AuditRow) -> Self {
+        Self {
+            id: row.id,
+            at: date(row.at_ms),
+            actor: row.actor,
+            method: row.method,
+            path: row.path,
+            status: row.status,
+        }
+    }
+}
+
+/// The changes, newest first
+#[utoipa::path(get, path = "/v1/audit", tag = "v1", operation_id = "v1_audit_list", params(Paging), security(("api_key" = [])),
+    responses((status = 200, body = Page<AuditView>), Reading))]
+pub(super) async fn list(State(rest): State<Rest>, paging: Paging) -> Result<Paged<AuditView>, Problem> {
+    let rows = rest.store.audited(paging.after, paging.wanted()).await?;
+    let views = rows.into_iter().map(AuditView::from).collect();
+    Ok(Paged::new("/v1/audit", paging, views, |view: &AuditView| view.id))
+}

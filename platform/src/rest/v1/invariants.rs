@@ -1,0 +1,283 @@
+//! `/v1/invariants`: as they were written, and as the network judges them.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::Response;
+use engine::lang::invariant_text;
+use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::body::{Body, Number};
+use super::paging::{Page, Paged, Paging};
+use super::problem::Problem;
+use super::{Changing, Reading, created, tag};
+use crate::proposal::{Flaw, Proposal, severity_name};
+use crate::registry::{Draft, display_value};
+use crate::rest::invariants::of;
+use crate::rest::{Rest, date};
+use crate::store::{Change, Described, Kind, Relation, ServiceError, Source};
+
+/// Where they are.
+const PATH: &str = "/v1/invariants";
+
+/// An invariant as it is sent: `name` and `expression`, or the fields of the original form (`contract`, `type`, `target`, `storage`).
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct InvariantInput {
+    /// Its name, at most 200 characters; needed beside an expression.
+    pub name: Option<String>,
+    /// What must hold, in the language of docs/invariants.md, such as `vault.totalAssets >= 1000`.
+    pub expression: Option<String>,
+    /// Contracts that the expression names, beside those of `/v1/contracts`: an address, or an object with `address`, `layout` and `abi`.
+    #[schema(value_type = Option<Object>)]
+    pub contracts: Option<Value>,
+    /// How much it matters.
+    #[schema(pattern = "^(info|low|medium|high|critical)$")]
+    pub severity: Option<String>,
+    /// What people should know about it.
+    pub description: Option<String>,
+    /// The name of the service that pays for it; it is streamed only while that is paid.
+    pub service: Option<String>,
+    /// `ethereum` unless said otherwise, or `chain-ID`.
+    #[schema(pattern = "^(ethereum|chain-[1-9][0-9]{0,18})$")]
+    pub network: Option<String>,
+    /// What happens when it is broken.
+    pub defense_action_ids: Option<Vec<u64>>,
+    /// The contract's address.
+    #[schema(pattern = "^0x[0-9a-fA-F]{40}$")]
+    pub contract: Option<String>,
+    /// `==`, `>=`, `<=`, `>` or `<`.
+    #[serde(rename = "type")]
+    #[schema(pattern = "^(==|>=|<=|>|<)$")]
+    pub comparison: Option<String>,
+    /// What the value is compared with.
+    pub target: Option<String>,
+    /// The storage slot.
+    #[schema(pattern = "^(0x[0-9a-fA-F]{1,64}|[0-9]{1,78})$")]
+    pub storage: Option<String>,
+    /// Its Solidity type; `uint256` unless said otherwise.
+    pub slot_type: Option<String>,
+    /// Bytes from the low-order end of the slot.
+    #[schema(maximum = 31)]
+    pub offset: Option<u8>,
+    /// The variable's name in the source.
+    pub variable: Option<String>,
+}
+
+/// An invariant as it is read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct InvariantView {
+    /// Its number.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// What must hold, as it was written; where it was not written so, the same in the language.
+    pub expression: String,
+    /// The contract's address.
+    pub contract: String,
+    /// The relation.
+    #[serde(rename = "type")]
+    pub comparison: String,
+    /// What the value is compared with.
+    pub target: String,
+    /// The storage slot.
+    pub storage: String,
+    /// Its Solidity type.
+    pub slot_type: String,
+    /// Bytes from the low-order end of the slot.
+    pub offset: u8,
+    /// The variable's name in the source.
+    pub variable: Option<String>,
+    /// The chain, by name.
+    pub network: String,
+    /// How much it matters, where said.
+    pub severity: Option<String>,
+    /// What people should know about it, where said.
+    pub description: Option<String>,
+    /// The service that pays for it.
+    pub service: Option<String>,
+    /// What happens when it is broken.
+    pub defense_action_ids: Vec<u64>,
+    /// RFC 3339.
+    pub created_at: String,
+}
+
+impl InvariantView {
+    fn new(found: &Described, defense_action_ids: Vec<u64>) -> Self {
+        let invariant = &found.row.invariant;
+        let source = found.source.as_ref();
+        Self {
+            id: invariant.id,
+            name: invariant.name.clone(),
+            expression: source.map_or_else(|| invariant_text(invariant), |source| source.expression.clone()),
+            contract: invariant.contract.to_string(),
+            comparison: invariant.comparison.symbol().to_owned(),
+            target: display_value(invariant.target, invariant.value_type),
+            storage: format!("{:#x}", invariant.slot),
+            slot_type: invariant.value_type.to_string(),
+            offset: invariant.offset,
+            variable: found.row.variable.clone(),
+            network: found.row.network.clone(),
+            severity: source.and_then(|source| source.severity.clone()),
+            description: source.and_then(|source| source.description.clone()),
+            service: found.service.clone(),
+            defense_action_ids,
+            created_at: date(found.row.created_at_ms),
+        }
+    }
+}
+
+/// What a body asks for.
+struct Asked {
+    draft: Draft,
+    source: Source,
+    service: Option<u64>,
+    actions: Vec<u64>,
+}
+
+impl Rest {
+    /// Compiles what a body proposes, with the contracts that are known by name on its network.
+    pub(super) async fn proposal(&self, body: &Body) -> Result<Proposal, Problem> {
+        let mut flaws = Vec::new();
+        let network = body.text("network", &mut flaws);
+        let expression = body.0.get("expression").and_then(Value::as_str).unwrap_or_default();
+        let known = self.named(network.as_deref(), expression).await?;
+        let entry = body.without(&["service", "defense_action_ids", "transactions"]);
+        Proposal::compile(&entry, &known).map_err(Problem::unfit)
+    }
+
+    async fn asked(&self, body: &Body) -> Result<Asked, Problem> {
+        let mut flaws = Vec::new();
+        let (service, actions) = (
+            body.text("service", &mut flaws),
+            body.ids("defense_action_ids", &mut flaws),
+        );
+        let proposal = match self.proposal(body).await {
+            Ok(proposal) => Some(proposal),
+            Err(problem) if problem.errors.is_empty() => return Err(problem),
+            Err(problem) => {
+                flaws.extend(problem.errors);
+                None
+            }
+        };
+        let draft = proposal.as_ref().map(Proposal::streamed).transpose();
+        let draft = draft.unwrap_or_else(|why| {
+            flaws.push(Flaw::new("/expression", why));
+            None
+        });
+        let (Some(proposal), Some(draft), true) = (proposal, draft, flaws.is_empty()) else {
+            return Err(Problem::unfit(flaws));
+        };
+        let service = match service.filter(|name| !name.is_empty()) {
+            None => None,
+            Some(name) => Some(self.store.service_id(&name).await.map_err(|error| match error {
+                ServiceError::Log(error) => error.into(),
+                unknown => Problem::field("/service", unknown.to_string()),
+            })?),
+        };
+        for action in &actions {
+            if !self.store.exists(Kind::Action, *action).await? {
+                let detail = format!("there is no defense action {action}");
+                return Err(Problem::new(StatusCode::NOT_FOUND, detail));
+            }
+        }
+        let source = Source {
+            expression: proposal.named.expression,
+            severity: proposal.named.severity.map(|severity| severity_name(severity).to_owned()),
+            description: proposal.named.description,
+        };
+        Ok(Asked {
+            draft,
+            source,
+            service,
+            actions,
+        })
+    }
+
+    async fn described(&self, id: u64) -> Result<(Described, InvariantView), Problem> {
+        let found = self.store.described_one(id).await?;
+        let found = found.ok_or_else(|| Problem::not_found("invariant"))?;
+        let actions = self.store.members(Relation::InvariantAction, id).await?;
+        let view = InvariantView::new(&found, actions);
+        Ok((found, view))
+    }
+}
+
+/// The invariants, by number
+#[utoipa::path(get, path = "/v1/invariants", tag = "v1", operation_id = "v1_invariants_list", params(Paging),
+    responses((status = 200, body = Page<InvariantView>), Reading))]
+pub(super) async fn list(State(rest): State<Rest>, paging: Paging) -> Result<Paged<InvariantView>, Problem> {
+    let found = rest
+        .store
+        .described(paging.after.unwrap_or_default(), paging.wanted())
+        .await?;
+    let actions = rest.store.all_members(Relation::InvariantAction).await?;
+    let views = found
+        .iter()
+        .map(|found| InvariantView::new(found, of(&actions, found.row.invariant.id)))
+        .collect();
+    Ok(Paged::new(PATH, paging, views, |view: &InvariantView| view.id))
+}
+
+/// Put an invariant in force
+#[utoipa::path(post, path = "/v1/invariants", tag = "v1", operation_id = "v1_invariants_create", request_body = InvariantInput,
+    security(("api_key" = [])), responses((status = 201, body = InvariantView), Changing))]
+pub(super) async fn create(State(rest): State<Rest>, body: Body) -> Result<Response, Problem> {
+    let asked = rest.asked(&body).await?;
+    let id = rest
+        .store
+        .add_described(asked.service, &asked.draft, Some(&asked.source), &asked.actions)
+        .await?;
+    let (_, view) = rest.described(id).await?;
+    Ok(created(PATH, id, &view))
+}
+
+/// One invariant
+#[utoipa::path(get, path = "/v1/invariants/{id}", tag = "v1", operation_id = "v1_invariants_read", params(("id" = u64, Path)),
+    responses((status = 200, body = InvariantView), Reading))]
+pub(super) async fn read(State(rest): State<Rest>, Number(id): Number) -> Result<Json<InvariantView>, Problem> {
+    Ok(Json(rest.described(id).await?.1))
+}
+
+/// Put another invariant in its place; `If-Match` says which one was read. It stays with its service
+#[utoipa::path(put, path = "/v1/invariants/{id}", tag = "v1", operation_id = "v1_invariants_replace",
+    params(("id" = u64, Path), ("If-Match" = Option<String>, Header)), request_body = InvariantInput,
+    security(("api_key" = [])), responses((status = 200, body = InvariantView), Changing))]
+pub(super) async fn replace(
+    State(rest): State<Rest>,
+    Number(id): Number,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<InvariantView>, Problem> {
+    let (seen, view) = rest.described(id).await?;
+    tag::check(&headers, &view, true)?;
+    let asked = rest.asked(&body).await?;
+    let change = rest
+        .store
+        .replace_described(&seen.row, &asked.draft, Some(&asked.source), &asked.actions)
+        .await?;
+    match change {
+        Change::Made => Ok(Json(rest.described(id).await?.1)),
+        Change::Unknown => Err(Problem::not_found("invariant")),
+        Change::Stale => Err(tag::changed()),
+    }
+}
+
+/// Take an invariant out of force
+#[utoipa::path(delete, path = "/v1/invariants/{id}", tag = "v1", operation_id = "v1_invariants_delete",
+    params(("id" = u64, Path), ("If-Match" = Option<String>, Header)), security(("api_key" = [])),
+    responses((status = 204, description = "It is out of force"), Changing))]
+pub(super) async fn delete(
+    State(rest): State<Rest>,
+    Number(id): Number,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    let (_, view) = rest.described(id).await?;
+    tag::check(&headers, &view, false)?;
+    if !rest.store.remove_invariant(id).await? {
+        return Err(Problem::not_found("invariant"));
+    }
+    rest.store.delete(Kind::Invariant, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,224 @@
+//! A log with something to see in it: a vault whose slot 0 everybody may set, transactions that do, and what validators told of them.
+
+use alloy::consensus::{SignableTransaction, TxLegacy};
+use alloy::eips::eip2718::Encodable2718;
+use alloy::primitives::{TxKind, keccak256};
+use alloy::signers::{SignerSync, local::PrivateKeySigner};
+use engine::{Account, AccountState, Address, B256, BlockEnv, Bytes, Hardfork, Prestate, Transaction, U256};
+use platform::log::{Entry, Event, Log};
+use platform::store::{NeuronRow, Store};
+use protos::v1;
+use wire::{ShippedPrestate, Wire};
+
+use crate::world::{CHAIN, batch, for_all, hotkey};
+
+/// Sets its slot 0 to the first word of what it is sent.
+const SET: [u8; 7] = [0x60, 0x00, 0x35, 0x60, 0x00, 0x55, 0x00];
+
+/// The vault's address.
+pub(crate) const VAULT: Address = Address::repeat_byte(0xb1);
+
+/// The head of block 99, on which those of block 100 are judged.
+fn head_hash() -> B256 {
+    keccak256("head 99")
+}
+
+fn head() -> Event {
+    let next = BlockEnv {
+        number: 100,
+        timestamp: 1_700_001_200,
+        beneficiary: Address::repeat_byte(0xbe),
+        gas_limit: 30_000_000,
+        base_fee: 7,
+        difficulty: U256::ZERO,
+        prevrandao: Some(B256::repeat_byte(1)),
+        excess_blob_gas: Some(0),
+        hardfork: Some(Hardfork::Cancun),
+    };
+    Event::Head(v1::Head {
+        chain_id: CHAIN,
+        number: 99,
+        hash: wire::hash_bytes(head_hash()),
+        parent_hash: wire::hash_bytes(B256::ZERO),
+        next: Some(next.to_wire()),
+        included: Vec::new(),
+        orphaned: Vec::new(),
+    })
+}
+
+/// A transaction that sets the vault's slot from `before` to `after`.
+fn setting(n: u64, before: u64, after: u64) -> (Transaction, Prestate) {
+    let signer = PrivateKeySigner::from_bytes(&keccak256(n.to_be_bytes())).unwrap();
+    let tx = TxLegacy {
+        chain_id: Some(CHAIN),
+        nonce: 0,
+        gas_price: 1_000_000_000,
+        gas_limit: 60_000,
+        to: TxKind::Call(VAULT),
+        value: U256::ZERO,
+        input: U256::from(after).to_be_bytes_vec().into(),
+    };
+    let signature = signer.sign_hash_sync(&tx.signature_hash()).unwrap();
+    let envelope = alloy::consensus::TxEnvelope::from(tx.into_signed(signature));
+    let mut state = Prestate::default();
+    let code = Bytes::from_static(&SET);
+    let account = |account| AccountState {
+        account: Some(account),
+        ..AccountState::default()
+    };
+    let wealth = Account {
+        balance: U256::from(10).pow(U256::from(18)),
+        ..Account::default()
+    };
+    state.accounts.insert(signer.address(), account(wealth));
+    let vault = Account {
+        nonce: 1,
+        code_hash: keccak256(&code),
+        ..Account::default()
+    };
+    let mut vault = account(vault);
+    vault.storage.insert(U256::ZERO, U256::from(before));
+    state.accounts.insert(VAULT, vault);
+    state.accounts.insert(Address::repeat_byte(0xbe), AccountState::default());
+    state.codes.insert(keccak256(&code), code);
+    (Transaction::decode(&envelope.encoded_2718()).unwrap(), state)
+}
+
+/// Logs a head and a transaction for each pair of values, assigned to validator 1; gives their cursors and hashes.
+pub(crate) async fn log(store: &Store, values: &[(u64, u64)]) -> Vec<(u64, B256)> {
+    let mut codes = Vec::new();
+    let mut entries = vec![for_all(head())];
+    let mut hashes = Vec::new();
+    for (n, (before, after)) in values.iter().enumerate() {
+        let (transaction, state) = setting(n as u64 + 1, *before, *after);
+        codes.extend(state.codes.iter().map(|(hash, code)| wire::code_to_wire(*hash, code)));
+        hashes.push(transaction.hash());
+        entries.push(Entry {
+            event: Event::Pending(v1::PendingTransaction {
+                transaction: Some(transaction.to_wire()),
+                head_hash: wire::hash_bytes(head_hash()),
+                prestate: Some(ShippedPrestate::from(state).to_wire()),
+            }),
+            assigned: vec![hotkey(1)],
+        });
+    }
+    let mut all = batch(entries);
+    all.codes = codes;
+    let last = store.append(all).await.unwrap();
+    let first = last - hashes.len() as u64 + 1;
+    (first..).zip(hashes).collect()
+}
+
+/// An incident on invariant `id` by this transaction, with a timeline.
+pub(crate) async fn incident(store: &Store, id: u64, name: &str, (cursor, hash): (u64, B256), detail: &str) {
+    let word = |value: u64| U256::from(value).to_be_bytes_vec();
+    let report = v1::TransactionReport {
+        cursor,
+        tx_hash: wire::hash_bytes(hash),
+        asked: 5,
+        answered: 5,
+        agreed: 4,
+        ..Default::default()
+    };
+    let incident = v1::IncidentReport {
+        cursor,
+        invariant_id: id,
+        invariant_name: name.to_owned(),
+        tx_hash: wire::hash_bytes(hash),
+        witness: Some(v1::Witness {
+            pre: word(1_000).into(),
+            post: word(3).into(),
+            digest: vec![7; 32].into(),
+        }),
+        seen_to_confirmed_us: 1_500,
+    };
+    let moment = |at_ms, moment: &str, action: &str, detail: &str| v1::TimelineMoment {
+        at_ms,
+        moment: moment.to_owned(),
+        action: action.to_owned(),
+        detail: detail.to_owned(),
+    };
+    let timeline = v1::IncidentTimeline {
+        incident: 1,
+        revision: 1,
+        invariant_id: id,
+        tx_hash: wire::hash_bytes(hash),
+        state: "contained".to_owned(),
+        severity: "CRITICAL".to_owned(),
+        suspects: vec![v1::SuspectTransaction {
+            tx_hash: wire::hash_bytes(hash),
+            sender: vec![0xa1; 20].into(),
+            target: vec![0xb1; 20].into(),
+            value: word(0).into(),
+            pre: "1000".to_owned(),
+            post: "3".to_owned(),
+            deltas: Vec::new(),
+        }],
+        total_suspects: 1,
+        timeline: vec![
+            moment(1_700_000_000_000, "seen", "", ""),
+            moment(1_700_000_000_040, "fired", "pause", detail),
+            moment(1_700_000_012_000, "included", "pause", "in block 100, ahead of the attack"),
+        ],
+        view: Some(v1::NetworkView {
+            asked: 5,
+            answered: 5,
+            agreed: 4,
+            arbitrated: true,
+        }),
+        ..Default::default()
+    };
+    let request = v1::ReportRequest {
+        transactions: vec![report],
+        incidents: vec![incident],
+        timelines: vec![timeline],
+        miners: Vec::new(),
+    };
+    store.remember(&[hotkey(1)]).await.unwrap();
+    store.report(&hotkey(1), &request).await.unwrap();
+}
+
+fn neuron(uid: u16, permit: bool, incentive: u16) -> NeuronRow {
+    NeuronRow {
+        uid,
+        hotkey: hotkey(uid as u8),
+        axon: (!permit).then(|| format!("127.0.0.1:{}", 9_000 + uid)),
+        stake: if permit { 1_000_000_000_000 } else { 0 },
+        permit,
+        active: true,
+        incentive,
+        dividends: if permit { 32_768 } else { 0 },
+        consensus: incentive,
+        validator_trust: if permit { 65_535 } else { 0 },
+        emission: 5_000_000,
+    }
+}
+
+/// Validators 1 and 2, miners 4 and 5, over three epochs; and what validator 1 tells of the miners.
+pub(crate) async fn subnet(store: &Store) {
+    store.remember(&[hotkey(1), hotkey(2)]).await.unwrap();
+    for (epoch, share) in [(20, 10_000), (40, 20_000), (60, 40_000)] {
+        let neurons = [
+            neuron(1, true, 0),
+            neuron(2, true, 0),
+            neuron(4, false, share),
+            neuron(5, false, 65_535 - share),
+        ];
+        store.note_neurons(epoch, &neurons).await.unwrap();
+    }
+    let score = |uid: u8, score: f64, micros: u64| v1::MinerScore {
+        hotkey: hotkey(uid).to_vec().into(),
+        asked: 100,
+        answered: 99,
+        correct: 98,
+        latency: vec![v1::LatencyBucket { micros, count: 99 }],
+        score,
+        weight: 30_000,
+        ..Default::default()
+    };
+    let request = v1::ReportRequest {
+        miners: vec![score(4, 0.75, 2_500), score(5, 0.25, 40_000)],
+        ..Default::default()
+    };
+    store.report(&hotkey(1), &request).await.unwrap();
+}
