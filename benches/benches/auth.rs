@@ -11,7 +11,7 @@ use std::time::Duration;
 use benches::contest::{Contender, Contest, ContestError};
 use benches::loopback::{Caller, Loopback, LoopbackError, sealed};
 use benches::measure::{self, MeasureError};
-use chain::auth::{self, AuthError, Sender};
+use chain::auth::{self, AuthError, Caller as Signer};
 use chain::replay::{ReplayGuard, ReplayLimits};
 use chain::{AccountId, Keypair};
 use criterion::Criterion;
@@ -59,7 +59,7 @@ impl Exchange {
         Ok(Self {
             validator: Keypair::from_seed([1; 32]),
             miner: Keypair::from_seed([2; 32]).account(),
-            payload: sealed(contest, contender)?.payload.to_vec(),
+            payload: sealed(contest, contender)?.request.to_vec(),
         })
     }
 
@@ -74,7 +74,7 @@ impl Exchange {
     }
 
     /// With every check that the miner makes; the memory of nonces is new each time, since the same message comes again.
-    fn verify(&self, signed: &v1::Signed) -> Result<Sender, AuthError> {
+    fn verify(&self, signed: &v1::Signed) -> Result<Signer, AuthError> {
         let guard = ReplayGuard::new(ReplayLimits::default());
         auth::open(signed, &self.miner, PATH, signed.nonce_ns, &guard)
     }

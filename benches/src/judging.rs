@@ -1,8 +1,8 @@
 //! A validator's judge among many miners on loopback, and bare calls of the same size among as many bare servers.
 //!
 //! Ours is all that the pipeline does for an item: draw, challenge, sign, send, check the signed answers, decide, record. The bare side
-//! draws as many servers and sends and gets as many bytes by the same generated client over channels of the same settings; its server
-//! gives the same bytes each time. What a miner does for an answer (checking, executing, signing) is no work of the validator's: against
+//! draws as many servers and sends and gets as many bytes, metadata included, over channels of the same settings; neither end does
+//! anything with them. What a miner does for an answer (checking, executing, signing) is no work of the validator's: against
 //! [`Side::Servers`] they only sign.
 
 use std::collections::HashMap;
@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use chain::auth::sign::signed_with_nonce;
 use chain::{AccountId, Axon, AxonInfo, Keypair, Metagraph, Neuron, auth};
 use engine::{B256, Bytes, Recorder};
 use hdrhistogram::Histogram;
@@ -17,31 +18,31 @@ use miner::service::ChallengeService;
 use node::exit::Failure;
 use prost::Message;
 use protos::v1;
-use protos::v1::miner_client::MinerClient;
 use protos::v1::miner_server::{Miner, MinerServer};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataMap;
+use tonic::service::Routes;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Response, Status};
+use tonic::{Extensions, Request, Response, Status};
 use validator::arbiter::Arbiter;
 use validator::canary::CanaryParameters;
 use validator::codes::Codes;
 use validator::draw;
 use validator::intake::Item;
 use validator::judge::Judge;
-use validator::miners::{Miners, Sealed};
+use validator::miners::Miners;
 use validator::proof::Proofs;
 use validator::store::{Judged, Store};
-use wire::{Answer, AnswerOutcome, Challenge, InvariantSet, ShippedPrestate, Verdicts, Wire};
+use wire::{ANSWER_PATH, Answer, AnswerOutcome, Challenge, InvariantSet, ShippedPrestate, Verdicts, Wire};
 
+use crate::bare;
 use crate::contest::{Contender, Contest};
 use crate::loopback::LoopbackError;
 
-/// Where an answer is signed for.
-const ANSWER_PATH: &str = "/portcullis.v1.Miner/Challenge#answer";
 /// No call takes longer.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Items in one transaction of the database, as in the pipeline.
@@ -105,8 +106,8 @@ pub struct Judging {
     judge: Arc<Judge>,
     store: Store,
     asked: Asked,
-    bare: Vec<MinerClient<Channel>>,
-    request: v1::ChallengeRequest,
+    bare: Vec<Channel>,
+    request: (MetadataMap, prost::bytes::Bytes),
     draws: Mutex<ChaCha8Rng>,
     cursor: std::sync::atomic::AtomicU64,
     shutdown: CancellationToken,
@@ -139,42 +140,21 @@ impl Asked {
 /// A server that knows the answer.
 struct Knows {
     hotkey: Arc<Keypair>,
+    asker: AccountId,
     verdicts: Verdicts,
-}
-
-/// A server that gives the same bytes each time, without a look at the request.
-struct Bare {
-    ready: v1::Signed,
-}
-
-#[tonic::async_trait]
-impl Miner for Bare {
-    async fn challenge(&self, _: Request<v1::ChallengeRequest>) -> Result<Response<v1::Signed>, Status> {
-        Ok(Response::new(self.ready.clone()))
-    }
 }
 
 #[tonic::async_trait]
 impl Miner for Knows {
     async fn challenge(&self, request: Request<v1::ChallengeRequest>) -> Result<Response<v1::Signed>, Status> {
-        let request = request.into_inner();
         let missing = || Status::invalid_argument("field `challenge` is missing");
-        let signed = request.challenge.ok_or_else(missing)?;
-        let sender: [u8; 32] = signed.hotkey[..].try_into().map_err(|_| missing())?;
-        // `Challenge.id` is the first field: tag, length, 32 bytes.
-        let id = signed.payload.get(2..34).ok_or_else(missing)?;
+        let challenge = request.into_inner().challenge.ok_or_else(missing)?;
         let answer = Answer {
-            challenge_id: B256::try_from(id).map_err(|_| missing())?,
+            challenge_id: B256::try_from(&challenge.id[..]).map_err(|_| missing())?,
             outcome: AnswerOutcome::Verdicts(self.verdicts.clone()),
         };
         let payload = answer.to_wire().encode_to_vec();
-        let sealed = auth::seal(
-            &self.hotkey,
-            Some(&AccountId::new(sender)),
-            ANSWER_PATH,
-            payload,
-            auth::now_ns(),
-        );
+        let sealed = auth::seal(&self.hotkey, Some(&self.asker), ANSWER_PATH, payload, auth::now_ns());
         Ok(Response::new(sealed))
     }
 }
@@ -187,12 +167,11 @@ fn key(number: u16) -> Keypair {
     Keypair::from_seed(seed)
 }
 
-async fn serve(service: impl Miner, shutdown: &CancellationToken) -> Result<SocketAddr, LoopbackError> {
+async fn serve(routes: Routes, shutdown: &CancellationToken) -> Result<SocketAddr, LoopbackError> {
     let listener = node::server::bind(([127, 0, 0, 1], 0).into())
         .await
         .map_err(LoopbackError::Miner)?;
     let address = listener.local_addr().map_err(LoopbackError::Folder)?;
-    let routes = tonic::service::Routes::new(MinerServer::new(service));
     let _server: tokio::task::JoinHandle<Result<(), Failure>> = tokio::spawn(node::server::serve(
         listener,
         routes,
@@ -248,14 +227,19 @@ impl Judging {
             let account = hotkey.account();
             let knows = Knows {
                 hotkey: Arc::clone(&hotkey),
+                asker: validator.account(),
                 verdicts: verdicts.clone(),
             };
             let address = match side {
-                Side::Servers => serve(knows, &shutdown).await?,
+                Side::Servers => serve(Routes::new(MinerServer::new(knows)), &shutdown).await?,
                 Side::Miners => {
                     let config = crate::loopback::miner_config();
                     let service = ChallengeService::start(&config, hotkey, permits.clone(), None, shutdown.clone());
-                    serve(service.map_err(LoopbackError::Miner)?, &shutdown).await?
+                    serve(
+                        Routes::new(service.map_err(LoopbackError::Miner)?.into_server()),
+                        &shutdown,
+                    )
+                    .await?
                 }
             };
             let info = AxonInfo {
@@ -268,24 +252,21 @@ impl Judging {
                 axon: Some(Axon { block: 0, info }),
                 ..Neuron::new(uid, account)
             });
-            bare.push(bare_client(uid, &verdicts, &shutdown).await?);
+            bare.push(bare_channel(uid, &verdicts, &shutdown).await?);
         }
 
         let folder = tempfile::tempdir().map_err(LoopbackError::Folder)?;
         let store = Store::open(&folder.path().join("validator.db")).await?;
         let kept = Arc::new(Codes::new(store.clone(), 64 << 20));
         kept.insert(codes.into_iter().collect()).await?;
-        let payload = Sealed::new(&challenge, HashMap::new()).payload;
-        let request = v1::ChallengeRequest {
-            challenge: Some(auth::seal(
-                &validator,
-                Some(&validator.account()),
-                "/",
-                payload,
-                auth::now_ns(),
-            )),
+        // As it stands on the wire, with its signature beside it.
+        let call = v1::ChallengeRequest {
+            challenge: Some(challenge.to_wire()),
             codes: Vec::new(),
         };
+        let body = prost::bytes::Bytes::from(call.encode_to_vec());
+        let signed = signed_with_nonce(call, "/", &validator, Some(&validator.account()), auth::now_ns());
+        let request = (signed.into_parts().0, body);
         let judge = Judge {
             miners: Arc::new(Miners::new(validator, Arc::clone(&kept))),
             arbiter: Arbiter::start(1).map_err(LoopbackError::Folder)?,
@@ -375,18 +356,19 @@ impl Judging {
             let Ok(turn) = Arc::clone(&turns).acquire_owned().await else {
                 break;
             };
-            let drawn: Vec<MinerClient<Channel>> = {
+            let drawn: Vec<Channel> = {
                 let mut draws = self.draws.lock().unwrap_or_else(PoisonError::into_inner);
                 draw::draw(&self.bare, &mut *draws).into_iter().cloned().collect()
             };
             let (request, measured) = (self.request.clone(), Arc::clone(&measured));
             tokio::spawn(async move {
                 let mut calls = JoinSet::new();
-                for mut client in drawn {
-                    let request = request.clone();
+                for channel in drawn {
+                    let (metadata, body) = request.clone();
+                    let request = Request::from_parts(metadata, Extensions::new(), body);
                     calls.spawn(async move {
                         let sent = Instant::now();
-                        client.challenge(request).await.map(|_| sent.elapsed())
+                        bare::call(channel, request).await.map(|_| sent.elapsed())
                     });
                 }
                 while let Some(Ok(Ok(took))) = calls.join_next().await {
@@ -412,20 +394,18 @@ impl Judging {
     }
 }
 
-async fn bare_client(
-    uid: u16,
-    verdicts: &Verdicts,
-    shutdown: &CancellationToken,
-) -> Result<MinerClient<Channel>, LoopbackError> {
-    let hotkey = Arc::new(key(uid));
+async fn bare_channel(uid: u16, verdicts: &Verdicts, shutdown: &CancellationToken) -> Result<Channel, LoopbackError> {
+    let hotkey = key(uid);
     let answer = Answer {
         challenge_id: B256::repeat_byte(1),
         outcome: AnswerOutcome::Verdicts(verdicts.clone()),
     };
     let payload = answer.to_wire().encode_to_vec();
-    let ready = auth::seal(&hotkey, Some(&hotkey.account()), ANSWER_PATH, payload, auth::now_ns());
-    let bare = Bare { ready };
-    let address = serve(bare, shutdown).await?;
+    let answer = auth::seal(&hotkey, Some(&hotkey.account()), ANSWER_PATH, payload, auth::now_ns());
+    let server = bare::Server {
+        ready: answer.encode_to_vec().into(),
+    };
+    let address = serve(Routes::new(server), shutdown).await?;
     let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
-    Ok(MinerClient::new(endpoint.tcp_nodelay(true).connect().await?))
+    Ok(endpoint.tcp_nodelay(true).connect().await?)
 }

@@ -3,6 +3,7 @@
 //! A bench is a criterion bench and, besides, writes `target/bench/NAME.json`: ours beside its baseline in the same run, with
 //! their ratio and ours in percentiles.
 
+pub mod bare;
 pub mod contest;
 pub mod judging;
 pub mod loopback;

@@ -16,7 +16,6 @@ use miner::config::{Check, Config, StateSource};
 use miner::service::ChallengeService;
 use node::cli::NodeConfig;
 use node::exit::Failure;
-use protos::v1::miner_server::MinerServer;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -99,7 +98,7 @@ impl Loopback {
             .await
             .map_err(LoopbackError::Miner)?;
         let address = listener.local_addr().map_err(LoopbackError::Folder)?;
-        let routes = tonic::service::Routes::new(MinerServer::new(service));
+        let routes = tonic::service::Routes::new(service.into_server());
         let server = tokio::spawn(node::server::serve(
             listener,
             routes,

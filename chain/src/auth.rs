@@ -1,13 +1,19 @@
-//! Request signing after Bittensor's `btauth/1`: as gRPC metadata, checked by a tower layer ([`layer`]), or in the message
-//! [`v1::Signed`], where what was signed is kept or passed on.
+//! Signatures after Bittensor's `btauth/1`. A request carries its signature as gRPC metadata: a tower layer makes it ([`sign`]), and
+//! another one checks it before any handler ([`layer`]). What is to be kept and shown to others, an answer, carries it in the message
+//! [`v1::Signed`].
 //!
 //! The signature covers method, body digest, nonce, sender and receiver, so that a message is good for one call of one
-//! receiver. [`open`] checks in the scheme's order: shape, receiver, freshness, signature, replay. The nonce is written
-//! down only after the signature verified, so that nobody can burn another's nonces. The clock is an argument: these
-//! are rules over plain values; [`now_ns`] is what a shell passes.
+//! receiver. The checks run in the scheme's order: shape, receiver, freshness, signature, replay. The nonce is written
+//! down only after the signature verified, so that nobody can burn another's nonces. Here are the rules, over plain values, with the
+//! clock as an argument; [`now_ns`] is what a shell passes, and [`Checks`] is the shell.
 
 pub mod admission;
+mod checks;
+mod error;
 pub mod layer;
+pub mod metadata;
+pub mod sign;
+mod verifier;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -20,6 +26,9 @@ use crate::account::AccountId;
 use crate::replay::{ReplayError, ReplayGuard};
 use crate::wallet::{self, Keypair, SignatureBytes};
 
+pub use checks::Checks;
+pub use error::{AuthError, AuthKind, STATUS_KEY};
+
 /// First of the signed lines.
 pub const VERSION: &str = "btauth/1";
 /// Second of the signed lines: the only scheme that is accepted.
@@ -31,168 +40,41 @@ pub const MAX_AGE: Duration = Duration::from_secs(10);
 /// A message further in the future than this is refused.
 pub const MAX_SKEW: Duration = Duration::from_secs(2);
 
-/// Who sent a message that [`open`] accepted.
+/// Who signed what was accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sender {
+pub struct Caller {
     /// The key that signed.
     pub hotkey: AccountId,
     /// The message's nonce: Unix time in nanoseconds by the sender's clock.
     pub nonce_ns: u64,
 }
 
-/// Why a message was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AuthError {
-    /// A field of the wrong length.
-    #[error("malformed signed request: {0}")]
-    Malformed(#[from] protos::DecodeError),
-    /// Addressed to somebody else, or to nobody.
-    #[error("the request is for {}, not for {}", whom(.receiver.as_ref()), whom(.me.as_ref()))]
-    WrongReceiver {
-        /// Whom the sender addressed.
-        receiver: Option<AccountId>,
-        /// Who opened it; `None` for a service that takes only what is for anybody.
-        me: Option<AccountId>,
-    },
-    /// Too old.
-    #[error("the request is {age_ms} ms old, at most {} ms are allowed; is the sender's clock right?", MAX_AGE.as_millis())]
-    Stale {
-        /// Its age by our clock.
-        age_ms: u64,
-    },
-    /// From the future.
-    #[error("the request is {ahead_ms} ms in the future, at most {} ms are allowed; is the sender's clock right?", MAX_SKEW.as_millis())]
-    FromTheFuture {
-        /// How far, by our clock.
-        ahead_ms: u64,
-    },
-    /// The signature is not the sender's over this method and body.
-    #[error("the signature is not that of {hotkey} over this request")]
-    BadSignature {
-        /// The stated sender.
-        hotkey: AccountId,
-    },
-    /// Seen before.
-    #[error("the request of {hotkey} with nonce {nonce_ns} was received before")]
-    Replayed {
-        /// The sender.
-        hotkey: AccountId,
-        /// The nonce that comes twice.
-        nonce_ns: u64,
-    },
-    /// More fresh requests than the replay guard remembers.
-    #[error("too many requests at once: {0}")]
-    TooMany(ReplayError),
-}
+/// The SHA-256 of a message's body, which is what is signed of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyDigest([u8; 32]);
 
-/// The kinds of [`AuthError`], as they are named on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum AuthKind {
-    /// [`AuthError::Malformed`].
-    MalformedRequest,
-    /// [`AuthError::WrongReceiver`].
-    WrongReceiver,
-    /// [`AuthError::Stale`].
-    StaleRequest,
-    /// [`AuthError::FromTheFuture`].
-    FutureRequest,
-    /// [`AuthError::BadSignature`].
-    BadSignature,
-    /// [`AuthError::Replayed`].
-    ReplayedRequest,
-    /// [`AuthError::TooMany`].
-    TooManyRequests,
-}
-
-impl AuthKind {
-    const ALL: [Self; 7] = [
-        Self::MalformedRequest,
-        Self::WrongReceiver,
-        Self::StaleRequest,
-        Self::FutureRequest,
-        Self::BadSignature,
-        Self::ReplayedRequest,
-        Self::TooManyRequests,
-    ];
-
-    /// The name on the wire.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::MalformedRequest => "MalformedRequest",
-            Self::WrongReceiver => "WrongReceiver",
-            Self::StaleRequest => "StaleRequest",
-            Self::FutureRequest => "FutureRequest",
-            Self::BadSignature => "BadSignature",
-            Self::ReplayedRequest => "ReplayedRequest",
-            Self::TooManyRequests => "TooManyRequests",
-        }
-    }
-
-    /// The kind of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
+impl BodyDigest {
+    /// Of these bytes.
+    pub fn of(body: &[u8]) -> Self {
+        Self(Sha256::digest(body).into())
     }
 }
 
-impl AuthError {
-    /// Its kind.
-    pub const fn kind(&self) -> AuthKind {
-        match self {
-            Self::Malformed(_) => AuthKind::MalformedRequest,
-            Self::WrongReceiver { .. } => AuthKind::WrongReceiver,
-            Self::Stale { .. } => AuthKind::StaleRequest,
-            Self::FromTheFuture { .. } => AuthKind::FutureRequest,
-            Self::BadSignature { .. } => AuthKind::BadSignature,
-            Self::Replayed { .. } => AuthKind::ReplayedRequest,
-            Self::TooMany(_) => AuthKind::TooManyRequests,
-        }
-    }
-}
-
-/// The metadata key that carries [`AuthKind::name`] in a gRPC status.
-pub const STATUS_KEY: &str = "portcullis-auth";
-
-impl From<&AuthError> for tonic::Status {
-    fn from(error: &AuthError) -> Self {
-        let code = match error.kind() {
-            AuthKind::MalformedRequest => tonic::Code::InvalidArgument,
-            AuthKind::TooManyRequests => tonic::Code::ResourceExhausted,
-            _ => tonic::Code::Unauthenticated,
-        };
-        let mut status = Self::new(code, error.to_string());
-        status.metadata_mut().insert(
-            STATUS_KEY,
-            tonic::metadata::MetadataValue::from_static(error.kind().name()),
-        );
-        status
-    }
-}
-
-impl From<AuthError> for tonic::Status {
-    fn from(error: AuthError) -> Self {
-        Self::from(&error)
-    }
-}
-
-fn whom(receiver: Option<&AccountId>) -> String {
-    receiver.map_or_else(|| "anybody".to_owned(), AccountId::to_string)
-}
-
-/// The bytes that are signed: eight lines joined by `\n`, without a trailing newline.
+/// The bytes that are signed: eight lines joined by `\n`, without a trailing newline. `sender` and `receiver` are ss58 addresses; of a
+/// message for anybody the receiver is `-`.
 pub fn message(
     method: &str,
     target: &str,
-    body: &[u8],
+    digest: &BodyDigest,
     nonce_ns: u64,
-    sender: &AccountId,
-    receiver: Option<&AccountId>,
+    sender: &str,
+    receiver: Option<&str>,
 ) -> String {
-    let digest = hex::encode(Sha256::digest(body));
-    let receiver = receiver.map_or_else(|| "-".to_owned(), AccountId::to_ss58);
+    let (digest, receiver) = (hex::encode(digest.0), receiver.unwrap_or("-"));
     format!("{VERSION}\n{SCHEME}\n{method}\n{target}\n{digest}\n{nonce_ns}\n{sender}\n{receiver}")
 }
 
-/// Signs `payload` for a call of `path` (`/portcullis.v1.Miner/Challenge`), at `now_ns` by [`now_ns`].
+/// Signs `payload` for `receiver` and a call of `path` (`/portcullis.v1.Miner/Challenge`), at `now_ns` by [`now_ns`].
 ///
 /// The nonce is `now_ns`, or one more than the last one of this process where that is later.
 pub fn seal(
@@ -220,14 +102,15 @@ pub fn seal_with_nonce(
     nonce_ns: u64,
 ) -> v1::Signed {
     let payload = payload.into();
-    let sender = keypair.account();
-    let signed = message(METHOD, path, &payload, nonce_ns, &sender, receiver);
+    let address = receiver.map(AccountId::to_ss58);
+    let digest = BodyDigest::of(&payload);
+    let lines = message(METHOD, path, &digest, nonce_ns, keypair.address(), address.as_deref());
     v1::Signed {
         payload,
-        hotkey: Bytes::copy_from_slice(sender.as_bytes()),
+        hotkey: Bytes::copy_from_slice(keypair.account().as_bytes()),
         receiver: receiver.map_or_else(Bytes::new, |receiver| Bytes::copy_from_slice(receiver.as_bytes())),
         nonce_ns,
-        signature: Bytes::copy_from_slice(&keypair.sign(signed.as_bytes())),
+        signature: Bytes::copy_from_slice(&keypair.sign(lines.as_bytes())),
     }
 }
 
@@ -250,45 +133,26 @@ pub fn open(
     path: &str,
     now_ns: u64,
     guard: &ReplayGuard,
-) -> Result<Sender, AuthError> {
-    open_for(signed, Some(me), path, now_ns, guard)
+) -> Result<Caller, AuthError> {
+    let head = Head::of(signed)?;
+    head.is_for(Some(me))?;
+    head.is_fresh(now_ns)?;
+    head.is_signed(&BodyDigest::of(&signed.payload), path)?;
+    head.is_new(now_ns, guard)
 }
 
-/// Like [`open`], for a service without a hotkey of its own: the request must be for anybody.
-///
-/// Such a request, captured, is good at another service of the same kind as long as it is fresh. That must not matter there.
+/// Checks that `signed` was signed for `path` by the key it states, whenever and for whomever: for those to whom a message is shown
+/// later on.
 ///
 /// # Errors
-/// [`AuthError`] says which check failed.
-pub fn open_unaddressed(
-    signed: &v1::Signed,
-    path: &str,
-    now_ns: u64,
-    guard: &ReplayGuard,
-) -> Result<Sender, AuthError> {
-    open_for(signed, None, path, now_ns, guard)
+/// [`AuthError::Malformed`] and [`AuthError::BadSignature`].
+pub fn authentic(signed: &v1::Signed, path: &str) -> Result<Caller, AuthError> {
+    let head = Head::of(signed)?;
+    head.is_signed(&BodyDigest::of(&signed.payload), path)?;
+    Ok(head.caller())
 }
 
-fn open_for(
-    signed: &v1::Signed,
-    me: Option<&AccountId>,
-    path: &str,
-    now_ns: u64,
-    guard: &ReplayGuard,
-) -> Result<Sender, AuthError> {
-    let head = Head {
-        hotkey: AccountId::new(protos::fixed("signed.hotkey", &signed.hotkey)?),
-        signature: protos::fixed("signed.signature", &signed.signature)?,
-        receiver: match signed.receiver.len() {
-            0 => None,
-            _ => Some(AccountId::new(protos::fixed("signed.receiver", &signed.receiver)?)),
-        },
-        nonce_ns: signed.nonce_ns,
-    };
-    check(&head, &signed.payload, me, path, now_ns, guard)
-}
-
-/// What a signed request says beside its body.
+/// What a signed message says beside its body. The checks on it are to be made in the order in which they stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Head {
     hotkey: AccountId,
@@ -297,37 +161,61 @@ struct Head {
     signature: SignatureBytes,
 }
 
-/// The checks, in the scheme's order.
-fn check(
-    head: &Head,
-    body: &[u8],
-    me: Option<&AccountId>,
-    path: &str,
-    now_ns: u64,
-    guard: &ReplayGuard,
-) -> Result<Sender, AuthError> {
-    let Head {
-        hotkey,
-        receiver,
-        nonce_ns,
-        signature,
-    } = *head;
-    if receiver.as_ref() != me {
-        return Err(AuthError::WrongReceiver {
-            receiver,
+impl Head {
+    fn of(signed: &v1::Signed) -> Result<Self, AuthError> {
+        Ok(Self {
+            hotkey: AccountId::new(protos::fixed("signed.hotkey", &signed.hotkey)?),
+            signature: protos::fixed("signed.signature", &signed.signature)?,
+            receiver: match signed.receiver.len() {
+                0 => None,
+                _ => Some(AccountId::new(protos::fixed("signed.receiver", &signed.receiver)?)),
+            },
+            nonce_ns: signed.nonce_ns,
+        })
+    }
+
+    const fn caller(&self) -> Caller {
+        Caller {
+            hotkey: self.hotkey,
+            nonce_ns: self.nonce_ns,
+        }
+    }
+
+    /// `None` is a service without a hotkey of its own: it takes only what is for anybody. Such a message, captured, is good at another
+    /// service of the same kind as long as it is fresh. That must not matter there.
+    fn is_for(&self, me: Option<&AccountId>) -> Result<(), AuthError> {
+        if self.receiver.as_ref() == me {
+            return Ok(());
+        }
+        Err(AuthError::WrongReceiver {
+            receiver: self.receiver,
             me: me.copied(),
-        });
+        })
     }
-    check_freshness(nonce_ns, now_ns)?;
-    let expected = message(METHOD, path, body, nonce_ns, &hotkey, receiver.as_ref());
-    if !wallet::verify(&hotkey, expected.as_bytes(), &signature) {
-        return Err(AuthError::BadSignature { hotkey });
+
+    fn is_fresh(&self, now_ns: u64) -> Result<(), AuthError> {
+        check_freshness(self.nonce_ns, now_ns)
     }
-    guard.admit(hotkey, nonce_ns, now_ns).map_err(|error| match error {
-        ReplayError::Seen => AuthError::Replayed { hotkey, nonce_ns },
-        full => AuthError::TooMany(full),
-    })?;
-    Ok(Sender { hotkey, nonce_ns })
+
+    fn is_signed(&self, digest: &BodyDigest, path: &str) -> Result<(), AuthError> {
+        let receiver = self.receiver.as_ref().map(AccountId::to_ss58);
+        let sender = self.hotkey.to_ss58();
+        let message = message(METHOD, path, digest, self.nonce_ns, &sender, receiver.as_deref());
+        match wallet::verify(&self.hotkey, message.as_bytes(), &self.signature) {
+            true => Ok(()),
+            false => Err(AuthError::BadSignature { hotkey: self.hotkey }),
+        }
+    }
+
+    /// Writes the nonce down.
+    fn is_new(&self, now_ns: u64, guard: &ReplayGuard) -> Result<Caller, AuthError> {
+        let Caller { hotkey, nonce_ns } = self.caller();
+        guard.admit(hotkey, nonce_ns, now_ns).map_err(|error| match error {
+            ReplayError::Seen => AuthError::Replayed { hotkey, nonce_ns },
+            full => AuthError::TooMany(full),
+        })?;
+        Ok(self.caller())
+    }
 }
 
 fn check_freshness(nonce_ns: u64, now_ns: u64) -> Result<(), AuthError> {
@@ -381,7 +269,7 @@ mod tests {
         let sender = open(&signed, &miner(), PATH, NOW + SECOND, &guard).unwrap();
         assert_eq!(
             sender,
-            Sender {
+            Caller {
                 hotkey: validator().account(),
                 nonce_ns: NOW
             }
@@ -555,23 +443,29 @@ mod tests {
     }
 
     #[test]
-    fn a_request_for_anybody_is_opened_once_and_only_by_who_takes_such() {
-        let signed = seal_with_nonce(&validator(), None, PATH, &b"stream"[..], NOW);
-        let guard = guard();
+    fn a_message_is_for_one_receiver_or_for_anybody() {
+        let [for_me, for_anybody] = [Some(&miner()), None]
+            .map(|receiver| Head::of(&seal_with_nonce(&validator(), receiver, PATH, &b"x"[..], NOW)).unwrap());
+        let me = miner();
+        assert!(for_me.is_for(Some(&me)).is_ok() && for_anybody.is_for(None).is_ok());
         assert_eq!(
-            open_unaddressed(&signed, PATH, NOW, &guard).unwrap().hotkey,
-            validator().account()
-        );
-        let again = open_unaddressed(&signed, PATH, NOW, &guard).unwrap_err();
-        assert_eq!(again.kind(), AuthKind::ReplayedRequest);
-        assert_eq!(
-            open(&signed, &miner(), PATH, NOW, &guard).unwrap_err().kind(),
+            for_anybody.is_for(Some(&me)).unwrap_err().kind(),
             AuthKind::WrongReceiver
         );
-
-        let addressed = sealed(b"stream", NOW + 1);
-        let refused = open_unaddressed(&addressed, PATH, NOW, &guard).unwrap_err();
+        let refused = for_me.is_for(None).unwrap_err();
         assert_eq!(refused.kind(), AuthKind::WrongReceiver);
         assert!(refused.to_string().ends_with("not for anybody"), "{refused}");
+    }
+
+    #[test]
+    fn what_was_signed_once_can_be_shown_for_ever_but_not_altered() {
+        let old = sealed(b"verdicts", 1);
+        assert_eq!(authentic(&old, PATH).unwrap().hotkey, validator().account());
+        assert!(authentic(&old, "/elsewhere").is_err());
+        let altered = v1::Signed {
+            payload: Bytes::from_static(b"other verdicts"),
+            ..old
+        };
+        assert_eq!(authentic(&altered, PATH).unwrap_err().kind(), AuthKind::BadSignature);
     }
 }

@@ -19,6 +19,7 @@ use clap::{Parser, Subcommand};
 use eyre::WrapErr;
 use node::cli::{NodeArgs, NodeConfig};
 use node::exit::{Code, Failure, OrConfiguration};
+use node::health::HealthArgs;
 use serde::{Deserialize, Serialize};
 use show::Look;
 use wallet_cli::WalletCommand;
@@ -72,6 +73,8 @@ enum Command {
     /// Make, take over, list or show keys, where btcli keeps them
     #[command(subcommand)]
     Wallet(WalletCommand),
+    /// Ask a running node whether it serves
+    Health(HealthArgs),
 }
 
 /// Who signs a call, and where it goes.
@@ -210,6 +213,7 @@ fn main() -> ExitCode {
             Command::Register { signer } => register(&signer).await,
             Command::Stake { signer, amount } => stake(&signer, amount).await,
             Command::Wallet(command) => wallet_cli::run(&command),
+            Command::Health(args) => args.run().await,
         }
     })
 }

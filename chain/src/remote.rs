@@ -3,17 +3,18 @@
 //! Connects at the first call and again after a failure; every call has the deadline. Nothing is tried twice here: a
 //! mutation without an answer may have taken effect, and only the caller knows whether asking again is right.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use prost::Message;
 use protos::v1;
 use protos::v1::ledger_client::LedgerClient;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Response, Status};
+use tonic::{Response, Status};
+use tower::Layer;
 
 use crate::account::AccountId;
-use crate::auth::{self, AuthKind, layer};
+use crate::auth::AuthKind;
+use crate::auth::sign::{Signer, Signing};
 use crate::error::{LedgerError, Refusal};
 use crate::history::EpochEntry;
 use crate::ledger::{
@@ -21,7 +22,7 @@ use crate::ledger::{
     WeightsCommit, WeightsReveal,
 };
 use crate::wallet::Keypair;
-use crate::wire::{self, path};
+use crate::wire;
 
 /// A metagraph of 65,535 neurons fits.
 const ANSWER_LIMIT: usize = 64 << 20;
@@ -39,6 +40,7 @@ pub struct AddressError {
 pub struct RemoteLedger {
     endpoint: String,
     deadline: Duration,
+    channel: Channel,
     client: LedgerClient<Channel>,
     /// The receiver of mutations, learnt at the first and forgotten when the ledger says that it is another's.
     genesis_id: Mutex<Option<AccountId>>,
@@ -98,10 +100,12 @@ impl RemoteLedger {
         {
             return Err(fail("a port is missing".to_owned()));
         }
-        let client = LedgerClient::new(channel.connect_lazy()).max_decoding_message_size(ANSWER_LIMIT);
+        let channel = channel.connect_lazy();
+        let client = LedgerClient::new(channel.clone()).max_decoding_message_size(ANSWER_LIMIT);
         Ok(Self {
             endpoint,
             deadline,
+            channel,
             client,
             genesis_id: Mutex::default(),
             netuid: None,
@@ -169,8 +173,8 @@ impl RemoteLedger {
         })
     }
 
-    /// A call signed for this ledger.
-    async fn signed<C: Message>(&self, hotkey: &Keypair, path: &str, call: C) -> Result<Request<C>, LedgerError> {
+    /// A client whose calls are signed for this ledger.
+    async fn signing(&self, hotkey: &Keypair) -> Result<LedgerClient<Signing<Channel>>, LedgerError> {
         let known = *self.known();
         let receiver = match known {
             Some(id) => id,
@@ -183,7 +187,8 @@ impl RemoteLedger {
                 chain.genesis_id
             }
         };
-        Ok(layer::signed(call, path, hotkey, Some(&receiver), auth::now_ns()))
+        let signer = Signer::new(Arc::new(hotkey.clone()), Some(&receiver));
+        Ok(LedgerClient::new(signer.layer(self.channel.clone())))
     }
 
     /// Forgets whom mutations are for, when the answer says that another ledger has taken the place.
@@ -242,9 +247,8 @@ impl Ledger for RemoteLedger {
 
     fn register<'a>(&'a self, hotkey: &'a Keypair) -> Answer<'a, Registration> {
         Box::pin(async move {
-            let mut client = self.client.clone();
-            let signed = self.signed(hotkey, path::REGISTER, v1::RegisterCall {}).await?;
-            let receipt = self.call(client.register(signed)).await;
+            let mut client = self.signing(hotkey).await?;
+            let receipt = self.call(client.register(v1::RegisterCall {})).await;
             let receipt = self.settle(receipt)?;
             let uid = u16::try_from(receipt.uid).map_err(|e| protos::DecodeError::invalid("receipt.uid", e));
             Ok(Registration {
@@ -256,63 +260,51 @@ impl Ledger for RemoteLedger {
 
     fn add_stake<'a>(&'a self, hotkey: &'a Keypair, amount: u64) -> Answer<'a, u64> {
         Box::pin(async move {
-            let mut client = self.client.clone();
-            let signed = self
-                .signed(hotkey, path::ADD_STAKE, v1::AddStakeCall { amount })
-                .await?;
-            let receipt = self.call(client.add_stake(signed)).await;
+            let mut client = self.signing(hotkey).await?;
+            let receipt = self.call(client.add_stake(v1::AddStakeCall { amount })).await;
             Ok(self.settle(receipt)?.stake)
         })
     }
 
     fn serve_axon<'a>(&'a self, hotkey: &'a Keypair, axon: AxonInfo) -> Answer<'a, u64> {
         Box::pin(async move {
-            let mut client = self.client.clone();
-            let signed = self
-                .signed(hotkey, path::SERVE_AXON, v1::ServeAxonCall::from(&axon))
-                .await?;
-            let receipt = self.call(client.serve_axon(signed)).await;
+            let mut client = self.signing(hotkey).await?;
+            let receipt = self.call(client.serve_axon(v1::ServeAxonCall::from(&axon))).await;
             Ok(self.settle(receipt)?.block)
         })
     }
 
     fn set_weights<'a>(&'a self, hotkey: &'a Keypair, weights: WeightsCall) -> Answer<'a, u64> {
         Box::pin(async move {
-            let mut client = self.client.clone();
-            let signed = self
-                .signed(hotkey, path::SET_WEIGHTS, v1::SetWeightsCall::from(&weights))
-                .await?;
-            let receipt = self.call(client.set_weights(signed)).await;
+            let mut client = self.signing(hotkey).await?;
+            let receipt = self.call(client.set_weights(v1::SetWeightsCall::from(&weights))).await;
             Ok(self.settle(receipt)?.block)
         })
     }
 
     fn commit_weights<'a>(&'a self, hotkey: &'a Keypair, commit: WeightsCommit) -> Answer<'a, u64> {
         Box::pin(async move {
-            let mut client = self.client.clone();
+            let mut client = self.signing(hotkey).await?;
             let call = v1::CommitWeightsCall::from(&commit);
-            let signed = self.signed(hotkey, path::COMMIT_WEIGHTS, call).await?;
-            let receipt = self.call(client.commit_weights(signed)).await;
+            let receipt = self.call(client.commit_weights(call)).await;
             Ok(self.settle(receipt)?.block)
         })
     }
 
     fn reveal_weights<'a>(&'a self, hotkey: &'a Keypair, reveal: WeightsReveal) -> Answer<'a, u64> {
         Box::pin(async move {
-            let mut client = self.client.clone();
+            let mut client = self.signing(hotkey).await?;
             let call = v1::RevealWeightsCall::from(&reveal);
-            let signed = self.signed(hotkey, path::REVEAL_WEIGHTS, call).await?;
-            let receipt = self.call(client.reveal_weights(signed)).await;
+            let receipt = self.call(client.reveal_weights(call)).await;
             Ok(self.settle(receipt)?.block)
         })
     }
 
     fn commit_timelocked<'a>(&'a self, hotkey: &'a Keypair, commit: TimelockedCommit) -> Answer<'a, u64> {
         Box::pin(async move {
-            let mut client = self.client.clone();
+            let mut client = self.signing(hotkey).await?;
             let call = v1::CommitTimelockedCall::from(&commit);
-            let signed = self.signed(hotkey, path::COMMIT_TIMELOCKED, call).await?;
-            let receipt = self.call(client.commit_timelocked(signed)).await;
+            let receipt = self.call(client.commit_timelocked(call)).await;
             Ok(self.settle(receipt)?.block)
         })
     }

@@ -13,7 +13,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chain::auth::{self, AuthKind, layer};
+use chain::auth::sign::signed_with_nonce;
+use chain::auth::{self, AuthKind, metadata};
 use chain::local::params::Overrides;
 use chain::local::rules::Operation;
 use chain::local::service::LedgerService;
@@ -28,7 +29,8 @@ use tokio_util::sync::CancellationToken;
 const TAO: u64 = 1_000_000_000;
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Any path; only a signature's.
-const REGISTER: &str = wire::path::REGISTER;
+const REGISTER: &str = "/portcullis.v1.Ledger/Register";
+const ADD_STAKE: &str = "/portcullis.v1.Ledger/AddStake";
 
 fn pair(n: u8) -> Keypair {
     Keypair::from_seed([n; 32])
@@ -198,7 +200,7 @@ async fn a_replayed_stale_altered_or_misaddressed_request_is_refused() {
     };
     let sign = |receiver: &AccountId, nonce_ns| {
         let call = v1::AddStakeCall { amount: TAO };
-        layer::signed_with_nonce(call, wire::path::ADD_STAKE, &pair(1), Some(receiver), nonce_ns)
+        signed_with_nonce(call, ADD_STAKE, &pair(1), Some(receiver), nonce_ns)
     };
     let stake = |nonce_ns| sign(&me, nonce_ns);
     // The same signature over another message.
@@ -238,7 +240,7 @@ async fn a_replayed_stale_altered_or_misaddressed_request_is_refused() {
     );
     let mut impostor = stake(auth::now_ns());
     let other = pair(2).account().to_string().parse().unwrap();
-    impostor.metadata_mut().insert(layer::HOTKEY_KEY, other);
+    impostor.metadata_mut().insert(metadata::HOTKEY_KEY, other);
     assert_eq!(
         kind(client.add_stake(impostor).await.unwrap_err()),
         AuthKind::BadSignature
@@ -246,9 +248,9 @@ async fn a_replayed_stale_altered_or_misaddressed_request_is_refused() {
     let mut malformed = stake(auth::now_ns());
     malformed
         .metadata_mut()
-        .insert(layer::NONCE_KEY, "soon".parse().unwrap());
+        .insert(metadata::NONCE_KEY, "soon".parse().unwrap());
     let status = client.add_stake(malformed).await.unwrap_err();
-    assert!(status.message().contains(layer::NONCE_KEY), "{status:?}");
+    assert!(status.message().contains(metadata::NONCE_KEY), "{status:?}");
     assert_eq!(kind(status), AuthKind::MalformedRequest);
     // What nobody signed reaches no handler.
     let bare = v1::AddStakeCall { amount: TAO };
@@ -583,7 +585,7 @@ async fn the_nonce_of_a_refused_operation_stays_used() {
     let mut client = served.raw().await;
     served.remote().register(&pair(1)).await.unwrap();
     let nonce = auth::now_ns();
-    let signed = || layer::signed_with_nonce(v1::RegisterCall {}, REGISTER, &pair(1), Some(&me), nonce);
+    let signed = || signed_with_nonce(v1::RegisterCall {}, REGISTER, &pair(1), Some(&me), nonce);
     let first = wire::from_status(&client.register(signed()).await.unwrap_err(), "", 0);
     assert_eq!(first, LedgerError::Refused(Refusal::HotKeyAlreadyRegisteredInSubNet));
     let second = wire::from_status(&client.register(signed()).await.unwrap_err(), "", 0);

@@ -206,11 +206,11 @@ fn signed_requests_are_btauth_1() {
     assert_eq!(scheme, auth::SCHEME);
     let (sender, receiver): (AccountId, AccountId) = (sender.parse().unwrap(), receiver.parse().unwrap());
     let (body, nonce) = (text(case, "body"), nonce.parse().unwrap());
-    assert_eq!(
-        auth::message(method, target, body.as_bytes(), nonce, &sender, Some(&receiver)),
-        payload
-    );
-    assert!(auth::message(method, target, body.as_bytes(), nonce, &sender, None).ends_with("\n-"));
+    let digest = auth::BodyDigest::of(body.as_bytes());
+    let [from, to] = [sender, receiver].map(|account| account.to_ss58());
+    let message = |receiver| auth::message(method, target, &digest, nonce, &from, receiver);
+    assert_eq!(message(Some(&to)), payload);
+    assert!(message(None).ends_with("\n-"));
 
     // A signature that bittensor 11 made is opened here.
     let signature: [u8; 64] = hex_bytes(text(case, "sr25519_example_signature"));

@@ -16,7 +16,6 @@ pub mod service;
 use std::sync::Arc;
 
 use node::exit::Failure;
-use protos::v1::miner_server::MinerServer;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -67,11 +66,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Fail
         false => Some(connect(&config).await?),
     };
     let service = ChallengeService::start(&config, hotkey.clone(), metagraph, own, shutdown.clone())?;
-    let routes = tonic::service::Routes::new(
-        MinerServer::new(service)
-            .max_decoding_message_size(node::server::MESSAGE_LIMIT)
-            .max_encoding_message_size(node::server::MESSAGE_LIMIT),
-    );
+    let routes = tonic::service::Routes::new(service.into_server());
     let server = tokio::spawn(node::server::serve(
         listener,
         routes,

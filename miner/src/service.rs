@@ -1,21 +1,28 @@
-//! The gRPC service: from a signed challenge to a signed answer.
+//! The gRPC service: from a challenge, whose signature the gate has checked, to a signed answer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use chain::Followed;
-use chain::auth::{self, admission::Requirement};
+use chain::auth;
+use chain::auth::admission::Requirement;
+use chain::auth::layer::{self, Gate, Gated};
 use chain::replay::{ReplayGuard, ReplayLimits};
 use chain::wallet::Keypair;
 use engine::pool::{Job, Pool, Refused};
 use node::exit::Failure;
+use node::server::MESSAGE_LIMIT;
 use prost::Message;
-use protos::v1::{self, miner_server::Miner};
+use protos::v1::{
+    self,
+    miner_server::{Miner, MinerServer},
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
-use wire::{Answer, AnswerOutcome, Challenge, Finding, FindingVerdict, Verdicts, Wire};
+use tower::Layer;
+use wire::{ANSWER_PATH, Answer, AnswerOutcome, Challenge, Finding, FindingVerdict, Verdicts, Wire};
 
 use crate::check::difference;
 use crate::codes::CodeCache;
@@ -23,11 +30,8 @@ use crate::conduct::{Board, Conduct};
 use crate::config::{Check, Config, StateSource};
 use crate::own_node::OwnNode;
 
-/// The path that a challenge is signed for.
-pub const CHALLENGE_PATH: &str = "/portcullis.v1.Miner/Challenge";
-
-/// Where an answer to it is signed for: not the same, so that an answer can never pass for a challenge.
-pub const ANSWER_PATH: &str = "/portcullis.v1.Miner/Challenge#answer";
+/// What needs no signature: nothing.
+const OPEN: &[&str] = &[];
 
 /// No validator waits longer, whatever its challenge says.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(60);
@@ -46,7 +50,6 @@ const CHECKS_AT_ONCE: usize = 4;
 pub struct ChallengeService {
     hotkey: Arc<Keypair>,
     metagraph: Followed,
-    guard: ReplayGuard,
     codes: CodeCache,
     pool: Pool,
     state: StateSource,
@@ -83,7 +86,7 @@ impl Checks {
 
 /// Counts a comparison by its result.
 fn counted(result: &'static str) {
-    metrics::counter!("miner_prestate_checks", "result" => result).increment(1);
+    metrics::counter!("miner_prestate_checks_total", "result" => result).increment(1);
 }
 
 /// Compares a prestate with what the own node has; gives the difference in words.
@@ -153,7 +156,6 @@ impl ChallengeService {
             conduct: Conduct::new(config.behaviour, hotkey.account()),
             hotkey,
             metagraph,
-            guard: ReplayGuard::new(ReplayLimits::default()),
             codes: CodeCache::new(config.code_cache_bytes),
             pool: Pool::start(config.threads, config.queue)?,
             state: config.state,
@@ -175,17 +177,16 @@ impl ChallengeService {
         self
     }
 
-    /// Who sent it, when that is a validator of the subnet.
-    fn authenticate(&self, signed: &v1::Signed) -> Result<chain::AccountId, Status> {
-        let sender = auth::open(
-            signed,
-            &self.hotkey.account(),
-            CHALLENGE_PATH,
-            auth::now_ns(),
-            &self.guard,
-        )?;
-        Requirement::VALIDATOR.check(&self.metagraph.borrow(), &sender.hotkey)?;
-        Ok(sender.hotkey)
+    /// The tonic server of it, behind the check of signatures: it answers validators of the subnet.
+    pub fn into_server(self) -> Gated<MinerServer<Self>> {
+        let guard = ReplayGuard::new(ReplayLimits::default());
+        let gate = Gate::new(Some(self.hotkey.account()), OPEN, MESSAGE_LIMIT, guard, auth::now_ns)
+            .admitting(Requirement::VALIDATOR.admission(self.metagraph.clone()));
+        gate.layer(
+            MinerServer::new(self)
+                .max_decoding_message_size(MESSAGE_LIMIT)
+                .max_encoding_message_size(MESSAGE_LIMIT),
+        )
     }
 
     async fn answer(&self, challenge: Challenge) -> Result<Answer, Status> {
@@ -228,7 +229,7 @@ impl ChallengeService {
             let own = self.own.as_ref().ok_or_else(|| {
                 Status::failed_precondition("the challenge carries no prestate, and this miner has no node to read")
             })?;
-            metrics::counter!("miner_own_reads").increment(1);
+            metrics::counter!("miner_own_reads_total").increment(1);
             return Ok(match own.read(challenge, read_by).await {
                 Ok(state) => Ground::State(state),
                 Err(error) => Ground::Nothing(format!("this miner's node: {error}")),
@@ -302,20 +303,16 @@ impl ChallengeService {
 #[tonic::async_trait]
 impl Miner for ChallengeService {
     async fn challenge(&self, request: Request<v1::ChallengeRequest>) -> Result<Response<v1::Signed>, Status> {
-        metrics::counter!("miner_challenges").increment(1);
+        metrics::counter!("miner_challenges_total").increment(1);
+        let validator = layer::caller(&request)?.hotkey;
         let request = request.into_inner();
-        let signed = request
-            .challenge
-            .ok_or_else(|| Status::invalid_argument("field `challenge` is missing"))?;
-        let validator = self.authenticate(&signed)?;
         let invalid = |error: protos::DecodeError| Status::invalid_argument(error.to_string());
         for code in &request.codes {
             let (hash, bytecode) = wire::code_from_wire(code).map_err(invalid)?;
             self.codes.insert(hash, bytecode);
         }
-        let message = v1::Challenge::decode(signed.payload)
-            .map_err(|error| Status::invalid_argument(format!("payload is no Challenge: {error}")))?;
-        let challenge = Challenge::from_wire(&message).map_err(invalid)?;
+        let message = protos::required("challenge", request.challenge.as_ref()).map_err(invalid)?;
+        let challenge = Challenge::from_wire(message).map_err(invalid)?;
         let answer = self.answer(challenge).await?;
         let payload = answer.to_wire().encode_to_vec();
         let signed = auth::seal(

@@ -17,18 +17,23 @@ use alloy::eips::eip2718::Encodable2718;
 use alloy::primitives::{TxKind, keccak256};
 use alloy::signers::SignerSync;
 use alloy::signers::local::PrivateKeySigner;
-use chain::{Keypair, auth};
-use common::{config, verdict, world};
+use chain::Keypair;
+use chain::auth::sign::signed_with_nonce;
+use chain::auth::{self, AuthKind};
+use common::{World, config, request, verdict, world};
 use engine::{
     Account, AccountState, Address, B256, BlockEnv, Bytes, Comparison, Hardfork, Invariant, Prestate, Transaction,
     U256, ValueType,
 };
 use miner::behaviour::Behaviour;
-use miner::service::CHALLENGE_PATH;
-use prost::Message;
 use protos::v1;
+use protos::v1::miner_client::MinerClient;
 use tonic::Code;
-use wire::{AnswerOutcome, Challenge, FindingVerdict, ShippedPrestate, Wire};
+use tonic::transport::Channel;
+use wire::{AnswerOutcome, Challenge, FindingVerdict, ShippedPrestate};
+
+/// What a challenge is signed for.
+const PATH: &str = "/portcullis.v1.Miner/Challenge";
 
 /// Stores the call's value in slot 0: `CALLVALUE PUSH0 SSTORE`.
 const KEEPER_OF_VALUE: &[u8] = &[0x34, 0x5f, 0x55];
@@ -121,7 +126,7 @@ fn challenge(value: u64) -> (Challenge, (B256, Bytes)) {
 
 #[tokio::test]
 async fn a_violation_is_answered_with_its_witness_and_what_holds_holds() {
-    let mut world = world(config(Behaviour::Honest, 1, 8), None).await;
+    let world = world(config(Behaviour::Honest, 1, 8), None).await;
     let (breaking, code) = challenge(6);
     let outcome = world.ask(&breaking, &[code]).await.unwrap();
     let FindingVerdict::Violated { pre, post, .. } = verdict(&outcome) else {
@@ -140,7 +145,7 @@ async fn a_violation_is_answered_with_its_witness_and_what_holds_holds() {
 
 #[tokio::test]
 async fn bytecode_that_the_miner_lacks_is_asked_for_and_then_remembered() {
-    let mut world = world(config(Behaviour::Honest, 1, 8), None).await;
+    let world = world(config(Behaviour::Honest, 1, 8), None).await;
     let (question, code) = challenge(1);
     let outcome = world.ask(&question, &[]).await.unwrap();
     assert_eq!(outcome, AnswerOutcome::MissingCodes(vec![code.0]));
@@ -153,80 +158,94 @@ async fn bytecode_that_the_miner_lacks_is_asked_for_and_then_remembered() {
 
 #[tokio::test]
 async fn bytecode_under_a_wrong_hash_is_refused_and_named() {
-    let mut world = world(config(Behaviour::Honest, 1, 8), None).await;
+    let world = world(config(Behaviour::Honest, 1, 8), None).await;
     let (question, (_, code)) = challenge(1);
     let status = world.ask(&question, &[(B256::repeat_byte(1), code)]).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
     assert!(status.message().contains("code.hash"), "{}", status.message());
 }
 
-#[tokio::test]
-async fn the_same_signed_challenge_is_taken_once() {
-    let mut world = world(config(Behaviour::Honest, 1, 8), None).await;
-    let (question, code) = challenge(1);
-    let request = v1::ChallengeRequest {
-        challenge: Some(world.seal(&world.validator, &question)),
-        codes: vec![wire::code_to_wire(code.0, &code.1)],
-    };
-    world.client.challenge(request.clone()).await.unwrap();
-    assert_eq!(
-        world.client.challenge(request).await.unwrap_err().code(),
-        Code::Unauthenticated
-    );
+/// A client that signs nothing.
+fn bare(world: &World) -> MinerClient<Channel> {
+    MinerClient::new(world.channel.clone())
+}
+
+/// A request signed outside of a channel, so that a test can do with it what it likes.
+fn signed(
+    world: &World,
+    sender: &Keypair,
+    question: &Challenge,
+    nonce_ns: u64,
+) -> tonic::Request<v1::ChallengeRequest> {
+    let call = request(question, &[]);
+    signed_with_nonce(call, PATH, sender, Some(&world.miner), nonce_ns)
+}
+
+async fn refusal(world: &World, request: tonic::Request<v1::ChallengeRequest>) -> (Code, Option<AuthKind>) {
+    let status = bare(world).challenge(request).await.unwrap_err();
+    let kind = status
+        .metadata()
+        .get(auth::STATUS_KEY)
+        .and_then(|name| name.to_str().ok());
+    (status.code(), kind.and_then(AuthKind::from_name))
 }
 
 #[tokio::test]
-async fn a_challenge_for_somebody_else_or_changed_on_the_way_is_refused() {
-    let mut world = world(config(Behaviour::Honest, 1, 8), None).await;
+async fn the_same_signed_challenge_is_taken_once() {
+    let world = world(config(Behaviour::Honest, 1, 8), None).await;
     let (question, _) = challenge(1);
+    let nonce = auth::now_ns();
+    let once = || signed(&world, &world.validator, &question, nonce);
+    bare(&world).challenge(once()).await.unwrap();
+    let replayed = (Code::Unauthenticated, Some(AuthKind::ReplayedRequest));
+    assert_eq!(refusal(&world, once()).await, replayed);
+}
+
+#[tokio::test]
+async fn a_challenge_that_is_old_for_somebody_else_or_changed_on_the_way_is_refused() {
+    let world = world(config(Behaviour::Honest, 1, 8), None).await;
+    let (question, code) = challenge(1);
+    let now = auth::now_ns();
+    let unauthenticated = |kind| (Code::Unauthenticated, Some(kind));
+    let stale = signed(&world, &world.validator, &question, now - 11_000_000_000);
+    assert_eq!(refusal(&world, stale).await, unauthenticated(AuthKind::StaleRequest));
     let other = Keypair::from_seed([9; 32]).account();
-    let payload = question.to_wire().encode_to_vec();
-    let misdirected = auth::seal(&world.validator, Some(&other), CHALLENGE_PATH, payload, auth::now_ns());
-    let mut changed = world.seal(&world.validator, &question);
-    changed.payload = challenge(2).0.to_wire().encode_to_vec().into();
-    for signed in [misdirected, changed] {
-        let request = v1::ChallengeRequest {
-            challenge: Some(signed),
-            codes: vec![],
-        };
-        assert_eq!(
-            world.client.challenge(request).await.unwrap_err().code(),
-            Code::Unauthenticated
-        );
+    let misdirected = signed_with_nonce(request(&question, &[]), PATH, &world.validator, Some(&other), now);
+    assert_eq!(
+        refusal(&world, misdirected).await,
+        unauthenticated(AuthKind::WrongReceiver)
+    );
+    // The question itself, or only the bytecode that comes with it.
+    for changed in [request(&challenge(2).0, &[]), request(&question, &[code])] {
+        let (metadata, extensions, _) = signed(&world, &world.validator, &question, now).into_parts();
+        let changed = tonic::Request::from_parts(metadata, extensions, changed);
+        assert_eq!(refusal(&world, changed).await, unauthenticated(AuthKind::BadSignature));
     }
+    let unsigned = tonic::Request::new(request(&question, &[]));
+    let malformed = (Code::InvalidArgument, Some(AuthKind::MalformedRequest));
+    assert_eq!(refusal(&world, unsigned).await, malformed);
 }
 
 #[tokio::test]
 async fn only_validators_of_the_subnet_are_answered() {
-    let mut world = world(config(Behaviour::Honest, 1, 8), None).await;
+    let world = world(config(Behaviour::Honest, 1, 8), None).await;
     let (question, _) = challenge(1);
     let stranger = Keypair::from_seed([9; 32]);
-    let request = v1::ChallengeRequest {
-        challenge: Some(world.seal(&stranger, &question)),
-        codes: vec![],
-    };
-    let status = world.client.challenge(request).await.unwrap_err();
+    let asked = world.signing(&stranger).challenge(request(&question, &[])).await;
+    let status = asked.unwrap_err();
     assert_eq!(status.code(), Code::PermissionDenied);
+    assert_eq!(status.metadata().get(auth::STATUS_KEY).unwrap(), "NotRegistered");
     assert!(status.message().contains(&stranger.account().to_string()));
 }
 
 #[tokio::test]
 async fn a_field_of_the_wrong_length_is_named() {
-    let mut world = world(config(Behaviour::Honest, 1, 8), None).await;
-    let mut message = challenge(1).0.to_wire();
-    message.head_hash = vec![1, 2, 3].into();
-    let signed = auth::seal(
-        &world.validator,
-        Some(&world.miner),
-        CHALLENGE_PATH,
-        message.encode_to_vec(),
-        auth::now_ns(),
-    );
-    let request = v1::ChallengeRequest {
-        challenge: Some(signed),
-        codes: vec![],
-    };
-    let status = world.client.challenge(request).await.unwrap_err();
+    let world = world(config(Behaviour::Honest, 1, 8), None).await;
+    let mut call = request(&challenge(1).0, &[]);
+    if let Some(message) = &mut call.challenge {
+        message.head_hash = vec![1, 2, 3].into();
+    }
+    let status = world.signing(&world.validator).challenge(call).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
     assert_eq!(status.message(), "field `challenge.head_hash` has 3 bytes, expected 32");
 }
@@ -239,11 +258,8 @@ async fn what_does_not_fit_the_queue_is_refused_at_once() {
     let (question, code) = challenge(1);
     let mut calls = tokio::task::JoinSet::new();
     for _ in 0..300 {
-        let request = v1::ChallengeRequest {
-            challenge: Some(world.seal(&world.validator, &question)),
-            codes: vec![wire::code_to_wire(code.0, &code.1)],
-        };
-        let mut client = world.client.clone();
+        let request = request(&question, std::slice::from_ref(&code));
+        let mut client = world.signing(&world.validator);
         calls.spawn(async move {
             client
                 .challenge(request)

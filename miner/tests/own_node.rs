@@ -148,7 +148,7 @@ fn codes() -> Vec<(B256, Bytes)> {
 #[tokio::test]
 async fn without_a_prestate_the_miner_reads_its_own_node_at_the_challenges_head() {
     let Some(mut chain) = chain().await else { return };
-    let mut miner = miner_with(&chain, |_| {}).await;
+    let miner = miner_with(&chain, |_| {}).await;
     // The head moves on after the miner has connected.
     chain.mine().await;
     let (question, prestate) = chain.challenge(6).await;
@@ -174,7 +174,7 @@ async fn without_a_prestate_the_miner_reads_its_own_node_at_the_challenges_head(
 #[tokio::test]
 async fn a_head_that_the_own_node_does_not_know_is_undecided_with_the_reason() {
     let Some(chain) = chain().await else { return };
-    let mut miner = miner_with(&chain, |config| config.state = StateSource::Node).await;
+    let miner = miner_with(&chain, |config| config.state = StateSource::Node).await;
     let (question, _) = chain.challenge(6).await;
     let elsewhere = Challenge {
         head_hash: B256::repeat_byte(0x77),
@@ -207,7 +207,7 @@ async fn a_node_that_hangs_costs_no_more_than_the_deadline() {
         ..NodeConfig::default()
     };
     let own = OwnNode::connect(nodes, ReaderConfig::default()).await.unwrap();
-    let mut miner = world(config(Behaviour::Honest, 1, 8), Some(own)).await;
+    let miner = world(config(Behaviour::Honest, 1, 8), Some(own)).await;
     let (question, _) = chain.challenge(6).await;
     proxy.set_fault(Some(Fault::Hang));
     let hasty = Challenge {
@@ -235,7 +235,7 @@ async fn a_prestate_that_is_not_the_chains_is_undecided_where_that_is_asked_for(
         ..question.clone()
     };
 
-    let mut strict = miner_with(&chain, |config| config.check_prestate = Check::Undecided).await;
+    let strict = miner_with(&chain, |config| config.check_prestate = Check::Undecided).await;
     let outcome = strict.ask(&with(&lie), &codes()).await.unwrap();
     assert!(
         reason(&outcome).contains("slot 0x0 of") && reason(&outcome).contains("sent as 0x7, is 0x2"),
@@ -244,7 +244,7 @@ async fn a_prestate_that_is_not_the_chains_is_undecided_where_that_is_asked_for(
     assert!(verdict(&strict.ask(&with(&truth), &codes()).await.unwrap()).is_violated());
 
     // One that only logs answers what was asked: on that state the invariant was broken before.
-    let mut lenient = miner_with(&chain, |config| config.check_prestate = Check::Log).await;
+    let lenient = miner_with(&chain, |config| config.check_prestate = Check::Log).await;
     let outcome = lenient.ask(&with(&lie), &codes()).await.unwrap();
     assert_eq!(*verdict(&outcome), FindingVerdict::Holds { already_broken: true });
 }
@@ -252,7 +252,7 @@ async fn a_prestate_that_is_not_the_chains_is_undecided_where_that_is_asked_for(
 #[tokio::test]
 async fn a_challenge_without_state_is_refused_where_there_is_no_node() {
     let Some(chain) = chain().await else { return };
-    let mut miner = world(config(Behaviour::Honest, 1, 8), None).await;
+    let miner = world(config(Behaviour::Honest, 1, 8), None).await;
     let (question, _) = chain.challenge(6).await;
     let status = miner.ask(&question, &[]).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::FailedPrecondition);

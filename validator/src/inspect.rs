@@ -58,7 +58,7 @@ impl Judge {
             )
         };
         let Some(known) = self.make(violating, &mut rng).await? else {
-            metrics::counter!("validator_canaries_not_made").increment(1);
+            metrics::counter!("validator_canaries_not_made_total").increment(1);
             return Ok(false);
         };
         let sealed = Arc::new(Sealed::new(&known.challenge, known.codes));
@@ -69,7 +69,7 @@ impl Judge {
         }
         let canary = conclude(&known.challenge, &replies, &known.answer);
         self.proofs.note(&canary.samples);
-        metrics::counter!("validator_canaries").increment(1);
+        metrics::counter!("validator_canaries_total").increment(1);
         self.store.record_canary(&canary).await?;
         Ok(true)
     }

@@ -8,23 +8,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use chain::auth;
+use chain::auth::sign::Signer;
 use chain::wallet::Keypair;
 use engine::{B256, BlockEnv, Transaction};
-use prost::Message;
 use protos::v1::{self, platform_client::PlatformClient, stream_item::Event};
 use protos::{DecodeError, required};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
+use tower::Layer;
 use wire::{InvariantSet, ShippedPrestate, Wire};
 
 use crate::codes::Codes;
 use crate::store::StoreError;
 use crate::withdrawn::{Why, Withdrawn};
-
-/// The path that a stream is asked for under.
-pub const STREAM_PATH: &str = "/portcullis.v1.Platform/Stream";
 
 /// Heads whose environment is remembered; a pending transaction names one of the newest.
 const REMEMBERED_HEADS: usize = 64;
@@ -186,84 +183,103 @@ impl Intake {
     }
 }
 
-/// Reads the stream after `cursor` for ever, into `queue`; what an item says of others in the queue is noted in `withdrawn`.
-///
-/// # Errors
-/// Only when the validator's own database fails; whatever else ends a stream, it is taken up again.
-pub async fn read(
-    endpoint: Endpoint,
-    hotkey: Arc<Keypair>,
-    codes: Arc<Codes>,
-    mut cursor: u64,
-    queue: mpsc::Sender<Intake>,
-    withdrawn: Arc<Withdrawn>,
-    shutdown: CancellationToken,
-) -> Result<(), StoreError> {
-    let pauses = ExponentialBuilder::default()
-        .with_jitter()
-        .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(Duration::from_secs(5))
-        .without_max_times();
-    let mut pause = pauses.build();
-    loop {
-        let before = cursor;
-        let ended = tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            ended = follow(&endpoint, &hotkey, &codes, &mut cursor, &queue, &withdrawn) => ended,
-        };
-        match ended {
-            Ok(()) if queue.is_closed() => return Ok(()),
-            Ok(()) => tracing::warn!(cursor, "the platform ended the stream; taking it up again"),
-            Err(IntakeError::Store(error)) => return Err(error),
-            Err(error) => tracing::warn!(cursor, %error, "the stream broke off; taking it up again"),
+/// The newest head that was read: its number and hash.
+pub type NewestHead = Option<(u64, B256)>;
+
+/// Reads the platform's stream.
+#[derive(Debug)]
+pub struct Reader {
+    /// Where the platform is.
+    pub endpoint: Endpoint,
+    /// Who asks.
+    pub hotkey: Arc<Keypair>,
+    /// Where bytecode goes.
+    pub codes: Arc<Codes>,
+    /// Where what is read goes.
+    pub queue: mpsc::Sender<Intake>,
+    /// What an item says of others in the queue is noted here.
+    pub withdrawn: Arc<Withdrawn>,
+    /// Where the stream stands on the chain.
+    pub head: watch::Sender<NewestHead>,
+}
+
+impl Reader {
+    /// Reads the stream after `cursor` until `shutdown`.
+    ///
+    /// # Errors
+    /// Only when the validator's own database fails; whatever else ends a stream, it is taken up again.
+    pub async fn read(self, mut cursor: u64, shutdown: CancellationToken) -> Result<(), StoreError> {
+        let pauses = ExponentialBuilder::default()
+            .with_jitter()
+            .with_min_delay(Duration::from_millis(100))
+            .with_max_delay(Duration::from_secs(5))
+            .without_max_times();
+        let mut pause = pauses.build();
+        loop {
+            let before = cursor;
+            let ended = tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                ended = self.follow(&mut cursor) => ended,
+            };
+            match ended {
+                Ok(()) if self.queue.is_closed() => return Ok(()),
+                Ok(()) => tracing::warn!(cursor, "the platform ended the stream; taking it up again"),
+                Err(IntakeError::Store(error)) => return Err(error),
+                Err(error) => tracing::warn!(cursor, %error, "the stream broke off; taking it up again"),
+            }
+            if cursor > before {
+                pause = pauses.build();
+            }
+            let wait = pause.next().unwrap_or(Duration::from_secs(5));
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                () = tokio::time::sleep(wait) => {}
+            }
         }
-        if cursor > before {
-            pause = pauses.build();
+    }
+
+    async fn follow(&self, cursor: &mut u64) -> Result<(), IntakeError> {
+        let channel: Channel = self
+            .endpoint
+            .connect()
+            .await
+            .map_err(|error| Box::new(tonic::Status::unavailable(error.to_string())))?;
+        let channel = Signer::new(Arc::clone(&self.hotkey), None).layer(channel);
+        let mut client = PlatformClient::new(channel).max_decoding_message_size(node::server::MESSAGE_LIMIT);
+        let request = v1::StreamRequest { after: *cursor };
+        let mut stream = client.stream(request).await.map_err(Box::new)?.into_inner();
+        let mut context = Context::default();
+        while let Some(mut item) = stream.message().await.map_err(Box::new)? {
+            let seen = Instant::now();
+            let carried = std::mem::take(&mut item.codes)
+                .iter()
+                .map(wire::code_from_wire)
+                .collect::<Result<Vec<_>, _>>()?;
+            self.codes.insert(carried).await?;
+            let at = item.cursor;
+            let head = newest_head(&item)?;
+            let intake = context.take(item, seen)?;
+            if head.is_some() {
+                self.head.send_replace(head);
+            }
+            // The stream opens with what is in force, under cursors that are passed already.
+            if at <= *cursor {
+                continue;
+            }
+            // Before it waits for a place in the queue: what it withdraws need not be judged meanwhile.
+            intake.note(&self.withdrawn);
+            if self.queue.send(intake).await.is_err() {
+                return Ok(());
+            }
+            *cursor = at;
         }
-        let wait = pause.next().unwrap_or(Duration::from_secs(5));
-        tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            () = tokio::time::sleep(wait) => {}
-        }
+        Ok(())
     }
 }
 
-async fn follow(
-    endpoint: &Endpoint,
-    hotkey: &Keypair,
-    codes: &Codes,
-    cursor: &mut u64,
-    queue: &mpsc::Sender<Intake>,
-    withdrawn: &Withdrawn,
-) -> Result<(), IntakeError> {
-    let channel: Channel = endpoint
-        .connect()
-        .await
-        .map_err(|error| Box::new(tonic::Status::unavailable(error.to_string())))?;
-    let mut client = PlatformClient::new(channel).max_decoding_message_size(node::server::MESSAGE_LIMIT);
-    let request = v1::StreamRequest { after: *cursor }.encode_to_vec();
-    let signed = auth::seal(hotkey, None, STREAM_PATH, request, auth::now_ns());
-    let mut stream = client.stream(signed).await.map_err(Box::new)?.into_inner();
-    let mut context = Context::default();
-    while let Some(mut item) = stream.message().await.map_err(Box::new)? {
-        let seen = Instant::now();
-        let carried = std::mem::take(&mut item.codes)
-            .iter()
-            .map(wire::code_from_wire)
-            .collect::<Result<Vec<_>, _>>()?;
-        codes.insert(carried).await?;
-        let at = item.cursor;
-        let intake = context.take(item, seen)?;
-        // The stream opens with what is in force, under cursors that are passed already.
-        if at <= *cursor {
-            continue;
-        }
-        // Before it waits for a place in the queue: what it withdraws need not be judged meanwhile.
-        intake.note(withdrawn);
-        if queue.send(intake).await.is_err() {
-            return Ok(());
-        }
-        *cursor = at;
-    }
-    Ok(())
+fn newest_head(item: &v1::StreamItem) -> Result<NewestHead, DecodeError> {
+    let Some(Event::Head(head)) = &item.event else {
+        return Ok(None);
+    };
+    Ok(Some((head.number, wire::hash("head.hash", &head.hash)?)))
 }

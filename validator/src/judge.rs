@@ -311,7 +311,7 @@ impl Judge {
                 seen_to_confirmed_us: u64::try_from(item.seen.elapsed().as_micros()).unwrap_or(u64::MAX),
             };
             if self.store.record_incident(&report).await? {
-                metrics::counter!("validator_incidents").increment(1);
+                metrics::counter!("validator_incidents_total").increment(1);
                 if let FindingVerdict::Violated { pre, post, .. } = &finding.verdict {
                     tracing::warn!(invariant = name, tx = %tx_hash, %pre, %post, "INCIDENT: violation confirmed");
                 }
@@ -384,6 +384,7 @@ pub(crate) fn dispute(
             .err()
             .map(ToString::to_string)
             .unwrap_or_default(),
+        answer: reply.signed.clone(),
     };
     Some(store::Dispute {
         cursor,

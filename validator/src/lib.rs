@@ -12,6 +12,7 @@ pub mod config;
 pub mod consensus;
 pub mod defend;
 pub mod draw;
+mod encoded;
 pub mod incident;
 mod inspect;
 pub mod intake;
@@ -36,7 +37,7 @@ use node::exit::{Code, Failure, OrConfiguration};
 use protos::v1::validator_server::ValidatorServer;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +45,7 @@ use crate::arbiter::Arbiter;
 use crate::codes::Codes;
 use crate::config::Config;
 use crate::defend::Defender;
+use crate::intake::Reader;
 use crate::judge::Judge;
 use crate::miners::Miners;
 use crate::proof::Proofs;
@@ -110,10 +112,12 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Fail
     let platform = config.platform_endpoint()?;
 
     let mut tasks: JoinSet<Result<(), Failure>> = JoinSet::new();
+    let (head, heads) = watch::channel(None);
     let status = StatusService {
         store: store.clone(),
         metagraph: metagraph.clone(),
         hotkey: account,
+        head: heads,
     };
     tasks.spawn(node::server::serve(
         listener,
@@ -122,15 +126,15 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Fail
         protos::FILE_DESCRIPTOR_SET,
         shutdown.clone(),
     ));
-    let intake = intake::read(
-        platform.clone(),
-        Arc::clone(&hotkey),
+    let reader = Reader {
+        endpoint: platform.clone(),
+        hotkey: Arc::clone(&hotkey),
         codes,
-        standing.low_water,
         queue,
-        Arc::clone(&withdrawn),
-        shutdown.clone(),
-    );
+        withdrawn: Arc::clone(&withdrawn),
+        head,
+    };
+    let intake = reader.read(standing.low_water, shutdown.clone());
     tasks.spawn(async move { Ok(intake.await?) });
     let pipeline = pipeline::run(
         judge,

@@ -1,22 +1,27 @@
 //! The miners that serve, and the challenge on its way to them and back.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use chain::auth;
+use chain::auth::sign::{Signer, Signing};
+use chain::auth::{self, BodyDigest, Checks};
 use chain::replay::{ReplayGuard, ReplayLimits};
 use chain::wallet::Keypair;
 use chain::{AccountId, Metagraph};
 use engine::B256;
+use http::uri::PathAndQuery;
 use prost::Message;
-use prost::bytes::Bytes;
-use protos::v1::{self, miner_client::MinerClient};
+use prost::bytes::{Bytes, BytesMut};
+use protos::v1;
+use tonic::client::Grpc;
 use tonic::transport::{Channel, Endpoint};
-use wire::{Answer, AnswerOutcome, Verdicts, Wire};
+use tower::Layer;
+use wire::{ANSWER_PATH, Answer, AnswerOutcome, Verdicts, Wire};
 
 use crate::codes::Codes;
+use crate::encoded::Encoded;
 use crate::quiet::Quiet;
 
 /// Of an answer, what does not depend on the question, bytes.
@@ -30,9 +35,8 @@ const WINDOW: u32 = 256 << 10;
 /// Headers and trailers of an answer, bytes.
 const HEADERS: u32 = 16 << 10;
 
-/// The path that a challenge is signed for, and the one that its answer is.
-pub const CHALLENGE_PATH: &str = "/portcullis.v1.Miner/Challenge";
-const ANSWER_PATH: &str = "/portcullis.v1.Miner/Challenge#answer";
+/// The method that takes a challenge.
+const CHALLENGE_PATH: &str = "/portcullis.v1.Miner/Challenge";
 
 /// A miner that serves.
 #[derive(Debug, Clone)]
@@ -63,13 +67,15 @@ pub fn serving(metagraph: &Metagraph) -> Vec<Serving> {
         .collect()
 }
 
-/// One challenge, encoded once for all who get it.
+/// One challenge, encoded and digested once for all who get it.
 #[derive(Debug)]
 pub struct Sealed {
     /// `Challenge::id`.
     pub id: B256,
-    /// The encoded `Challenge`.
-    pub payload: Bytes,
+    /// The encoded `ChallengeRequest`, without bytecode.
+    pub request: Bytes,
+    /// Of `request`.
+    pub digest: BodyDigest,
     /// The bytecodes that it needs.
     pub codes: HashMap<B256, engine::Bytes>,
     /// How long the miners have.
@@ -81,13 +87,40 @@ pub struct Sealed {
 impl Sealed {
     /// The challenge, encoded, with the bytecode that it needs.
     pub fn new(challenge: &wire::Challenge, codes: HashMap<B256, engine::Bytes>) -> Self {
+        let request = v1::ChallengeRequest {
+            challenge: Some(challenge.to_wire()),
+            codes: Vec::new(),
+        };
+        let request = Bytes::from(request.encode_to_vec());
         Self {
             id: challenge.id,
-            payload: encode(challenge),
+            digest: BodyDigest::of(&request),
+            request,
             codes,
             deadline: challenge.deadline,
             invariants: challenge.invariants.len(),
         }
+    }
+
+    /// The request with these of its bytecodes, and its digest.
+    fn with_codes(&self, codes: &[B256]) -> (Bytes, BodyDigest) {
+        // Each once, however often it is asked for.
+        let codes: BTreeSet<&B256> = codes.iter().collect();
+        let codes: Vec<v1::Code> = codes
+            .into_iter()
+            .filter_map(|hash| self.codes.get(hash).map(|code| wire::code_to_wire(*hash, code)))
+            .collect();
+        if codes.is_empty() {
+            return (self.request.clone(), self.digest);
+        }
+        // Messages of protobuf that stand one after the other are one: the challenge need not be encoded again.
+        let added = v1::ChallengeRequest { challenge: None, codes };
+        let mut request = BytesMut::with_capacity(self.request.len() + added.encoded_len());
+        request.extend_from_slice(&self.request);
+        request.extend_from_slice(&added.encode_to_vec());
+        let request = request.freeze();
+        let digest = BodyDigest::of(&request);
+        (request, digest)
     }
 
     /// The longest answer that is read, bytes. A longer one is a miss.
@@ -127,6 +160,15 @@ pub struct Reply {
     pub latency: Duration,
     /// The answer, or why there is none.
     pub verdicts: Result<Verdicts, Missed>,
+    /// The answer as it was signed, to be shown to others.
+    pub signed: Option<v1::Signed>,
+}
+
+/// An answer that counts.
+#[derive(Debug)]
+struct Answered {
+    verdicts: Verdicts,
+    signed: v1::Signed,
 }
 
 /// Why a miner gave no answer that counts.
@@ -162,8 +204,8 @@ fn short(text: &str) -> &str {
 pub struct Miners {
     hotkey: Arc<Keypair>,
     codes: Arc<Codes>,
-    guard: ReplayGuard,
-    channels: Mutex<HashMap<AccountId, (SocketAddr, Channel)>>,
+    checks: Checks,
+    channels: Mutex<HashMap<AccountId, (SocketAddr, Signing<Channel>)>>,
     /// What is told of a miner that gives no answers, once a minute.
     told: Mutex<Quiet<AccountId>>,
 }
@@ -172,16 +214,20 @@ impl Miners {
     /// Speaks to miners as `hotkey`.
     pub fn new(hotkey: Arc<Keypair>, codes: Arc<Codes>) -> Self {
         Self {
+            checks: Checks::new(
+                Some(hotkey.account()),
+                ReplayGuard::new(ReplayLimits::default()),
+                auth::now_ns,
+            ),
             hotkey,
             codes,
-            guard: ReplayGuard::new(ReplayLimits::default()),
             channels: Mutex::default(),
             told: Mutex::default(),
         }
     }
 
-    /// A channel to a miner: kept, and made anew when it serves at another address.
-    fn channel(&self, miner: &Serving) -> Result<Channel, Missed> {
+    /// A channel to a miner, on which every call is signed for it: kept, and made anew when it serves at another address.
+    fn channel(&self, miner: &Serving) -> Result<Signing<Channel>, Missed> {
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((address, channel)) = channels.get(&miner.hotkey)
             && *address == miner.address
@@ -196,6 +242,7 @@ impl Miners {
             .initial_connection_window_size(WINDOW)
             .http2_max_header_list_size(HEADERS)
             .connect_lazy();
+        let channel = Signer::new(Arc::clone(&self.hotkey), Some(&miner.hotkey)).layer(channel);
         channels.insert(miner.hotkey, (miner.address, channel.clone()));
         Ok(channel)
     }
@@ -213,14 +260,15 @@ impl Miners {
     /// Sends a challenge to one miner and waits for its answer, at most until the deadline.
     pub async fn challenge(&self, miner: &Serving, sealed: &Sealed) -> Reply {
         let sent = Instant::now();
-        let verdicts = match tokio::time::timeout(sealed.deadline, self.ask(miner, sealed)).await {
+        let answered = match tokio::time::timeout(sealed.deadline, self.ask(miner, sealed)).await {
             // Both may be ready when a busy machine looks again: then it came after the deadline all the same.
             Ok(Ok(_)) if sent.elapsed() > sealed.deadline => Err(Missed::Late(sealed.deadline)),
-            Ok(verdicts) => verdicts,
+            Ok(answered) => answered,
             Err(_) => Err(Missed::Late(sealed.deadline)),
         };
-        if let Err(missed) = &verdicts {
-            metrics::counter!("validator_missed_answers").increment(1);
+        let latency = sent.elapsed();
+        if let Err(missed) = &answered {
+            metrics::counter!("validator_missed_answers_total").increment(1);
             let told = self
                 .told
                 .lock()
@@ -232,62 +280,59 @@ impl Miners {
             }
             self.codes.forget(miner.hotkey.as_bytes());
         }
+        let (verdicts, signed) = match answered {
+            Ok(Answered { verdicts, signed }) => (Ok(verdicts), Some(signed)),
+            Err(missed) => (Err(missed), None),
+        };
         Reply {
             hotkey: miner.hotkey,
-            latency: sent.elapsed(),
+            latency,
             verdicts,
+            signed,
         }
     }
 
-    async fn ask(&self, miner: &Serving, sealed: &Sealed) -> Result<Verdicts, Missed> {
+    async fn ask(&self, miner: &Serving, sealed: &Sealed) -> Result<Answered, Missed> {
         let lacking = self
             .codes
             .to_send(*miner.hotkey.as_bytes(), sealed.codes.keys().copied());
-        match self.exchange(miner, sealed, &lacking).await? {
-            AnswerOutcome::Verdicts(verdicts) => sealed.takes(&verdicts).map(|()| verdicts),
-            AnswerOutcome::MissingCodes(hashes) => match self.exchange(miner, sealed, &hashes).await? {
-                AnswerOutcome::Verdicts(verdicts) => sealed.takes(&verdicts).map(|()| verdicts),
-                AnswerOutcome::MissingCodes(_) => {
-                    Err(Missed::Malformed("lacks bytecode that was just sent to it".to_owned()))
-                }
-            },
+        let (mut outcome, mut signed) = self.exchange(miner, sealed, &lacking).await?;
+        if let AnswerOutcome::MissingCodes(hashes) = outcome {
+            (outcome, signed) = self.exchange(miner, sealed, &hashes).await?;
+        }
+        match outcome {
+            AnswerOutcome::Verdicts(verdicts) => {
+                sealed.takes(&verdicts)?;
+                Ok(Answered { verdicts, signed })
+            }
+            AnswerOutcome::MissingCodes(_) => {
+                Err(Missed::Malformed("lacks bytecode that was just sent to it".to_owned()))
+            }
         }
     }
 
-    async fn exchange(&self, miner: &Serving, sealed: &Sealed, codes: &[B256]) -> Result<AnswerOutcome, Missed> {
-        // Each once, however often it is asked for.
-        let codes: std::collections::BTreeSet<&B256> = codes.iter().collect();
-        let codes = codes
-            .into_iter()
-            .filter_map(|hash| sealed.codes.get(hash).map(|code| wire::code_to_wire(*hash, code)))
-            .collect();
-        let challenge = auth::seal(
-            &self.hotkey,
-            Some(&miner.hotkey),
-            CHALLENGE_PATH,
-            sealed.payload.clone(),
-            auth::now_ns(),
-        );
-        let mut client = MinerClient::new(self.channel(miner)?)
+    async fn exchange(
+        &self,
+        miner: &Serving,
+        sealed: &Sealed,
+        codes: &[B256],
+    ) -> Result<(AnswerOutcome, v1::Signed), Missed> {
+        let (body, digest) = sealed.with_codes(codes);
+        let mut request = tonic::Request::new(body);
+        request.extensions_mut().insert(digest);
+        let mut client = Grpc::new(self.channel(miner)?)
             .max_decoding_message_size(sealed.answer_limit())
             .max_encoding_message_size(node::server::MESSAGE_LIMIT);
-        let request = v1::ChallengeRequest {
-            challenge: Some(challenge),
-            codes,
-        };
-        let signed = client.challenge(request).await.map_err(Box::new)?.into_inner();
-        let sender = auth::open(
-            &signed,
-            &self.hotkey.account(),
-            ANSWER_PATH,
-            auth::now_ns(),
-            &self.guard,
-        )?;
-        if sender.hotkey != miner.hotkey {
-            return Err(Missed::Impostor(sender.hotkey));
+        let unavailable = |error: tower::BoxError| Box::new(tonic::Status::unavailable(error.to_string()));
+        client.ready().await.map_err(unavailable)?;
+        let answer = client.unary(request, PathAndQuery::from_static(CHALLENGE_PATH), Encoded::default());
+        let signed: v1::Signed = answer.await.map_err(Box::new)?.into_inner();
+        let caller = self.checks.open(&signed, ANSWER_PATH).await?;
+        if caller.hotkey != miner.hotkey {
+            return Err(Missed::Impostor(caller.hotkey));
         }
         let malformed = |error: &dyn std::fmt::Display| Missed::Malformed(error.to_string());
-        let message = v1::Answer::decode(signed.payload).map_err(|error| malformed(&error))?;
+        let message = v1::Answer::decode(signed.payload.clone()).map_err(|error| malformed(&error))?;
         let answer = Answer::from_wire(&message).map_err(|error| malformed(&error))?;
         if answer.challenge_id != sealed.id {
             return Err(Missed::Malformed(format!(
@@ -295,11 +340,6 @@ impl Miners {
                 answer.challenge_id, sealed.id
             )));
         }
-        Ok(answer.outcome)
+        Ok((answer.outcome, signed))
     }
-}
-
-/// The encoded form of a challenge.
-pub fn encode(challenge: &wire::Challenge) -> Bytes {
-    Bytes::from(challenge.to_wire().encode_to_vec())
 }

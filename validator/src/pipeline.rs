@@ -82,7 +82,7 @@ pub(crate) async fn run(
                 withdrawn.passed(&hash, cursor);
                 if let Some(why) = reason {
                     drop(turn);
-                    metrics::counter!("validator_withdrawn").increment(1);
+                    metrics::counter!("validator_withdrawn_total").increment(1);
                     tracing::debug!(cursor, tx = %hash, %why, "not judged");
                     if results
                         .send(Ok(skipped(cursor, hash, item.set.version, why)))
@@ -180,7 +180,7 @@ async fn record(
             progress.low_water()
         };
         store.record(&batch, low_water).await?;
-        metrics::counter!("validator_judged").increment(batch.len() as u64);
+        metrics::counter!("validator_judged_total").increment(batch.len() as u64);
         reports.notify_one();
     }
     Ok(())

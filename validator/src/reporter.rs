@@ -4,18 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use chain::auth;
+use chain::auth::sign::Signer;
 use chain::wallet::Keypair;
-use prost::Message;
 use protos::v1::platform_client::PlatformClient;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
+use tower::Layer;
 
 use crate::store::{Store, StoreError};
-
-/// The path that a report is signed for.
-pub const REPORT_PATH: &str = "/portcullis.v1.Platform/Report";
 
 /// Reports in one request.
 const BATCH: u32 = 500;
@@ -35,8 +32,8 @@ pub async fn run(
     wake: Arc<Notify>,
     shutdown: CancellationToken,
 ) -> Result<(), StoreError> {
-    let mut client =
-        PlatformClient::new(endpoint.connect_lazy()).max_encoding_message_size(node::server::MESSAGE_LIMIT);
+    let channel = Signer::new(hotkey, None).layer(endpoint.connect_lazy());
+    let mut client = PlatformClient::new(channel).max_encoding_message_size(node::server::MESSAGE_LIMIT);
     let pauses = ExponentialBuilder::default()
         .with_jitter()
         .with_min_delay(Duration::from_millis(100))
@@ -51,14 +48,7 @@ pub async fn run(
                 () = wake.notified() => continue,
             }
         } else {
-            let signed = auth::seal(
-                &hotkey,
-                None,
-                REPORT_PATH,
-                outbox.request.encode_to_vec(),
-                auth::now_ns(),
-            );
-            match tokio::time::timeout(DEADLINE, client.report(signed)).await {
+            match tokio::time::timeout(DEADLINE, client.report(outbox.request)).await {
                 Ok(Ok(_accepted)) => {
                     store.confirm_outbox(outbox.last_id).await?;
                     pause = pauses.build();

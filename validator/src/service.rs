@@ -1,11 +1,14 @@
 //! What a validator tells those who watch it.
 
 use chain::Followed;
+use chain::reporting::Why;
 use protos::v1::{self, validator_server::Validator};
+use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
+use crate::intake::NewestHead;
 use crate::score::normalise;
-use crate::store::Store;
+use crate::store::{Store, WaitingNote};
 
 /// Serves the validator's standing and its view of the miners.
 #[derive(Debug)]
@@ -16,6 +19,19 @@ pub struct StatusService {
     pub metagraph: Followed,
     /// The validator's hotkey.
     pub hotkey: chain::AccountId,
+    /// Where the stream stands on the chain.
+    pub head: watch::Receiver<NewestHead>,
+}
+
+fn weights_waiting(note: WaitingNote) -> v1::WeightsWaiting {
+    let why = Why::ALL.into_iter().find(|why| why.name() == note.why);
+    v1::WeightsWaiting {
+        explanation: why.map(Why::explanation).unwrap_or_default().to_owned(),
+        why: note.why,
+        said: note.said,
+        since_block: note.since,
+        until_block: note.until,
+    }
 }
 
 #[tonic::async_trait]
@@ -27,9 +43,11 @@ impl Validator for StatusService {
         let broken = |error: crate::store::StoreError| Status::internal(error.to_string());
         let standing = self.store.standing().await.map_err(broken)?;
         let canaries = self.store.canaries().await.map_err(broken)?;
+        let waiting = self.store.waiting().await.map_err(broken)?;
         let totals = self.store.totals().await.map_err(broken)?;
         let scores = normalise(&totals.values().map(|total| total.average).collect::<Vec<_>>());
         let metagraph = self.metagraph.borrow().clone();
+        let head = *self.head.borrow();
         let miners = totals
             .iter()
             .zip(scores)
@@ -67,6 +85,9 @@ impl Validator for StatusService {
             miners,
             canaries: canaries.sent,
             violating_canaries: canaries.violating,
+            weights_waiting: waiting.map(weights_waiting),
+            head_number: head.map_or(0, |(number, _)| number),
+            head_hash: head.map(|(_, hash)| wire::hash_bytes(hash)).unwrap_or_default(),
         }))
     }
 

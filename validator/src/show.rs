@@ -214,10 +214,20 @@ fn votes(dispute: &v1::Dispute) -> Table {
     table
 }
 
+/// An answer with all that its signature is over: whoever has the miner's address can verify it.
+fn evidence(signed: &v1::Signed) -> serde_json::Value {
+    let receiver = <[u8; 32]>::try_from(&signed.receiver[..]).map(|key| AccountId::new(key).to_string());
+    serde_json::json!({
+        "signed_for": wire::ANSWER_PATH, "payload": alloy::hex::encode_prefixed(&signed.payload), "nonce_ns": signed.nonce_ns,
+        "receiver": receiver.ok(), "signature": alloy::hex::encode_prefixed(&signed.signature),
+    })
+}
+
 fn json(dispute: &v1::Dispute) -> serde_json::Value {
     let vote = |vote: &v1::Vote| {
         serde_json::json!({
             "miner": miner(vote), "correct": vote.correct, "said": said(vote.verdicts.as_ref()), "missed": vote.missed,
+            "answer": vote.answer.as_ref().map(evidence),
         })
     };
     serde_json::json!({
@@ -245,6 +255,10 @@ mod tests {
             correct,
             verdicts: verdict.map(verdicts),
             missed: missed.to_owned(),
+            answer: missed.is_empty().then(|| v1::Signed {
+                payload: vec![1, 2].into(),
+                ..Default::default()
+            }),
         };
         let violated = || Verdict::Violated(v1::Witness::default());
         let dispute = v1::Dispute {
@@ -266,5 +280,7 @@ mod tests {
             assert!(table.contains(word), "`{word}` is not in: {table}");
         }
         assert_eq!(json(&dispute)["votes"][1]["correct"], false);
+        assert_eq!(json(&dispute)["votes"][1]["answer"]["payload"], "0x0102");
+        assert!(json(&dispute)["votes"][2]["answer"].is_null());
     }
 }

@@ -16,6 +16,7 @@ use alloy::eips::eip2718::Encodable2718;
 use alloy::primitives::{TxKind, keccak256};
 use alloy::signers::SignerSync;
 use alloy::signers::local::PrivateKeySigner;
+use chain::auth::authentic;
 use chain::{Axon, AxonInfo, Keypair, Metagraph, Neuron};
 use engine::{
     Account, AccountState, Address, B256, BlockEnv, Bytes, Comparison, Engine, Hardfork, Invariant, Prestate, Recorder,
@@ -39,7 +40,7 @@ use validator::judge::Judge;
 use validator::miners::Miners;
 use validator::proof::Proofs;
 use validator::store::Store;
-use wire::{Challenge, InvariantSet, ShippedPrestate, Wire};
+use wire::{ANSWER_PATH, Challenge, InvariantSet, ShippedPrestate, Wire};
 
 /// Adds the call's value to slot 0: `CALLVALUE PUSH0 SLOAD ADD PUSH0 SSTORE`.
 const TILL: &[u8] = &[0x34, 0x5f, 0x54, 0x01, 0x5f, 0x55];
@@ -52,8 +53,7 @@ struct Writes(Arc<Mutex<Vec<Challenge>>>);
 #[tonic::async_trait]
 impl Miner for Writes {
     async fn challenge(&self, request: Request<v1::ChallengeRequest>) -> Result<Response<v1::Signed>, Status> {
-        let signed = request.into_inner().challenge.unwrap();
-        let message = v1::Challenge::decode(signed.payload).unwrap();
+        let message = request.into_inner().challenge.unwrap();
         self.0.lock().unwrap().push(Challenge::from_wire(&message).unwrap());
         Err(Status::unavailable("only listening"))
     }
@@ -106,7 +106,7 @@ async fn world(behaviours: &[Option<Behaviour>], violating: f64) -> World {
                 });
                 let config = serde_json::from_value(config).unwrap();
                 let service = ChallengeService::start(&config, key, permits.clone(), None, shutdown.clone());
-                tonic::service::Routes::new(MinerServer::new(service.unwrap()))
+                tonic::service::Routes::new(service.unwrap().into_server())
             }
         };
         tokio::spawn(node::server::serve(
@@ -397,6 +397,13 @@ async fn a_league_of_liars_hides_nothing_once_a_canary_has_caught_it() {
             .iter()
             .all(|vote| !vote.correct && vote.verdicts.is_some())
     );
+    // Each of them said so under its own hand.
+    for vote in &dispute.votes {
+        let signed = vote.answer.as_ref().unwrap();
+        assert_eq!(*authentic(signed, ANSWER_PATH).unwrap().hotkey.as_bytes(), vote.hotkey[..]);
+        let answer = v1::Answer::decode(signed.payload.clone()).unwrap();
+        assert_eq!(answer.outcome, vote.verdicts.clone().map(v1::answer::Outcome::Verdicts));
+    }
     assert_eq!(world.store.outbox(10).await.unwrap().request.incidents.len(), 1);
 }
 

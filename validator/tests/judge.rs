@@ -23,7 +23,6 @@ use engine::{
 };
 use miner::behaviour::Behaviour;
 use miner::service::ChallengeService;
-use protos::v1::miner_server::MinerServer;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::{Notify, watch};
@@ -84,7 +83,7 @@ async fn world(behaviours: &[Option<Behaviour>]) -> World {
         });
         let config = serde_json::from_value(config).unwrap();
         let service = ChallengeService::start(&config, key, permits.clone(), None, shutdown.clone()).unwrap();
-        let routes = tonic::service::Routes::new(MinerServer::new(service));
+        let routes = tonic::service::Routes::new(service.into_server());
         tokio::spawn(node::server::serve(
             listener,
             routes,

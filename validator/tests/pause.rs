@@ -18,6 +18,7 @@ use alloy::signers::SignerSync;
 use alloy::signers::local::PrivateKeySigner;
 use alloy::sol_types::SolCall;
 use contracts::{Contract, Raider, Vault, layout};
+use defence::config::Way;
 use defence::incident::{Moment, State};
 use defence::violation::Severity;
 use defence::{Defence, Incident};
@@ -30,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use validator::incident::{self, Confirmed, Times};
 use validator::pause::simulator::Simulator;
 use validator::pause::timing::Latency;
-use validator::pause::{Gatekeeper, Late, PauseCall};
+use validator::pause::{Gatekeeper, Late, PauseWay};
 use wire::InvariantSet;
 
 const GWEI: u128 = 1_000_000_000;
@@ -150,12 +151,14 @@ impl World {
             Duration::from_secs(5),
         );
         let config = serde_json::from_value(json!({ "poll": "50ms" })).unwrap();
-        let call = PauseCall {
-            contract: None,
-            calldata: calldata.clone(),
+        let way = PauseWay {
+            way: Way::Call {
+                contract: None,
+                calldata: calldata.clone(),
+            },
             invariants: Vec::new(),
         };
-        let (gatekeeper, late) = Gatekeeper::new(simulator.await.unwrap(), sender, config, vec![call]);
+        let (gatekeeper, late) = Gatekeeper::new(simulator.await.unwrap(), sender, config, vec![way]);
         let gatekeeper = Arc::new(gatekeeper);
         let set = InvariantSet {
             version: 1,

@@ -43,6 +43,7 @@ async fn left_behind(database: &Path) {
         correct,
         verdicts: Some(v1::Verdicts::default()),
         missed: String::new(),
+        answer: None,
     };
     let canary = Canary {
         violating: true,

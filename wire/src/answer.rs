@@ -6,6 +6,9 @@ use protos::{DecodeError, required, v1};
 use crate::Wire;
 use crate::evm::{hash, hash_bytes, word, word_bytes};
 
+/// What an answer is signed for: not the path of its challenge, so that an answer can never pass for a challenge.
+pub const ANSWER_PATH: &str = "/portcullis.v1.Miner/Challenge#answer";
+
 /// A miner's answer to one challenge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {

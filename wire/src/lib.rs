@@ -9,7 +9,7 @@ mod codes;
 mod evm;
 mod invariant;
 
-pub use answer::{Answer, AnswerOutcome, Finding, FindingVerdict, ReportedExecution, Verdicts};
+pub use answer::{ANSWER_PATH, Answer, AnswerOutcome, Finding, FindingVerdict, ReportedExecution, Verdicts};
 pub use challenge::Challenge;
 pub use codes::{ShippedPrestate, code_from_wire, code_to_wire};
 pub use evm::{hash, hash_bytes, transaction_hash};

@@ -105,9 +105,9 @@ impl Requirement {
 
     /// The same by the newest metagraph, for a gate.
     pub fn admission(self, metagraph: Followed) -> Admission {
-        Arc::new(move |sender| {
+        Arc::new(move |caller| {
             let metagraph = Arc::clone(&metagraph.borrow());
-            self.check(&metagraph, &sender.hotkey)?;
+            self.check(&metagraph, &caller.hotkey)?;
             Ok(())
         })
     }

@@ -1,150 +1,64 @@
-//! Signed requests as gRPC metadata, checked by a tower layer before any handler, so that no handler can forget it.
+//! Signed requests, checked by a tower layer before any handler, so that no handler can forget it.
 //!
-//! The names are those of Bittensor's HTTP headers (`X-Bittensor-Hotkey` and the others); the body of the signed lines is the encoded
-//! message. A service behind a [`Gate`] names the methods that are open; every other one, so every one that is added later,
-//! takes only what is signed, addressed to it, fresh and new. The handler finds the [`Sender`] by [`sender`]. Requests of one
+//! A service behind a [`Gate`] names the methods that are open; every other one, so every one that is added later, takes only what is
+//! signed, addressed to it, fresh, new, and by somebody whom it admits. The handler finds the [`Caller`] by [`caller`]. Requests of one
 //! message only.
+//!
+//! What costs nothing is checked first: shape, receiver, freshness and admission by the metadata alone, before a byte of the body is
+//! read. What is read of bodies whose signatures are not verified yet is bounded for each request, for all together, and in time.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
-use http_body_util::{BodyExt, Full, Limited};
-use prost::Message;
-use prost::bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use prost::bytes::{Bytes, BytesMut};
 use protos::DecodeError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::body::Body;
-use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 use tonic::server::NamedService;
 use tonic::{Request, Status};
 use tower::{Layer, Service};
 
-use super::{AuthError, Head, METHOD, Sender};
+use super::{AuthError, BodyDigest, Caller, Checks, MAX_AGE, metadata};
 use crate::account::AccountId;
 use crate::replay::ReplayGuard;
-use crate::wallet::{Keypair, SignatureBytes};
 
-/// Version of the scheme: `1`.
-pub const VERSION_KEY: &str = "x-bittensor-version";
-/// The sender's address.
-pub const HOTKEY_KEY: &str = "x-bittensor-hotkey";
-/// The receiver's address; absent in a message for anybody.
-pub const RECEIVER_KEY: &str = "x-bittensor-receiver";
-/// Unix time in nanoseconds, decimal.
-pub const NONCE_KEY: &str = "x-bittensor-nonce";
-/// 64 bytes in hex, after `0x`.
-pub const SIGNATURE_KEY: &str = "x-bittensor-signature";
-
-const VERSION: &str = "1";
 /// Before a gRPC message: whether it is compressed, and its length.
 const FRAME: usize = 5;
+/// Bodies that are being read, all together, in units of the largest one that is taken.
+const BODIES: usize = 4;
 
-/// `call`, signed for `receiver` and the method at `path`, at `now_ns` by [`super::now_ns`].
-pub fn signed<T: Message>(
-    call: T,
-    path: &str,
-    keypair: &Keypair,
-    receiver: Option<&AccountId>,
-    now_ns: u64,
-) -> Request<T> {
-    signed_with_nonce(call, path, keypair, receiver, super::fresh_nonce(now_ns))
-}
-
-/// As [`signed`], with a nonce that the caller answers for.
-pub fn signed_with_nonce<T: Message>(
-    call: T,
-    path: &str,
-    keypair: &Keypair,
-    receiver: Option<&AccountId>,
-    nonce_ns: u64,
-) -> Request<T> {
-    let sender = keypair.account();
-    let lines = super::message(METHOD, path, &call.encode_to_vec(), nonce_ns, &sender, receiver);
-    let signature = format!("0x{}", hex::encode(keypair.sign(lines.as_bytes())));
-    let fields = [
-        (VERSION_KEY, Some(VERSION.to_owned())),
-        (HOTKEY_KEY, Some(sender.to_ss58())),
-        (RECEIVER_KEY, receiver.map(AccountId::to_ss58)),
-        (NONCE_KEY, Some(nonce_ns.to_string())),
-        (SIGNATURE_KEY, Some(signature)),
-    ];
-    let mut request = Request::new(call);
-    for (key, value) in fields {
-        // Addresses, digits and hex are always such a value.
-        if let Some(value) = value.and_then(|value| AsciiMetadataValue::try_from(value).ok()) {
-            request.metadata_mut().insert(key, value);
-        }
-    }
-    request
-}
-
-/// Reads what a request says about its sender.
-///
-/// # Errors
-/// [`DecodeError`] names the field that is missing or of another form.
-fn head(metadata: &MetadataMap) -> Result<Head, DecodeError> {
-    let text = |key: &'static str| match metadata.get(key) {
-        Some(value) => value
-            .to_str()
-            .map(Some)
-            .map_err(|error| DecodeError::invalid(key, error)),
-        None => Ok(None),
-    };
-    let needed = |key| text(key)?.ok_or_else(|| DecodeError::invalid(key, "is missing; the request is not signed"));
-    let version = needed(VERSION_KEY)?;
-    if version != VERSION {
-        return Err(DecodeError::invalid(
-            VERSION_KEY,
-            format_args!("is `{version}`, expected {VERSION}"),
-        ));
-    }
-    let account = |key, text: &str| text.parse().map_err(|error| DecodeError::invalid(key, error));
-    let mut signature: SignatureBytes = [0; 64];
-    hex::decode_to_slice(needed(SIGNATURE_KEY)?.trim_start_matches("0x"), &mut signature)
-        .map_err(|error| DecodeError::invalid(SIGNATURE_KEY, error))?;
-    Ok(Head {
-        hotkey: account(HOTKEY_KEY, needed(HOTKEY_KEY)?)?,
-        receiver: text(RECEIVER_KEY)?
-            .map(|text| account(RECEIVER_KEY, text))
-            .transpose()?,
-        nonce_ns: needed(NONCE_KEY)?
-            .parse()
-            .map_err(|error| DecodeError::invalid(NONCE_KEY, error))?,
-        signature,
-    })
-}
-
-/// Who sent a request that came through a [`Gate`].
+/// Who made a call that came through a [`Gate`].
 ///
 /// # Errors
 /// A status when it did not: the service is served without its gate, or the method is an open one.
-pub fn sender<T>(request: &Request<T>) -> Result<Sender, Status> {
+pub fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
     request
         .extensions()
-        .get::<Sender>()
+        .get::<Caller>()
         .copied()
         .ok_or_else(|| Status::internal("a signed method is served without the check of its signature"))
 }
 
-/// Whom a service takes beyond those who sign rightly: a check of the metagraph, say.
-pub type Admission = Arc<dyn Fn(&Sender) -> Result<(), Status> + Send + Sync>;
+/// Whom a service takes of those who sign rightly: a check of the metagraph, say.
+pub type Admission = Arc<dyn Fn(&Caller) -> Result<(), Status> + Send + Sync>;
 
 /// The layer.
 #[derive(Clone)]
 pub struct Gate {
-    me: Option<AccountId>,
+    checks: Arc<Checks>,
     open: &'static [&'static str],
     limit: usize,
-    guard: Arc<ReplayGuard>,
-    now_ns: fn() -> u64,
+    bodies: Arc<Semaphore>,
     admission: Option<Admission>,
 }
 
 impl std::fmt::Debug for Gate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Gate")
-            .field("me", &self.me)
+            .field("me", &self.checks.me())
             .field("open", &self.open)
             .field("limit", &self.limit)
             .finish_non_exhaustive()
@@ -152,7 +66,8 @@ impl std::fmt::Debug for Gate {
 }
 
 impl Gate {
-    /// Takes messages for `me` of at most `limit` bytes. Methods at the paths `open` need no signature.
+    /// Takes messages for `me` (without a hotkey of its own: for anybody) of at most `limit` bytes. Methods at the paths `open` need no
+    /// signature.
     pub fn new(
         me: Option<AccountId>,
         open: &'static [&'static str],
@@ -160,17 +75,17 @@ impl Gate {
         guard: ReplayGuard,
         now_ns: fn() -> u64,
     ) -> Self {
+        let bodies = limit.saturating_mul(BODIES).min(Semaphore::MAX_PERMITS);
         Self {
-            me,
+            checks: Arc::new(Checks::new(me, guard, now_ns)),
             open,
             limit,
-            guard: Arc::new(guard),
-            now_ns,
+            bodies: Arc::new(Semaphore::new(bodies)),
             admission: None,
         }
     }
 
-    /// Takes only senders that this lets in.
+    /// Takes only callers whom this lets in.
     #[must_use]
     pub fn admitting(mut self, admission: Admission) -> Self {
         self.admission = Some(admission);
@@ -179,29 +94,63 @@ impl Gate {
 
     async fn check(&self, request: http::Request<Body>) -> Result<http::Request<Body>, Status> {
         let (mut parts, body) = request.into_parts();
-        let collected = Limited::new(body, self.limit.saturating_add(FRAME)).collect().await;
-        let body = collected
-            .map_err(|error| Status::resource_exhausted(format!("the request cannot be read: {error}")))?
-            .to_bytes();
         let path = parts.uri.path();
-        let checked = message_of(&body).and_then(|message| {
-            let head = head(&MetadataMap::from_headers(parts.headers.clone()))?;
-            super::check(&head, &message, self.me.as_ref(), path, (self.now_ns)(), &self.guard)
-        });
-        let sender = checked.map_err(|error| {
+        let refused = |error: AuthError| {
             tracing::info!(path, %error, "request refused");
             Status::from(error)
-        })?;
+        };
+        let head = metadata::read(&parts.headers).map_err(|error| refused(error.into()))?;
+        self.checks.is_due(&head).map_err(refused)?;
         if let Some(admit) = &self.admission {
-            admit(&sender)?;
+            admit(&head.caller())?;
         }
-        parts.extensions.insert(sender);
+        let read = tokio::time::timeout(MAX_AGE, self.read(body)).await;
+        let late = |_| Status::deadline_exceeded(format!("the request's body did not come within {MAX_AGE:?}"));
+        let (body, _room) = read.map_err(late)??;
+        let checked = match message_of(&body) {
+            Ok(message) => self.checks.is_authentic(&head, &BodyDigest::of(&message), path).await,
+            Err(error) => Err(error),
+        };
+        parts.extensions.insert(checked.map_err(refused)?);
         Ok(http::Request::from_parts(parts, Body::new(Full::new(body))))
+    }
+
+    /// A body, and the room that it takes as long as nobody knows whose it is.
+    async fn read(&self, mut body: Body) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Status> {
+        let too_long = |_| Status::resource_exhausted(format!("the request is longer than {} bytes", self.limit));
+        let mut room: Option<OwnedSemaphorePermit> = None;
+        let (mut first, mut whole) = (Bytes::new(), BytesMut::new());
+        let mut length = 0;
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| Status::unavailable(format!("the request cannot be read: {error}")))?;
+            let Ok(data) = frame.into_data() else { continue };
+            length += data.len();
+            if length > self.limit.saturating_add(FRAME) {
+                return Err(too_long(()));
+            }
+            let more = u32::try_from(data.len()).map_err(|_| too_long(()))?;
+            let more = Arc::clone(&self.bodies).try_acquire_many_owned(more).map_err(|_| {
+                Status::resource_exhausted("too many requests are being read; try again, or another receiver")
+            })?;
+            match &mut room {
+                Some(room) => room.merge(more),
+                None => room = Some(more),
+            }
+            // Most come in one piece, which need not be copied.
+            if first.is_empty() && whole.is_empty() {
+                first = data;
+            } else {
+                whole.extend_from_slice(&std::mem::take(&mut first));
+                whole.extend_from_slice(&data);
+            }
+        }
+        let body = if whole.is_empty() { first } else { whole.freeze() };
+        Ok((body, room))
     }
 }
 
 /// The one message of a request's body.
-fn message_of(body: &Bytes) -> Result<Bytes, AuthError> {
+pub(super) fn message_of(body: &Bytes) -> Result<Bytes, AuthError> {
     let invalid = |reason: &str| DecodeError::invalid("body", reason);
     let (frame, _message) = body
         .split_first_chunk::<FRAME>()
@@ -272,117 +221,178 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::sign::Signer;
+    use crate::wallet::Keypair;
     use proptest::prelude::*;
+    use prost::Message;
     use protos::v1::AddStakeCall;
 
-    fn request() -> Request<AddStakeCall> {
-        let keypair = Keypair::from_seed([1; 32]);
-        let receiver = AccountId::new([2; 32]);
-        signed_with_nonce(AddStakeCall { amount: 5 }, "/p", &keypair, Some(&receiver), 7)
-    }
-
-    #[test]
-    fn what_is_signed_is_read_back_and_what_is_missing_is_named() {
-        let whole = request();
-        let read = head(whole.metadata()).unwrap();
-        assert_eq!(read.hotkey, Keypair::from_seed([1; 32]).account());
-        assert_eq!((read.receiver, read.nonce_ns), (Some(AccountId::new([2; 32])), 7));
-        for key in [VERSION_KEY, HOTKEY_KEY, NONCE_KEY, SIGNATURE_KEY] {
-            let mut cut = request();
-            cut.metadata_mut().remove(key);
-            let missing = head(cut.metadata()).err().unwrap().to_string();
-            assert!(missing.contains(key) && missing.contains("is missing"), "{missing}");
-            let mut odd = request();
-            odd.metadata_mut().insert(key, AsciiMetadataValue::from_static("zz"));
-            assert!(head(odd.metadata()).err().unwrap().to_string().contains(key));
-        }
-        let mut open = request();
-        open.metadata_mut().remove(RECEIVER_KEY);
-        assert_eq!(head(open.metadata()).unwrap().receiver, None);
-    }
-
-    #[test]
-    fn a_handler_without_its_gate_answers_nobody() {
-        let status = sender(&request()).unwrap_err();
-        assert_eq!(status.code(), tonic::Code::Internal);
-    }
+    const ME: AccountId = AccountId::new([2; 32]);
 
     /// As it comes over the wire.
-    fn on_the_wire(request: Request<AddStakeCall>, path: &str) -> http::Request<Body> {
-        let (metadata, _, call) = request.into_parts();
-        let message = call.encode_to_vec();
+    fn on_the_wire(amount: u64, path: &str) -> http::Request<Body> {
+        let message = AddStakeCall { amount }.encode_to_vec();
         let length = u32::try_from(message.len()).unwrap().to_be_bytes();
         let framed = [&[0], &length[..], &message].concat();
         let mut wired = http::Request::new(Body::new(Full::new(Bytes::from(framed))));
         *wired.uri_mut() = path.parse().unwrap();
-        *wired.headers_mut() = metadata.into_headers();
         wired
+    }
+
+    type Reached = Option<(Option<AccountId>, usize)>;
+
+    /// What a handler behind `gate` saw of `request`, and the status that came back.
+    async fn send(gate: &Gate, request: http::Request<Body>) -> (Reached, Option<tonic::Code>) {
+        let handler = tower::service_fn(|request: http::Request<Body>| async move {
+            let caller = request.extensions().get::<Caller>().map(|caller| caller.hotkey);
+            let length = request.into_body().collect().await.unwrap().to_bytes().len();
+            let mut response = http::Response::new(Body::empty());
+            response.extensions_mut().insert((caller, length));
+            Ok::<_, Infallible>(response)
+        });
+        let response = gate.layer(handler).call(request).await.unwrap();
+        let status = Status::from_header_map(response.headers()).map(|status| status.code());
+        (response.extensions().get().copied(), status)
+    }
+
+    /// What the client's layer makes of a request.
+    async fn signed(seed: u8, request: http::Request<Body>) -> http::Request<Body> {
+        let channel = tower::service_fn(|request: http::Request<Body>| async move {
+            Ok::<_, Infallible>(http::Response::new(request))
+        });
+        let signer = Signer::new(Arc::new(Keypair::from_seed([seed; 32])), Some(&ME));
+        signer.layer(channel).call(request).await.unwrap().into_body()
+    }
+
+    /// The same request once more.
+    async fn twice(request: http::Request<Body>) -> [http::Request<Body>; 2] {
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        [(); 2].map(|()| http::Request::from_parts(parts.clone(), Body::new(Full::new(body.clone()))))
+    }
+
+    fn gate(limit: usize) -> Gate {
+        let guard = ReplayGuard::new(crate::replay::ReplayLimits::default());
+        Gate::new(Some(ME), &["/open"], limit, guard, crate::auth::now_ns)
+    }
+
+    const fn refused(code: tonic::Code) -> (Reached, Option<tonic::Code>) {
+        (None, Some(code))
     }
 
     #[tokio::test]
     async fn nothing_reaches_a_handler_but_what_is_signed_and_let_in() {
-        // The handler answers with who sent it and how long the body is.
-        let handler = tower::service_fn(|request: http::Request<Body>| async move {
-            let sender = request.extensions().get::<Sender>().map(|sender| sender.hotkey);
-            let length = request.into_body().collect().await.unwrap().to_bytes().len();
-            let mut response = http::Response::new(Body::empty());
-            response.extensions_mut().insert((sender, length));
-            Ok::<_, Infallible>(response)
-        });
-        let guard = ReplayGuard::new(crate::replay::ReplayLimits::default());
-        let gate = Gate::new(Some(AccountId::new([2; 32])), &["/open"], 100, guard, || 7);
         let friend = Keypair::from_seed([1; 32]).account();
+        let gate = gate(100);
         let admitting = gate
             .clone()
-            .admitting(Arc::new(move |sender| match sender.hotkey == friend {
+            .admitting(Arc::new(move |caller| match caller.hotkey == friend {
                 true => Ok(()),
                 false => Err(Status::permission_denied("a stranger")),
             }));
-        type Reached = Option<(Option<AccountId>, usize)>;
-        let send = async |gate: &Gate, request: Request<AddStakeCall>, path: &str| -> (Reached, Option<tonic::Code>) {
-            let response = gate.layer(handler).call(on_the_wire(request, path)).await.unwrap();
-            let status = Status::from_header_map(response.headers()).map(|status| status.code());
-            (response.extensions().get().copied(), status)
-        };
-        let from = |seed: u8, amount: u64| {
-            let receiver = AccountId::new([2; 32]);
-            signed_with_nonce(
-                AddStakeCall { amount },
-                "/p",
-                &Keypair::from_seed([seed; 32]),
-                Some(&receiver),
-                7,
-            )
-        };
-        let refused = |code| (None, Some(code));
+        let [once, again] = twice(signed(1, on_the_wire(5, "/p")).await).await;
+        assert_eq!(send(&admitting, once).await, (Some((Some(friend), 7)), None));
         assert_eq!(
-            send(&admitting, from(1, 5), "/p").await,
-            (Some((Some(friend), 7)), None)
-        );
-        assert_eq!(
-            send(&admitting, from(1, 5), "/p").await,
+            send(&admitting, again).await,
             refused(tonic::Code::Unauthenticated),
             "again"
         );
+        let stranger = signed(3, on_the_wire(5, "/p")).await;
+        assert_eq!(send(&admitting, stranger).await, refused(tonic::Code::PermissionDenied));
+        let mut elsewhere = signed(1, on_the_wire(5, "/p")).await;
+        *elsewhere.uri_mut() = "/elsewhere".parse().unwrap();
+        assert_eq!(send(&gate, elsewhere).await, refused(tonic::Code::Unauthenticated));
+        let bare = on_the_wire(5, "/p");
+        assert_eq!(send(&gate, bare).await, refused(tonic::Code::InvalidArgument));
+        assert_eq!(send(&gate, on_the_wire(5, "/open")).await, (Some((None, 7)), None));
+    }
+
+    #[tokio::test]
+    async fn a_digest_that_is_known_already_is_signed_and_a_wrong_one_refused() {
+        let gate = gate(100);
+        let mut right = on_the_wire(5, "/p");
+        right
+            .extensions_mut()
+            .insert(BodyDigest::of(&AddStakeCall { amount: 5 }.encode_to_vec()));
+        let friend = Keypair::from_seed([1; 32]).account();
         assert_eq!(
-            send(&admitting, from(3, 5), "/p").await,
-            refused(tonic::Code::PermissionDenied)
+            send(&gate, signed(1, right).await).await,
+            (Some((Some(friend), 7)), None)
         );
+        let mut wrong = on_the_wire(5, "/p");
+        wrong.extensions_mut().insert(BodyDigest::of(b"something else"));
         assert_eq!(
-            send(&gate, from(4, 5), "/elsewhere").await,
+            send(&gate, signed(1, wrong).await).await,
             refused(tonic::Code::Unauthenticated)
         );
-        let bare = || Request::new(AddStakeCall { amount: 5 });
-        assert_eq!(send(&gate, bare(), "/p").await, refused(tonic::Code::InvalidArgument));
-        assert_eq!(send(&gate, bare(), "/open").await, (Some((None, 7)), None));
-        let tiny = Gate {
-            limit: 1,
-            ..gate.clone()
+    }
+
+    /// A body that a test would notice to be read.
+    fn counted(frames: usize) -> (Body, Arc<std::sync::atomic::AtomicUsize>) {
+        let read = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counter = Arc::clone(&read);
+        let frames = futures::stream::iter((0..frames).map(move |_| {
+            counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            Ok::<_, Infallible>(http_body::Frame::data(Bytes::from_static(&[0; 60])))
+        }));
+        (Body::new(http_body_util::StreamBody::new(frames)), read)
+    }
+
+    #[tokio::test]
+    async fn of_a_body_that_is_too_long_no_more_is_read_and_of_a_strangers_nothing() {
+        let gate = gate(100);
+        let endless = |request: http::Request<Body>| {
+            let (body, read) = counted(1_000);
+            (request.map(|_| body), read)
         };
-        assert_eq!(
-            send(&tiny, from(5, 5), "/p").await,
-            refused(tonic::Code::ResourceExhausted)
-        );
+        let (long, read) = endless(signed(1, on_the_wire(5, "/p")).await);
+        assert_eq!(send(&gate, long).await, refused(tonic::Code::ResourceExhausted));
+        assert_eq!(read.load(std::sync::atomic::Ordering::Relaxed), 2);
+
+        let nobody = gate
+            .clone()
+            .admitting(Arc::new(|_| Err(Status::permission_denied("nobody is let in"))));
+        let (strange, read) = endless(signed(1, on_the_wire(5, "/p")).await);
+        assert_eq!(send(&nobody, strange).await, refused(tonic::Code::PermissionDenied));
+        assert_eq!(read.load(std::sync::atomic::Ordering::Relaxed), 0);
+        let (bare, read) = endless(on_the_wire(5, "/p"));
+        assert_eq!(send(&gate, bare).await, refused(tonic::Code::InvalidArgument));
+        assert_eq!(read.load(std::sync::atomic::Ordering::Relaxed), 0);
+        assert_eq!(gate.bodies.available_permits(), 100 * BODIES, "all room is given back");
+    }
+
+    #[tokio::test]
+    async fn bodies_that_are_being_read_share_a_bounded_room() {
+        let gate = gate(100);
+        // Their second halves never come.
+        let slow = |request: http::Request<Body>| {
+            let (body, _) = counted(1);
+            let never = http_body_util::StreamBody::new(futures::stream::pending::<Result<_, Infallible>>());
+            let frames = futures::StreamExt::chain(
+                http_body_util::BodyStream::new(body),
+                futures::StreamExt::map(never, |frame| frame.map_err(|never| match never {})),
+            );
+            request.map(|_| Body::new(http_body_util::StreamBody::new(frames)))
+        };
+        let mut reading = Vec::new();
+        for _ in 0..100 * BODIES / 60 {
+            let gate = gate.clone();
+            let request = slow(signed(1, on_the_wire(5, "/p")).await);
+            let mut sending = Box::pin(async move { send(&gate, request).await });
+            assert!(futures::FutureExt::now_or_never(sending.as_mut()).is_none());
+            reading.push(sending);
+        }
+        let next = slow(signed(1, on_the_wire(5, "/p")).await);
+        assert_eq!(send(&gate, next).await, refused(tonic::Code::ResourceExhausted));
+        drop(reading);
+        let good = signed(1, on_the_wire(5, "/p")).await;
+        assert!(send(&gate, good).await.0.is_some(), "there is room again");
+    }
+
+    #[test]
+    fn a_handler_without_its_gate_answers_nobody() {
+        let status = caller(&Request::new(AddStakeCall { amount: 5 })).unwrap_err();
+        assert_eq!(status.code(), tonic::Code::Internal);
     }
 
     proptest! {

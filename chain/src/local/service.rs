@@ -68,12 +68,12 @@ impl LedgerService {
         request: Request<C>,
         operation: impl FnOnce(C) -> Result<Operation, protos::DecodeError>,
     ) -> Result<Done, Status> {
-        let sender = layer::sender(&request)?;
+        let caller = layer::caller(&request)?;
         let invalid = |error: protos::DecodeError| wire::to_status(&LedgerError::Invalid(error.to_string()));
         let operation = operation(request.into_inner()).map_err(invalid)?;
         let done = self
             .ledger
-            .submit(sender.hotkey, operation, Some(sender.nonce_ns))
+            .submit(caller.hotkey, operation, Some(caller.nonce_ns))
             .await;
         done.map_err(|error| wire::to_status(&error))
     }

@@ -4,22 +4,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chain::auth;
+use chain::auth::sign::{Signer, Signing};
 use chain::replay::{ReplayGuard, ReplayLimits};
 use chain::{AccountId, Keypair, Metagraph, Neuron};
 use engine::{B256, Bytes};
 use miner::behaviour::Behaviour;
 use miner::config::{Check, Config, StateSource};
 use miner::own_node::OwnNode;
-use miner::service::{ANSWER_PATH, CHALLENGE_PATH, ChallengeService};
+use miner::service::ChallengeService;
 use prost::Message;
-use protos::v1::{self, miner_client::MinerClient, miner_server::MinerServer};
+use protos::v1::{self, miner_client::MinerClient};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
-use wire::{Answer, AnswerOutcome, Challenge, FindingVerdict, Wire};
+use tower::Layer;
+use wire::{ANSWER_PATH, Answer, AnswerOutcome, Challenge, FindingVerdict, Wire};
 
 pub(crate) struct World {
-    pub(crate) client: MinerClient<Channel>,
+    pub(crate) channel: Channel,
     pub(crate) miner: AccountId,
     pub(crate) validator: Keypair,
     shutdown: CancellationToken,
@@ -66,7 +68,7 @@ pub(crate) async fn world(config: Config, own: Option<OwnNode>) -> World {
     let service = ChallengeService::start(&config, hotkey.clone(), followed, own, shutdown.clone()).unwrap();
     let listener = node::server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let routes = tonic::service::Routes::new(MinerServer::new(service));
+    let routes = tonic::service::Routes::new(service.into_server());
     let server = node::server::serve(
         listener,
         routes,
@@ -75,9 +77,9 @@ pub(crate) async fn world(config: Config, own: Option<OwnNode>) -> World {
         shutdown.clone(),
     );
     tokio::spawn(async move { server.await.unwrap() });
-    let client = MinerClient::connect(format!("http://{address}")).await.unwrap();
+    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();
     World {
-        client,
+        channel: endpoint.connect().await.unwrap(),
         miner: hotkey.account(),
         validator,
         shutdown,
@@ -85,31 +87,22 @@ pub(crate) async fn world(config: Config, own: Option<OwnNode>) -> World {
 }
 
 impl World {
-    pub(crate) fn seal(&self, sender: &Keypair, challenge: &Challenge) -> v1::Signed {
-        auth::seal(
-            sender,
-            Some(&self.miner),
-            CHALLENGE_PATH,
-            challenge.to_wire().encode_to_vec(),
-            auth::now_ns(),
-        )
+    /// A client that signs for this miner.
+    pub(crate) fn signing(&self, sender: &Keypair) -> MinerClient<Signing<Channel>> {
+        let signer = Signer::new(Arc::new(sender.clone()), Some(&self.miner));
+        MinerClient::new(signer.layer(self.channel.clone()))
     }
 
     pub(crate) async fn ask(
-        &mut self,
+        &self,
         challenge: &Challenge,
         codes: &[(B256, Bytes)],
     ) -> Result<AnswerOutcome, tonic::Status> {
-        let signed = self.seal(&self.validator, challenge);
-        let codes = codes
-            .iter()
-            .map(|(hash, code)| wire::code_to_wire(*hash, code))
-            .collect();
-        let request = v1::ChallengeRequest {
-            challenge: Some(signed),
-            codes,
-        };
-        let answer = self.client.challenge(request).await?.into_inner();
+        let answer = self
+            .signing(&self.validator)
+            .challenge(request(challenge, codes))
+            .await?;
+        let answer = answer.into_inner();
         let guard = ReplayGuard::new(ReplayLimits::default());
         let sender = auth::open(&answer, &self.validator.account(), ANSWER_PATH, auth::now_ns(), &guard).unwrap();
         assert_eq!(
@@ -119,6 +112,17 @@ impl World {
         let answer = Answer::from_wire(&v1::Answer::decode(answer.payload).unwrap()).unwrap();
         assert_eq!(answer.challenge_id, challenge.id);
         Ok(answer.outcome)
+    }
+}
+
+/// A challenge with bytecode.
+pub(crate) fn request(challenge: &Challenge, codes: &[(B256, Bytes)]) -> v1::ChallengeRequest {
+    v1::ChallengeRequest {
+        challenge: Some(challenge.to_wire()),
+        codes: codes
+            .iter()
+            .map(|(hash, code)| wire::code_to_wire(*hash, code))
+            .collect(),
     }
 }
 

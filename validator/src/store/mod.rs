@@ -144,31 +144,26 @@ impl Store {
     /// The database fails.
     pub async fn record(&self, items: &[Judged], low_water: u64) -> Result<(), StoreError> {
         let mut tx = self.pool.begin().await?;
-        for item in items {
-            let new = sqlx::query("INSERT OR IGNORE INTO judged (cursor) VALUES (?)")
-                .bind(signed(item.cursor))
-                .execute(&mut *tx)
-                .await?
-                .rows_affected();
-            if new == 0 {
-                continue;
-            }
-            sqlx::query("UPDATE progress SET judged = judged + 1, arbitrated = arbitrated + ? WHERE id = 1")
-                .bind(i64::from(item.arbitrated))
-                .execute(&mut *tx)
+        let cursors: Vec<i64> =
+            sqlx::query_scalar("INSERT OR IGNORE INTO judged (cursor) SELECT value FROM json_each(?) RETURNING cursor")
+                .bind(json(items.iter().map(|item| item.cursor)))
+                .fetch_all(&mut *tx)
                 .await?;
-            for sample in &item.samples {
-                windows::add_sample(&mut tx, sample).await?;
-            }
-            if let Some(dispute) = &item.dispute {
-                truth::add_dispute(&mut tx, dispute).await?;
-            }
-            outbox::post_transaction(&mut tx, &item.report).await?;
+        let mut new: HashSet<u64> = cursors.into_iter().map(unsigned).collect();
+        let items: Vec<&Judged> = items.iter().filter(|item| new.remove(&item.cursor)).collect();
+        windows::add_samples(&mut tx, items.iter().flat_map(|item| &item.samples)).await?;
+        for dispute in items.iter().filter_map(|item| item.dispute.as_ref()) {
+            truth::add_dispute(&mut tx, dispute).await?;
         }
-        sqlx::query("UPDATE progress SET low_water = max(low_water, ?1) WHERE id = 1")
-            .bind(signed(low_water))
-            .execute(&mut *tx)
-            .await?;
+        outbox::post_transactions(&mut tx, items.iter().map(|item| &item.report)).await?;
+        sqlx::query(
+            "UPDATE progress SET judged = judged + ?1, arbitrated = arbitrated + ?2, low_water = max(low_water, ?3) WHERE id = 1",
+        )
+        .bind(signed(items.len() as u64))
+        .bind(signed(items.iter().filter(|item| item.arbitrated).count() as u64))
+        .bind(signed(low_water))
+        .execute(&mut *tx)
+        .await?;
         sqlx::query("DELETE FROM judged WHERE cursor <= ?")
             .bind(signed(low_water))
             .execute(&mut *tx)
@@ -180,6 +175,11 @@ impl Store {
 
 fn hotkey(bytes: Vec<u8>, table: &'static str) -> Result<Hotkey, StoreError> {
     bytes.try_into().map_err(|_| StoreError::Malformed { table })
+}
+
+/// Rows for `json_each`: many of them go to the database in one statement.
+fn json<T: serde::Serialize>(rows: impl Iterator<Item = T>) -> String {
+    serde_json::Value::from_iter(rows.map(|row| serde_json::json!(row))).to_string()
 }
 
 /// SQLite's integers are signed; cursors, epochs and counts stay far below the sign.

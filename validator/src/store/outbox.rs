@@ -4,7 +4,7 @@ use prost::Message;
 use protos::v1;
 use sqlx::{Row, Sqlite, Transaction};
 
-use super::{Store, StoreError, signed};
+use super::{Store, StoreError, json, signed};
 
 const TRANSACTION_REPORT: i64 = 0;
 const INCIDENT_REPORT: i64 = 1;
@@ -84,12 +84,18 @@ impl Store {
     }
 }
 
-/// Puts a transaction's report into the outbox, as part of `tx`.
-pub(super) async fn post_transaction(
+/// Puts reports of transactions into the outbox in their order, as part of `tx`: as one statement, however many there are.
+pub(super) async fn post_transactions(
     tx: &mut Transaction<'_, Sqlite>,
-    report: &v1::TransactionReport,
+    reports: impl Iterator<Item = &v1::TransactionReport>,
 ) -> Result<(), StoreError> {
-    post(tx, TRANSACTION_REPORT, report).await
+    let payloads = json(reports.map(|report| alloy::hex::encode(report.encode_to_vec())));
+    sqlx::query("INSERT INTO outbox (kind, payload) SELECT ?, unhex(value) FROM json_each(?) ORDER BY key")
+        .bind(TRANSACTION_REPORT)
+        .bind(payloads)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
 }
 
 /// Puts a timeline into the outbox, as part of `tx`.

@@ -63,9 +63,7 @@ impl Store {
             .bind(i64::from(canary.violating))
             .execute(&mut *tx)
             .await?;
-        for sample in &canary.samples {
-            windows::add_sample(&mut tx, sample).await?;
-        }
+        windows::add_samples(&mut tx, canary.samples.iter()).await?;
         if let Some(dispute) = &canary.dispute {
             add_dispute(&mut tx, dispute).await?;
         }
@@ -138,11 +136,12 @@ impl Store {
                 verdicts: verdicts(row.try_get(5)?, "dispute")?,
                 votes: Vec::new(),
             };
-            let votes =
-                sqlx::query("SELECT hotkey, correct, verdict, missed FROM vote WHERE dispute = ? ORDER BY hotkey")
-                    .bind(signed(dispute.id))
-                    .fetch_all(&self.pool)
-                    .await?;
+            let votes = sqlx::query(
+                "SELECT hotkey, correct, verdict, missed, answer FROM vote WHERE dispute = ? ORDER BY hotkey",
+            )
+            .bind(signed(dispute.id))
+            .fetch_all(&self.pool)
+            .await?;
             dispute.votes = votes.iter().map(vote).collect::<Result<_, _>>()?;
             disputes.push(dispute);
         }
@@ -156,12 +155,20 @@ fn vote(row: &SqliteRow) -> Result<v1::Vote, StoreError> {
         correct: row.try_get::<i64, _>(1)? != 0,
         verdicts: verdicts(row.try_get(2)?, "vote")?,
         missed: row.try_get(3)?,
+        answer: signed_answer(row.try_get(4)?)?,
     })
 }
 
 fn verdicts(bytes: Option<Vec<u8>>, table: &'static str) -> Result<Option<v1::Verdicts>, StoreError> {
     bytes
         .map(|bytes| v1::Verdicts::decode(bytes.as_slice()).map_err(|_| StoreError::Malformed { table }))
+        .transpose()
+}
+
+fn signed_answer(bytes: Option<Vec<u8>>) -> Result<Option<v1::Signed>, StoreError> {
+    let malformed = |_| StoreError::Malformed { table: "vote" };
+    bytes
+        .map(|bytes| v1::Signed::decode(bytes.as_slice()).map_err(malformed))
         .transpose()
 }
 
@@ -181,14 +188,17 @@ pub(super) async fn add_dispute(tx: &mut Transaction<'_, Sqlite>, dispute: &Disp
     .fetch_one(&mut **tx)
     .await?;
     for vote in &dispute.votes {
-        sqlx::query("INSERT OR IGNORE INTO vote (dispute, hotkey, correct, verdict, missed) VALUES (?, ?, ?, ?, ?)")
-            .bind(id)
-            .bind(&vote.hotkey[..])
-            .bind(i64::from(vote.correct))
-            .bind(vote.verdicts.as_ref().map(Message::encode_to_vec))
-            .bind(&vote.missed)
-            .execute(&mut **tx)
-            .await?;
+        sqlx::query(
+            "INSERT OR IGNORE INTO vote (dispute, hotkey, correct, verdict, missed, answer) VALUES (?, ?, ?, ?, ?, ?)",
+        )
+        .bind(id)
+        .bind(&vote.hotkey[..])
+        .bind(i64::from(vote.correct))
+        .bind(vote.verdicts.as_ref().map(Message::encode_to_vec))
+        .bind(&vote.missed)
+        .bind(vote.answer.as_ref().map(Message::encode_to_vec))
+        .execute(&mut **tx)
+        .await?;
     }
     sqlx::query("DELETE FROM dispute WHERE id <= ?")
         .bind(id - KEPT_DISPUTES)
@@ -243,6 +253,10 @@ mod tests {
                     correct: true,
                     verdicts: Some(verdicts),
                     missed: String::new(),
+                    answer: Some(v1::Signed {
+                        nonce_ns: 7,
+                        ..Default::default()
+                    }),
                 },
                 v1::Vote {
                     hotkey: vec![2; 32].into(),

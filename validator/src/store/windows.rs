@@ -5,10 +5,11 @@
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::time::Duration;
 
+use engine::B256;
 use hdrhistogram::Histogram;
 use sqlx::{Row, Sqlite, Transaction};
 
-use super::{Hotkey, Store, StoreError, hotkey, signed, truth, unsigned};
+use super::{Hotkey, Store, StoreError, hotkey, json, signed, truth, unsigned};
 use crate::score::{Known, Window};
 
 /// The sum of windows that are not kept apart any more.
@@ -260,32 +261,73 @@ pub(super) async fn weights_taken(
     Ok(())
 }
 
-/// Adds a sample to the open window, as part of `tx`.
-pub(super) async fn add_sample(tx: &mut Transaction<'_, Sqlite>, sample: &Sample) -> Result<(), StoreError> {
+/// What samples add to one miner's row.
+#[derive(Debug, Default)]
+struct Added {
+    asked: u64,
+    answered: u64,
+    correct: u64,
+    violating: u64,
+    found: u64,
+}
+
+/// Adds samples to the open window, as part of `tx`: as two statements, however many there are.
+pub(super) async fn add_samples(
+    tx: &mut Transaction<'_, Sqlite>,
+    samples: impl Iterator<Item = &Sample> + Clone,
+) -> Result<(), StoreError> {
+    let mut added: BTreeMap<&Hotkey, Added> = BTreeMap::new();
+    let mut latencies: BTreeMap<(&Hotkey, u64), u64> = BTreeMap::new();
+    for sample in samples.clone() {
+        let row = added.entry(&sample.hotkey).or_default();
+        row.asked += 1;
+        row.answered += u64::from(sample.latency.is_some());
+        row.correct += u64::from(sample.correct);
+        row.violating += u64::from(sample.violating);
+        row.found += u64::from(sample.violating && sample.correct);
+        if let Some(micros) = sample.latency {
+            *latencies.entry((&sample.hotkey, bucket(micros))).or_default() += 1;
+        }
+    }
+    if added.is_empty() {
+        return Ok(());
+    }
+    let hex = |hotkey: &Hotkey| B256::from(*hotkey).to_string().split_off(2);
+    let rows = added.iter().map(|(hotkey, row)| {
+        (
+            hex(hotkey),
+            row.asked,
+            row.answered,
+            row.correct,
+            row.violating,
+            row.found,
+        )
+    });
     sqlx::query(
         "INSERT INTO sample (window, hotkey, asked, answered, correct, violating, found)
-         SELECT window, ?, 1, ?, ?, ?, ? FROM progress WHERE id = 1
-         ON CONFLICT DO UPDATE SET asked = asked + 1, answered = answered + excluded.answered,
+         SELECT window, unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5
+         FROM json_each(?), progress WHERE progress.id = 1
+         ON CONFLICT DO UPDATE SET asked = asked + excluded.asked, answered = answered + excluded.answered,
                                    correct = correct + excluded.correct, violating = violating + excluded.violating,
                                    found = found + excluded.found",
     )
-    .bind(&sample.hotkey[..])
-    .bind(i64::from(sample.latency.is_some()))
-    .bind(i64::from(sample.correct))
-    .bind(i64::from(sample.violating))
-    .bind(i64::from(sample.violating && sample.correct))
+    .bind(json(rows))
     .execute(&mut **tx)
     .await?;
-    truth::prove(tx, sample).await?;
-    if let Some(micros) = sample.latency {
-        sqlx::query(
-            "INSERT INTO latency (window, hotkey, micros, count) SELECT window, ?, ?, 1 FROM progress WHERE id = 1
-             ON CONFLICT DO UPDATE SET count = count + 1",
-        )
-        .bind(&sample.hotkey[..])
-        .bind(signed(bucket(micros)))
-        .execute(&mut **tx)
-        .await?;
+    let rows = latencies
+        .iter()
+        .map(|((hotkey, micros), count)| (hex(hotkey), *micros, *count));
+    sqlx::query(
+        "INSERT INTO latency (window, hotkey, micros, count)
+         SELECT window, unhex(value ->> 0), value ->> 1, value ->> 2
+         FROM json_each(?), progress WHERE progress.id = 1
+         ON CONFLICT DO UPDATE SET count = count + excluded.count",
+    )
+    .bind(json(rows))
+    .execute(&mut **tx)
+    .await?;
+    for sample in samples {
+        truth::prove(tx, sample).await?;
     }
     Ok(())
 }

@@ -59,7 +59,7 @@ impl Notes {
 
 /// A report came to a stage.
 pub(super) fn count(form: WeightsForm, stage: Stage) {
-    metrics::counter!("validator_weights_reports", "form" => form.name(), "stage" => stage.name()).increment(1);
+    metrics::counter!("validator_weights_reports_total", "form" => form.name(), "stage" => stage.name()).increment(1);
 }
 
 /// How long ago the ledger last took something of the neuron.
