@@ -115,7 +115,10 @@ mod tests {
     #[test]
     fn a_duty_that_is_left_out_keeps_its_other_settings() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
-        let text = format!("contract = \"{}\"\nendpoints = [\"http://127.0.0.1:1\"]\n[measure]\nevery = \"7s\"\n", Address::repeat_byte(1));
+        let text = format!(
+            "contract = \"{}\"\nendpoints = [\"http://127.0.0.1:1\"]\n[measure]\nevery = \"7s\"\n",
+            Address::repeat_byte(1)
+        );
         std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
         let flags = RunFlags {
             duties: DutyArgs {

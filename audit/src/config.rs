@@ -176,7 +176,11 @@ pub struct ProbeConfig {
 impl Default for ProbeConfig {
     fn default() -> Self {
         Self {
-            references: vec!["1.1.1.1:443".to_owned(), "8.8.8.8:443".to_owned(), "9.9.9.9:443".to_owned()],
+            references: vec![
+                "1.1.1.1:443".to_owned(),
+                "8.8.8.8:443".to_owned(),
+                "9.9.9.9:443".to_owned(),
+            ],
             connect: Duration::from_secs(2),
             answer: Duration::from_secs(20),
             challenge: Duration::from_secs(5),
@@ -195,6 +199,10 @@ impl Default for ProbeConfig {
 pub struct ChallengeConfig {
     /// Whether they are.
     pub enabled: bool,
+    /// The subnet's ledger, as in `http://127.0.0.1:9944`, or `finney`: who has a permit, and where miners serve.
+    pub ledger: Option<String>,
+    /// The subnet, where the ledger has several.
+    pub netuid: Option<u16>,
     /// Hotkey file (Bittensor's JSON key file); without it, the wallet's.
     pub hotkey: Option<PathBuf>,
     /// The wallet, by btcli's names.
@@ -274,6 +282,22 @@ fn wrong<T>(field: &'static str, reason: impl Into<String>) -> Result<T, ConfigE
     })
 }
 
+/// The addresses of nodes, from where they are.
+///
+/// # Errors
+/// When one is no address, without repeating it: it may hold a key.
+pub fn endpoints(field: &'static str, secrets: &[Secret]) -> Result<Vec<Url>, ConfigError> {
+    let mut urls = Vec::with_capacity(secrets.len());
+    for (place, secret) in secrets.iter().enumerate() {
+        let text = secret.reveal()?;
+        match Url::parse(text.trim()) {
+            Ok(url) => urls.push(url),
+            Err(error) => return wrong(field, format!("number {}: {error}", place + 1)),
+        }
+    }
+    Ok(urls)
+}
+
 impl Config {
     /// Loads and checks it: `file`, then the environment, then `flags`.
     ///
@@ -300,7 +324,10 @@ impl Config {
             return wrong("id", "nodes count from 1");
         }
         if !self.sender.endpoints.is_empty() || !self.sender.keys.is_empty() {
-            return wrong("sender", "endpoints and keys of an auditor are `endpoints` and [operator]");
+            return wrong(
+                "sender",
+                "endpoints and keys of an auditor are `endpoints` and [operator]",
+            );
         }
         for lane in Lane::ALL {
             let key = self.sender.lanes.of(lane).key;
@@ -330,22 +357,16 @@ impl Config {
         if probe.references.iter().any(|reference| !reference.contains(':')) {
             return wrong("probe.references", "each is HOST:PORT");
         }
+        if self.challenge.enabled && self.challenge.ledger.is_none() {
+            return wrong(
+                "challenge.ledger",
+                "name the subnet's ledger, which says who has to answer us",
+            );
+        }
         if self.alerts.actions.iter().any(|action| action.kind.is_pause()) {
             return wrong("alerts.actions", "an auditor pauses nothing; use channels only");
         }
         Ok(())
-    }
-
-    fn reveal(field: &'static str, secrets: &[Secret]) -> Result<Vec<Url>, ConfigError> {
-        let mut urls = Vec::with_capacity(secrets.len());
-        for (place, secret) in secrets.iter().enumerate() {
-            let text = secret.reveal()?;
-            match Url::parse(text.trim()) {
-                Ok(url) => urls.push(url),
-                Err(error) => return wrong(field, format!("number {}: {error}", place + 1)),
-            }
-        }
-        Ok(urls)
     }
 
     /// The nodes of the contract's chain, for reading.
@@ -354,7 +375,7 @@ impl Config {
     /// When one is no address, without repeating it: it may hold a key.
     pub fn nodes(&self) -> Result<state::NodeConfig, ConfigError> {
         Ok(state::NodeConfig {
-            endpoints: Self::reveal("endpoints", &self.endpoints)?,
+            endpoints: endpoints("endpoints", &self.endpoints)?,
             chain_id: self.chain_id,
             request_timeout: self.rpc.timeout,
             ..state::NodeConfig::default()
@@ -370,7 +391,7 @@ impl Config {
             None => self.nodes().map(Some),
             Some(none) if none.is_empty() => Ok(None),
             Some(heads) => Ok(Some(state::NodeConfig {
-                endpoints: Self::reveal("probe.heads", heads)?,
+                endpoints: endpoints("probe.heads", heads)?,
                 request_timeout: self.rpc.timeout,
                 ..state::NodeConfig::default()
             })),
@@ -382,20 +403,20 @@ impl Config {
     /// # Errors
     /// When none is, or a secret is not where it is said to be.
     pub fn sender(&self) -> Result<sender::Config, ConfigError> {
-        let mut endpoints = Vec::with_capacity(self.endpoints.len());
+        let mut nodes = Vec::with_capacity(self.endpoints.len());
         for secret in &self.endpoints {
             if secret.reveal()?.trim().starts_with("http") {
-                endpoints.push(secret.clone());
+                nodes.push(secret.clone());
             }
         }
-        if endpoints.is_empty() {
+        if nodes.is_empty() {
             return wrong(
                 "endpoints",
                 "transactions are sent over http:// or https://: name at least one such node",
             );
         }
         Ok(sender::Config {
-            endpoints,
+            endpoints: nodes,
             chain_id: self.chain_id,
             ..self.sender.clone()
         })

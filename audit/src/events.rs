@@ -166,7 +166,10 @@ mod tests {
         let Some(Said::Paid(bounty)) = said(&log(event.encode_log_data()), 1) else {
             panic!("a bounty");
         };
-        assert_eq!((bounty.epoch, bounty.amount, bounty.downtime, bounty.at), (5, U256::from(90), 5, 99));
+        assert_eq!(
+            (bounty.epoch, bounty.amount, bounty.downtime, bounty.at),
+            (5, U256::from(90), 5, 99)
+        );
         assert_eq!(said(&log(event.encode_log_data()), 2), None);
     }
 }

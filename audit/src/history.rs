@@ -11,8 +11,8 @@ use node::exit::{Code, Failure, OrConfiguration as _};
 use crate::config::Config;
 use crate::duty::measure::name;
 use crate::picture;
-use crate::rule::measure::Outcome;
 use crate::rule::measure::NO_LATENCY;
+use crate::rule::measure::Outcome;
 use crate::store::{Bounty, Report, Sample, Store};
 
 /// Rows of reports and bounties that are shown at most.
@@ -62,6 +62,9 @@ pub struct History {
     /// Bounties, the newest first.
     pub bounties: Vec<Bounty>,
 }
+
+/// Title, header and rows of a table.
+pub type Section = (&'static str, Vec<&'static str>, Vec<Vec<String>>);
 
 /// One peer, summed up.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -183,21 +186,28 @@ impl History {
         text.trim_end().to_owned()
     }
 
-    /// Title, header and rows of each table.
+    /// Each table.
     #[must_use]
-    pub fn sections(&self) -> Vec<(&'static str, Vec<&'static str>, Vec<Vec<String>>)> {
-        let latency = |us: Option<u32>| us.filter(|us| *us != NO_LATENCY).map_or_else(|| "-".to_owned(), |us| us.to_string());
+    pub fn sections(&self) -> Vec<Section> {
+        let latency = |us: Option<u32>| {
+            us.filter(|us| *us != NO_LATENCY)
+                .map_or_else(|| "-".to_owned(), |us| us.to_string())
+        };
         let peers = summaries(&self.samples).into_iter().map(|(peer, summary)| {
             let (up, down, unknown) = summary.counts;
             vec![
                 peer.to_string(),
                 (up + down + unknown).to_string(),
-                summary.uptime().map_or_else(|| "-".to_owned(), |share| format!("{:.3} %", share * 100.0)),
+                summary
+                    .uptime()
+                    .map_or_else(|| "-".to_owned(), |share| format!("{:.3} %", share * 100.0)),
                 down.to_string(),
                 unknown.to_string(),
                 latency(summary.latency(50)),
                 latency(summary.latency(99)),
-                summary.last_failure.map_or_else(String::new, |(at, reason)| format!("{} {reason}", date(at))),
+                summary
+                    .last_failure
+                    .map_or_else(String::new, |(at, reason)| format!("{} {reason}", date(at))),
             ]
         });
         let reports = self.reports.iter().map(|report| {
@@ -225,17 +235,42 @@ impl History {
         vec![
             (
                 "peers",
-                vec!["peer", "samples", "uptime", "down", "unknown", "p50 us", "p99 us", "last failure"],
+                vec![
+                    "peer",
+                    "samples",
+                    "uptime",
+                    "down",
+                    "unknown",
+                    "p50 us",
+                    "p99 us",
+                    "last failure",
+                ],
                 peers.collect(),
             ),
             (
                 "reports",
-                vec!["peer", "epoch", "failed", "known", "latency us", "state", "transaction", "reason"],
+                vec![
+                    "peer",
+                    "epoch",
+                    "failed",
+                    "known",
+                    "latency us",
+                    "state",
+                    "transaction",
+                    "reason",
+                ],
                 reports.collect(),
             ),
             (
                 "bounties",
-                vec!["epoch", "paid at", "base units", "downtime", "latency us", "transaction"],
+                vec![
+                    "epoch",
+                    "paid at",
+                    "base units",
+                    "downtime",
+                    "latency us",
+                    "transaction",
+                ],
                 bounties.collect(),
             ),
         ]
@@ -265,7 +300,11 @@ fn samples_csv(samples: &[Sample]) -> String {
     {
         let latency = row.latency.map_or_else(String::new, |us| us.to_string());
         let (outcome, step, reason) = (name(row.outcome), field(step), field(reason));
-        let _infallible = writeln!(text, "{subject},{},{wall_ms},{outcome},{latency},{step},{reason}", row.at);
+        let _infallible = writeln!(
+            text,
+            "{subject},{},{wall_ms},{outcome},{latency},{step},{reason}",
+            row.at
+        );
     }
     text
 }
@@ -273,7 +312,11 @@ fn samples_csv(samples: &[Sample]) -> String {
 fn reports_csv(reports: &[Report]) -> String {
     let mut text = String::from("peer,epoch,failed,known,latency_us,state,transaction,block,reason\n");
     for report in reports {
-        let latency = if report.latency_us == NO_LATENCY { String::new() } else { report.latency_us.to_string() };
+        let latency = if report.latency_us == NO_LATENCY {
+            String::new()
+        } else {
+            report.latency_us.to_string()
+        };
         let _infallible = writeln!(
             text,
             "{},{},{},{},{latency},{},{},{},{}",
@@ -331,7 +374,10 @@ pub(crate) mod tests {
         let seven = &all[&7];
         assert_eq!(seven.counts, (2, 1, 1));
         assert!((seven.uptime().unwrap() - 2.0 / 3.0).abs() < 1e-12);
-        assert_eq!((seven.latency(50), seven.latency(99), seven.latency(100)), (Some(100), Some(100), Some(300)));
+        assert_eq!(
+            (seven.latency(50), seven.latency(99), seven.latency(100)),
+            (Some(100), Some(100), Some(300))
+        );
         assert_eq!(seven.last_failure.as_ref().unwrap().0, 3);
         assert_eq!((all[&9].uptime(), all[&9].latency(50)), (None, None));
     }
@@ -342,7 +388,10 @@ pub(crate) mod tests {
         assert_eq!(field("=HYPERLINK(\"x\")"), "\"'=HYPERLINK(\"\"x\"\")\"");
         assert_eq!(field("a,\"b\"\nc"), "\"a,\"\"b\"\"\nc\"");
         let text = samples_csv(&[sample(7, 1, Outcome::Down, None)]);
-        assert_eq!(text.lines().nth(1).unwrap(), "7,1,1000,down,,health,\"<b>=1,\"\"no\"\"\"");
+        assert_eq!(
+            text.lines().nth(1).unwrap(),
+            "7,1,1000,down,,health,\"<b>=1,\"\"no\"\"\""
+        );
     }
 
     #[test]

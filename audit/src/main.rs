@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use audit::cli::{Common, RunFlags, load};
 use audit::config::Config;
 use audit::history::{Format, History, Rows};
-use audit::run::{self, Once};
+use audit::once::{Once, once};
+use audit::run;
 use audit::status::Status;
 use clap::Parser;
 use eyre::WrapErr as _;
@@ -76,11 +77,11 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run(args) => args.serve(load, |config: &Config| &config.node, run::run).await,
         Command::Report { common } => {
-            println!("{}", run::once(common.load()?, Once::Report).await?);
+            println!("{}", once(common.load()?, Once::Report).await?);
             Ok(())
         }
         Command::Claim { common } => {
-            println!("{}", run::once(common.load()?, Once::Claim).await?);
+            println!("{}", once(common.load()?, Once::Claim).await?);
             Ok(())
         }
         Command::Status { common, json } => {

@@ -55,7 +55,11 @@ pub fn spans(samples: &[&Sample], most: usize) -> Vec<Span> {
     let usual = distances.get(distances.len() / 2).copied().unwrap_or(300).max(1);
     let together = samples.len().div_ceil(most.max(1)).max(1);
     let starts = samples.iter().step_by(together);
-    let following = samples.iter().skip(together).step_by(together).map(|sample| Some(sample.row.at));
+    let following = samples
+        .iter()
+        .skip(together)
+        .step_by(together)
+        .map(|sample| Some(sample.row.at));
     starts
         .zip(following.chain(std::iter::once(None)))
         .zip(samples.chunks(together))
@@ -67,8 +71,15 @@ pub fn spans(samples: &[&Sample], most: usize) -> Vec<Span> {
                 Outcome::Unknown => 1,
                 Outcome::Down => 2,
             };
-            let worst = chunk.iter().map(|sample| sample.row.outcome).max_by_key(|outcome| rank(*outcome));
-            let latencies: Vec<f64> = chunk.iter().filter_map(|sample| sample.row.latency).map(|us| f64::from(us) / 1e3).collect();
+            let worst = chunk
+                .iter()
+                .map(|sample| sample.row.outcome)
+                .max_by_key(|outcome| rank(*outcome));
+            let latencies: Vec<f64> = chunk
+                .iter()
+                .filter_map(|sample| sample.row.latency)
+                .map(|us| f64::from(us) / 1e3)
+                .collect();
             #[expect(clippy::cast_precision_loss, reason = "a mean")]
             let mean = (!latencies.is_empty()).then(|| latencies.iter().sum::<f64>() / latencies.len() as f64);
             Span {
@@ -91,7 +102,12 @@ pub fn draw(samples: &[Sample]) -> Drawn {
     peers.dedup();
     peers.truncate(PEERS);
     let from = samples.iter().map(|sample| sample.row.at).min().unwrap_or_default();
-    let to = samples.iter().map(|sample| sample.row.at).max().unwrap_or_default().max(from + 1);
+    let to = samples
+        .iter()
+        .map(|sample| sample.row.at)
+        .max()
+        .unwrap_or_default()
+        .max(from + 1);
     let mut svg = String::new();
     {
         let strips = u32::try_from(peers.len().max(1))?;
@@ -109,12 +125,23 @@ pub fn draw(samples: &[Sample]) -> Drawn {
 
 #[expect(clippy::cast_precision_loss, reason = "seconds on an axis")]
 fn draw_peer(area: &Area<'_>, peer: u32, spans: &[Span], (from, to): (u64, u64)) -> Result<(), Box<dyn Error>> {
-    let highest = spans.iter().filter_map(|span| span.latency_ms).fold(0.0_f64, f64::max).max(0.001);
+    let highest = spans
+        .iter()
+        .filter_map(|span| span.latency_ms)
+        .fold(0.0_f64, f64::max)
+        .max(0.001);
     let known = spans.iter().filter(|span| span.outcome != Outcome::Unknown).count();
     let up = spans.iter().filter(|span| span.outcome == Outcome::Up).count();
-    let share = if known == 0 { "-".to_owned() } else { format!("{:.2} %", up as f64 * 100.0 / known as f64) };
+    let share = if known == 0 {
+        "-".to_owned()
+    } else {
+        format!("{:.2} %", up as f64 * 100.0 / known as f64)
+    };
     let mut chart = ChartBuilder::on(area)
-        .caption(format!("peer {peer}: up {share}; latency, ms"), ("sans-serif", 13, &INK))
+        .caption(
+            format!("peer {peer}: up {share}; latency, ms"),
+            ("sans-serif", 13, &INK),
+        )
         .margin(6)
         .margin_right(20)
         .x_label_area_size(22)
@@ -138,7 +165,10 @@ fn draw_peer(area: &Area<'_>, peer: u32, spans: &[Span], (from, to): (u64, u64))
             Outcome::Down => DOWN,
             Outcome::Unknown => UNKNOWN,
         };
-        let corners = [(span.from as f64, -highest * 0.22), (span.to.min(to) as f64, -highest * 0.08)];
+        let corners = [
+            (span.from as f64, -highest * 0.22),
+            (span.to.min(to) as f64, -highest * 0.08),
+        ];
         Rectangle::new(corners, colour.filled())
     }))?;
     // A line only where one answer follows another: over an outage there is none.
@@ -149,13 +179,20 @@ fn draw_peer(area: &Area<'_>, peer: u32, spans: &[Span], (from, to): (u64, u64))
     Ok(())
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an axis within the samples' times")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "an axis within the samples' times"
+)]
 fn whole(at: f64) -> u64 {
     at.max(0.0) as u64
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 /// The picture and the tables.
@@ -210,7 +247,14 @@ mod tests {
     #[test]
     fn many_samples_become_few_spans_and_an_outage_stays_seen() {
         let all: Vec<Sample> = (0..10_000)
-            .map(|n| sample(1, n * 300, if n == 5_003 { Outcome::Down } else { Outcome::Up }, Some(10)))
+            .map(|n| {
+                sample(
+                    1,
+                    n * 300,
+                    if n == 5_003 { Outcome::Down } else { Outcome::Up },
+                    Some(10),
+                )
+            })
             .collect();
         let spans = spans(&all.iter().collect::<Vec<_>>(), 100);
         assert_eq!(spans.len(), 100);

@@ -1,4 +1,4 @@
-//! `audit run`: one node's duties, from head to head, until it is told to end; and `audit report`, `audit claim`: one of them, once.
+//! `audit run`: one node's duties, from head to head, until it is told to end.
 
 use std::collections::VecDeque;
 use std::fs::{File, TryLockError};
@@ -16,22 +16,22 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::Config;
+use crate::config::{ChallengeConfig, Config};
 use crate::duty::clock::Seen;
 use crate::duty::measure::{Measurer, Sight};
 use crate::duty::{Desk, DutyError, Office, View};
 use crate::health::{Health, Shown};
-use crate::manager::{Head, ManagerClient, ReadError};
+use crate::manager::{ManagerClient, ReadError};
 use crate::probe::Prober;
 use crate::probe::challenge::Challenger;
 use crate::store::{Owner, Store};
 
 /// While this operator is no node's, the contract is asked again after this time (SK-18).
 const UNREGISTERED: Duration = Duration::from_secs(30);
+/// How often the subnet's ledger is read.
+const METAGRAPH: Duration = Duration::from_secs(60);
 /// The operator's balance is read every so many heads.
 const BALANCE_EVERY: u64 = 16;
-/// How long a single command waits for its transaction.
-const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Exit code 3 for what a node did not say, 2 for an address without an AuditManager.
 #[must_use]
@@ -62,12 +62,12 @@ pub async fn connect(config: &Config) -> Result<ManagerClient, Failure> {
 
 /// The data folder, this process's alone as long as this lives: two senders with one key would take each other's nonces.
 #[derive(Debug)]
-struct Folder {
+pub(crate) struct Folder {
     _lock: File,
 }
 
 impl Folder {
-    fn take(config: &Config) -> Result<Self, Failure> {
+    pub(crate) fn take(config: &Config) -> Result<Self, Failure> {
         let fail = |what: &str, error: &dyn std::fmt::Display| {
             Failure::configuration(eyre!("data folder {}: {what}: {error}", config.data.display()))
         };
@@ -90,9 +90,11 @@ impl Folder {
 }
 
 /// Decrypts the operator's key and opens the sender over it.
-async fn open_sender(config: &Config) -> Result<Sender, Failure> {
+pub(crate) async fn open_sender(config: &Config) -> Result<Sender, Failure> {
     let settings = config.clone();
-    let keys = tokio::task::spawn_blocking(move || settings.keys()).await?.or_configuration()?;
+    let keys = tokio::task::spawn_blocking(move || settings.keys())
+        .await?
+        .or_configuration()?;
     let journal = config.data.join("sender.db");
     Sender::open(&config.sender().or_configuration()?, &keys, &journal)
         .await
@@ -119,6 +121,15 @@ pub async fn identify(config: &Config, manager: &ManagerClient, operator: Addres
             "id: there is no node {id}; the AuditManager {} has nodes 1 to {count}",
             config.contract
         )));
+    }
+    // Who only looks has no account.
+    if operator != Address::ZERO && manager.node_of(operator, at).await.map_err(unreachable)? != id {
+        let owner = manager.member(id, at).await.map_err(unreachable)?.owner;
+        if owner != operator {
+            return Err(Failure::configuration(eyre!(
+                "{operator} is neither the operator nor the owner of node {id}: the contract would take nothing from it"
+            )));
+        }
     }
     Ok(Some(id))
 }
@@ -158,24 +169,32 @@ async fn wait_for_registration(
     }
 }
 
-async fn prober(config: &Config) -> Result<Prober, Failure> {
+async fn prober(config: &Config, stop: &CancellationToken) -> Result<Prober, Failure> {
     let heads = match config.heads().or_configuration()? {
         Some(nodes) => Some(Node::connect(nodes).await.map_err(node_failure)?),
         None => None,
     };
-    let challenger = if config.challenge.enabled {
-        let hotkey = config.challenge.wallet.read_hotkey(config.challenge.hotkey.as_deref());
-        let challenger = Challenger::new(hotkey.or_configuration()?);
-        tracing::info!(hotkey = %challenger.account(), "miners are challenged as this hotkey");
-        Some(challenger)
-    } else {
-        None
-    };
+    let challenger = challenger(&config.challenge, stop).await?;
     Ok(Prober::new(config.probe.clone(), heads, challenger))
 }
 
+/// `None` where miners are not challenged.
+async fn challenger(config: &ChallengeConfig, stop: &CancellationToken) -> Result<Option<Challenger>, Failure> {
+    let Some(ledger) = config.ledger.as_deref().filter(|_| config.enabled) else {
+        return Ok(None);
+    };
+    let hotkey = config.wallet.read_hotkey(config.hotkey.as_deref()).or_configuration()?;
+    let ledger = subtensor::open(ledger, config.netuid, subtensor::Options::default()).or_configuration()?;
+    let metagraph = chain::follow(ledger, METAGRAPH, stop.clone())
+        .await
+        .map_err(|error| Failure::new(Code::Indeterminate, error))?;
+    let challenger = Challenger::new(hotkey, metagraph);
+    tracing::info!(hotkey = %challenger.account(), "miners are challenged as this hotkey");
+    Ok(Some(challenger))
+}
+
 /// Everything that a duty needs, with the node's id known.
-async fn office(
+pub(crate) async fn office(
     config: &Config,
     manager: ManagerClient,
     sender: Arc<Sender>,
@@ -212,7 +231,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Fail
     let _folder = Folder::take(&config)?;
     let store = Store::open(config.place()).await.or_configuration()?;
     let manager = connect(&config).await?;
-    let prober = prober(&config).await?;
+    let stop = shutdown.child_token();
+    let prober = prober(&config, &stop).await?;
     let sender = Arc::new(open_sender(&config).await?);
     let operator = sender.account(Lane::Claim);
     let shown = Shown {
@@ -225,8 +245,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Fail
     let listener = node::server::bind(config.node.listen).await?;
     let address = listener.local_addr()?;
     let tasks = TaskTracker::new();
-    let stop = shutdown.child_token();
-    let notices = Notices::open(&config.alerts.source, &config.alerts.actions, &Clock::system(), &stop).or_configuration()?;
+    let notices =
+        Notices::open(&config.alerts.source, &config.alerts.actions, &Clock::system(), &stop).or_configuration()?;
     let serving = tasks.spawn(health.clone().serve(listener, stop.clone()));
     tracing::info!(%operator, contract = %config.contract, %address, "the auditor runs; serving /health");
     if let Some(path) = &config.node.ready_file {
@@ -246,7 +266,10 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Fail
     stop.cancel();
     tasks.close();
     // Every task looks at the token; what none of them has written is measured again.
-    if tokio::time::timeout(Duration::from_secs(15), tasks.wait()).await.is_err() {
+    if tokio::time::timeout(Duration::from_secs(15), tasks.wait())
+        .await
+        .is_err()
+    {
         tracing::warn!("a task did not end within 15 s");
     }
     let sent = sender.shutdown().await;
@@ -286,7 +309,7 @@ async fn work(
     let mut desk = Desk::new(office, config);
     let mut polls = tokio::time::interval(config.rpc.poll);
     polls.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut known: Option<Seen> = None;
+    let mut known = None;
     let mut count = 0_u64;
     loop {
         tokio::select! {
@@ -294,7 +317,7 @@ async fn work(
             _ = polls.tick() => {}
         }
         // What is under way may end without a new head, and what failed is tried again.
-        let step = step(&manager, &mut desk, &mut known, &sights, health);
+        let step = step(&manager, &mut desk, &mut known, &sights, health, config.measure.every);
         let worked = tokio::select! {
             () = stop.cancelled() => return Ok(()),
             worked = step => worked,
@@ -321,30 +344,51 @@ async fn work(
 async fn step(
     manager: &ManagerClient,
     desk: &mut Desk,
-    known: &mut Option<Seen>,
+    known: &mut Option<(Seen, View)>,
     sights: &watch::Sender<Option<Sight>>,
     health: &Health,
+    period: Duration,
 ) -> Result<(), DutyError> {
     let head = manager.head().await?;
-    let seen = match *known {
-        Some(seen) if seen.timestamp == head.timestamp => seen,
-        _ => Seen {
-            timestamp: head.timestamp,
-            at: Instant::now(),
-        },
+    // The same head says the same; what is under way may have ended all the same.
+    let (seen, view) = match known.take() {
+        Some((seen, view)) if view.head == head => (seen, view),
+        before => {
+            let at = Instant::now();
+            let seen = Seen {
+                timestamp: head.timestamp,
+                at,
+            };
+            let view = desk.view(head).await?;
+            if before.is_none() {
+                compare(&view, period);
+            }
+            (seen, view)
+        }
     };
-    *known = Some(seen);
-    let view = desk.view(head).await?;
     sights.send_replace(Some(Sight {
         seen,
         duties: Arc::clone(&view.duties),
     }));
     let worked = desk.work(&view).await;
-    show(&view, head, health, worked.is_ok());
+    show(&view, health, worked.is_ok());
+    *known = Some((seen, view));
     worked
 }
 
-fn show(view: &View, head: Head, health: &Health, went_well: bool) {
+/// Who measures more seldom than the contract counts knows too little in the end.
+fn compare(view: &View, period: Duration) {
+    if period.as_secs() > u64::from(view.terms.check_time) {
+        tracing::warn!(
+            every = %humantime::format_duration(period),
+            check_time = view.terms.check_time,
+            "measure.every is longer than the contract's checkTime (seconds): intervals will be unknown"
+        );
+    }
+}
+
+fn show(view: &View, health: &Health, went_well: bool) {
+    let head = view.head;
     #[expect(clippy::cast_precision_loss, reason = "a gauge")]
     metrics::gauge!("audit_head").set(head.number as f64);
     health.update(|shown| {
@@ -359,124 +403,4 @@ fn show(view: &View, head: Head, health: &Health, went_well: bool) {
         shown.group = (view.member.group.len(), view.member.group_wanted);
         shown.duties = view.duties.len();
     });
-}
-
-/// Which duty a single command does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Once {
-    /// `audit report`.
-    Report,
-    /// `audit claim`.
-    Claim,
-}
-
-/// Does what is due of one duty, and waits until it is final. Gives the node's view after it.
-///
-/// # Errors
-/// Exit code 1 when nothing was due or it came to nothing, 2 or 3 as ever.
-pub async fn once(mut config: Config, duty: Once) -> Result<String, Failure> {
-    let _folder = Folder::take(&config)?;
-    config.report.enabled = duty == Once::Report;
-    config.claim.enabled = duty == Once::Claim;
-    let store = Store::open(config.place()).await.or_configuration()?;
-    let manager = connect(&config).await?;
-    let sender = Arc::new(open_sender(&config).await?);
-    let stop = CancellationToken::new();
-    let notices = Notices::default();
-    let operator = sender.account(Lane::Claim);
-    let done = match identify(&config, &manager, operator).await {
-        Ok(Some(me)) => match office(&config, manager, Arc::clone(&sender), store.clone(), notices, me).await {
-            Ok(office) => until_final(&config, office, duty).await,
-            Err(failure) => Err(failure),
-        },
-        Ok(None) => Err(Failure::configuration(eyre!(
-            "{operator} is no node's operator at the AuditManager {}; its owner registers it first",
-            config.contract
-        ))),
-        Err(failure) => Err(failure),
-    };
-    stop.cancel();
-    let sent = sender.shutdown().await;
-    store.close().await;
-    done.and_then(|done| sent.map(|()| done).map_err(Failure::from))
-}
-
-async fn until_final(config: &Config, office: Office, duty: Once) -> Result<String, Failure> {
-    let (manager, store, me) = (office.manager.clone(), office.store.clone(), office.me);
-    let decimals = office.decimals;
-    let mut desk = Desk::new(office, config);
-    let deadline = Instant::now() + PATIENCE;
-    let mut began = None;
-    loop {
-        let view = desk.view(manager.head().await.map_err(unreachable)?).await.map_err(unreachable)?;
-        let epoch = *began.get_or_insert(u64::from(view.member.epoch));
-        desk.work(&view).await?;
-        let (busy, outcome) = match duty {
-            Once::Report => (desk.reporter.is_busy(), report_outcome(&store, &view).await?),
-            Once::Claim => (desk.claimer.is_busy(), claim_outcome(&store, &view, epoch, decimals).await?),
-        };
-        if !busy {
-            return match outcome {
-                Ok(done) => Ok(done),
-                Err(why) => Err(Failure::new(Code::Negative, eyre!("node {me}: {why}"))),
-            };
-        }
-        if Instant::now() >= deadline {
-            return Err(Failure::new(
-                Code::Indeterminate,
-                eyre!("not final within {}; the next command, or `audit run`, goes on with it", humantime::format_duration(PATIENCE)),
-            ));
-        }
-        tokio::time::sleep(config.rpc.poll.min(Duration::from_secs(1))).await;
-    }
-}
-
-async fn report_outcome(store: &Store, view: &View) -> Result<Result<String, String>, DutyError> {
-    let now = view.head.timestamp;
-    let open: Vec<_> = view.duties.iter().filter(|duty| duty.window.contains(&now)).collect();
-    if open.is_empty() {
-        let next = view.duties.iter().map(|duty| duty.window.start).filter(|start| *start > now).min();
-        return Ok(Err(next.map_or_else(
-            || "nobody is to be reported".to_owned(),
-            |next| format!("nothing is due; the next verdict window opens at {next} (block time, now {now})"),
-        )));
-    }
-    let mut lines = Vec::new();
-    let mut counted = true;
-    for duty in open {
-        if let Some(report) = store.report(duty.peer.id, duty.epoch.into()).await? {
-            counted &= report.state == crate::store::ReportState::Counted;
-            let reason = if report.reason.is_empty() { String::new() } else { format!(": {}", report.reason) };
-            lines.push(format!("peer {} epoch {}: {}{reason}", report.subject, report.epoch, report.state.name()));
-        }
-    }
-    let text = lines.join("\n");
-    Ok(if counted { Ok(text) } else { Err(text.replace('\n', "; ")) })
-}
-
-async fn claim_outcome(
-    store: &Store,
-    view: &View,
-    epoch: u64,
-    decimals: u8,
-) -> Result<Result<String, String>, DutyError> {
-    Ok(match store.claim(epoch).await? {
-        Some(claim) if claim.state == crate::store::ClaimState::Done => {
-            let bounty = store.bounty_of(&claim.tx_hash).await?;
-            let amount = bounty.map_or_else(
-                || "how much it was cannot be read".to_owned(),
-                |bounty| {
-                    alloy::primitives::utils::format_units(bounty.amount, decimals)
-                        .unwrap_or_else(|_| bounty.amount.to_string())
-                },
-            );
-            Ok(format!("epoch {epoch}: {amount}, block {}, transaction {}", claim.block, claim.tx_hash))
-        }
-        Some(claim) => Err(format!("the claim of epoch {epoch} failed: {}", claim.reason)),
-        None if !view.member.life.may_claim() => Err(format!("it is {}", view.member.life.name())),
-        None => Err(format!(
-            "the reward date is {} (block time, now {})",
-            view.member.next_reward, view.head.timestamp
-        )),
-    })
 }

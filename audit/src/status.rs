@@ -104,7 +104,9 @@ impl Status {
             (Some(_), _) => Address::ZERO,
             (None, Some(_)) => {
                 let settings = config.clone();
-                let keys = tokio::task::spawn_blocking(move || settings.keys()).await?.or_configuration()?;
+                let keys = tokio::task::spawn_blocking(move || settings.keys())
+                    .await?
+                    .or_configuration()?;
                 keys.address("default").unwrap_or_default()
             }
             (None, None) => return Err(Failure::configuration(eyre!("which node? give --id, or [operator]"))),
@@ -166,7 +168,9 @@ impl Status {
     pub fn table(&self) -> String {
         let units = |units: U256| format_units(units, self.decimals).unwrap_or_else(|_| units.to_string());
         let mut table = Table::new();
-        table.set_header(["peer", "kind", "endpoint", "epoch", "window", "samples", "known", "failed", "verdict"]);
+        table.set_header([
+            "peer", "kind", "endpoint", "epoch", "window", "samples", "known", "failed", "verdict",
+        ]);
         for duty in &self.duties {
             let verdict = match (&duty.report, duty.sent) {
                 (_, true) => "consumed",
@@ -221,7 +225,9 @@ async fn duty_status(
 ) -> Result<DutyStatus, Failure> {
     let (samples, report) = match store {
         Some(store) => (
-            store.samples(Some(duty.peer.id), duty.start, duty.window.start.saturating_sub(1)).await?,
+            store
+                .samples(Some(duty.peer.id), duty.start, duty.window.start.saturating_sub(1))
+                .await?,
             store.report(duty.peer.id, duty.epoch.into()).await?,
         ),
         None => (Vec::new(), None),

@@ -32,6 +32,7 @@ use validator::arbiter::Arbiter;
 use validator::canary::CanaryParameters;
 use validator::codes::Codes;
 use validator::draw;
+use validator::gather::{self, BATCH};
 use validator::intake::Item;
 use validator::judge::Judge;
 use validator::miners::Miners;
@@ -45,8 +46,6 @@ use crate::loopback::LoopbackError;
 
 /// No call takes longer.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// Items in one transaction of the database, as in the pipeline.
-const BATCH: usize = 64;
 
 /// Who answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -310,11 +309,14 @@ impl Judging {
         let store = self.store.clone();
         let recorder = tokio::spawn(async move {
             let mut measured = Measured::new()?;
-            let mut batch = Vec::with_capacity(BATCH);
-            while judged.recv_many(&mut batch, BATCH).await > 0 {
+            loop {
+                let batch = gather::next(&mut judged).await;
+                if batch.is_empty() {
+                    return Ok::<_, LoopbackError>(measured);
+                }
                 let low_water = batch.iter().map(|item| item.cursor).max().unwrap_or(0);
                 store.record(&batch, low_water).await?;
-                for item in batch.drain(..) {
+                for item in batch {
                     measured.items += 1;
                     for micros in item.samples.iter().filter_map(|sample| sample.latency) {
                         measured.challenges += 1;
@@ -322,7 +324,6 @@ impl Judging {
                     }
                 }
             }
-            Ok::<_, LoopbackError>(measured)
         });
         let start = Instant::now();
         while start.elapsed() < budget {

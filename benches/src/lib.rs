@@ -6,6 +6,7 @@
 pub mod bare;
 pub mod contest;
 pub mod judging;
+pub mod load;
 pub mod loopback;
 pub mod measure;
 pub mod snapshot;

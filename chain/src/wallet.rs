@@ -243,7 +243,7 @@ mod tests {
             }).collect();
             let claimed: Vec<Claim<'_>> = claims.iter().map(|(key, message, signature)| Claim { key, message, signature }).collect();
             let alone: Vec<bool> = claims.iter().map(|(key, message, signature)| verify(key.account(), message, signature)).collect();
-            prop_assert_eq!(verify_each(&claimed), alone.clone());
+            prop_assert_eq!(&verify_each(&claimed), &alone);
             let expected: Vec<bool> = signers.iter().map(|(_, good, _)| *good).collect();
             prop_assert_eq!(alone, expected);
         }

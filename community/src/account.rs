@@ -104,7 +104,8 @@ impl Track {
 impl Account {
     /// Whether it attended within the reputation's lifetime before this ceremony.
     pub fn is_reputable(&self, ceremony: u64, rules: &Rules) -> bool {
-        self.attended.is_some_and(|attended| ceremony.saturating_sub(attended) <= rules.reputation_lifetime)
+        self.attended
+            .is_some_and(|attended| ceremony.saturating_sub(attended) <= rules.reputation_lifetime)
     }
 
     /// As what it takes part in this ceremony.
@@ -172,7 +173,10 @@ mod tests {
         assert_eq!(account.take_ticket(2, &rules), Some(()));
         assert_eq!((account.spent, account.tickets), (1, 2));
         assert_eq!([(); 2].map(|()| account.take_ticket(2, &rules)), [Some(()); 2]);
-        assert_eq!((account.take_ticket(2, &rules), account.tickets_left(2, &rules)), (None, 0));
+        assert_eq!(
+            (account.take_ticket(2, &rules), account.tickets_left(2, &rules)),
+            (None, 0)
+        );
     }
 
     #[test]
@@ -198,7 +202,10 @@ mod tests {
         track.set_average(2, 0.1 + 0.2);
         let stored: Track = serde_json::from_str(&serde_json::to_string(&track).unwrap()).unwrap();
         assert_eq!(stored, track);
-        assert_eq!((stored.average(2), stored.average(0), stored.average(9)), (0.1 + 0.2, 0.0, 0.0));
+        assert_eq!(
+            (stored.average(2), stored.average(0), stored.average(9)),
+            (0.1 + 0.2, 0.0, 0.0)
+        );
         let known = track.known();
         assert_eq!((known.asked, known.violating, known.found), (200, (11..20).sum(), 9));
     }

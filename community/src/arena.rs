@@ -127,8 +127,11 @@ pub fn play(
     // Copied is the first honest miner there is: who copies knows whom to trust.
     let victim = contenders.iter().find(|contender| contender.role == Role::Honest);
     let victim_answers = victim.map(|victim| {
-        let neighbours: Vec<Contender> =
-            contenders.iter().filter(|other| other.machine == victim.machine).copied().collect();
+        let neighbours: Vec<Contender> = contenders
+            .iter()
+            .filter(|other| other.machine == victim.machine)
+            .copied()
+            .collect();
         play.answers(&neighbours).remove(&victim.account).unwrap_or_default()
     });
     let mut machines = BTreeMap::<u64, Vec<Contender>>::new();
@@ -156,13 +159,20 @@ fn overheard(answers: &[Option<Answer>], deadline: u64) -> Vec<Option<Answer>> {
         at: answer.at + OVERHEARING,
         ..answer
     };
-    answers.iter().map(|answer| answer.map(later).filter(|answer| answer.at <= deadline)).collect()
+    answers
+        .iter()
+        .map(|answer| answer.map(later).filter(|answer| answer.at <= deadline))
+        .collect()
 }
 
 impl Play<'_> {
     /// The challenges of an account, round by round.
     fn challenges(&self, account: u32) -> Vec<Challenge> {
-        let owner = if self.contest.distinct { u64::from(account) } else { u64::from(u32::MAX) };
+        let owner = if self.contest.distinct {
+            u64::from(account)
+        } else {
+            u64::from(u32::MAX)
+        };
         let mut rng = self.seed.rng("challenges", (self.ceremony << 32) | owner);
         let count = self.contest.rounds as usize * self.contest.burst as usize;
         let senders = traffic::senders(self.traffic, count, &mut rng);
@@ -207,7 +217,8 @@ impl Play<'_> {
                         continue;
                     };
                     let executes = says != Says::Another
-                        && (place as u64 + u64::from(identity.account)).is_multiple_of(u64::from(executes_one_in.max(1)));
+                        && (place as u64 + u64::from(identity.account))
+                            .is_multiple_of(u64::from(executes_one_in.max(1)));
                     // What this machine has executed already it need not execute again.
                     if executes && executed.insert(challenge.id) {
                         clock += self.contest.execution * u64::from(pace) * rng.random_range(95..=105) / 100;
@@ -272,7 +283,8 @@ pub fn present(members: &[Contender], ceremony: u64) -> BTreeSet<u32> {
 
 /// What the way between a validator and a miner takes, in microseconds: drawn once for each pair.
 pub fn link(validator: u32, miner: u32, seed: &Seed) -> u64 {
-    seed.rng("link", (u64::from(validator) << 32) | u64::from(miner)).random_range(LINK)
+    seed.rng("link", (u64::from(validator) << 32) | u64::from(miner))
+        .random_range(LINK)
 }
 
 #[cfg(test)]
@@ -293,9 +305,19 @@ mod tests {
 
     #[test]
     fn each_role_shows_what_it_is() {
-        let contenders: Vec<Contender> = Role::ALL.into_iter().zip(1..).map(|(role, account)| alone(account, role)).collect();
+        let contenders: Vec<Contender> = Role::ALL
+            .into_iter()
+            .zip(1..)
+            .map(|(role, account)| alone(account, role))
+            .collect();
         let seen = contest(&Contest::default(), &contenders, 2);
-        let of = |role: Role| &seen[&contenders.iter().find(|contender| contender.role == role).unwrap().account];
+        let of = |role: Role| {
+            &seen[&contenders
+                .iter()
+                .find(|contender| contender.role == role)
+                .unwrap()
+                .account]
+        };
         for role in Role::ALL {
             assert_eq!((of(role).asked, of(role).violating), (60, 9), "{role}");
         }
@@ -309,7 +331,11 @@ mod tests {
         assert_eq!((of(Role::Copying).answered, of(Role::Copying).correct), (60, 0));
         assert_eq!((of(Role::Colluding).correct, of(Role::Colluding).found), (51, 0));
         assert_eq!((of(Role::NoShow).answered, of(Role::Flapping).answered), (0, 0));
-        assert_eq!(of(Role::Sybil).correct, 60, "alone on its machine it is an honest miner");
+        assert_eq!(
+            of(Role::Sybil).correct,
+            60,
+            "alone on its machine it is an honest miner"
+        );
     }
 
     #[test]
@@ -330,7 +356,10 @@ mod tests {
                 &sybils,
                 1,
             );
-            seen.values().filter_map(|measured| percentile(&measured.latencies, 99)).max().unwrap()
+            seen.values()
+                .filter_map(|measured| percentile(&measured.latencies, 99))
+                .max()
+                .unwrap()
         };
         // Ten times as long with challenges of their own; as long as one where one execution serves them all.
         assert!((950_000..=1_050_000).contains(&worst(true)), "{}", worst(true));
@@ -365,7 +394,10 @@ mod tests {
     #[test]
     fn a_percentile_is_the_nearest_rank() {
         let hundred: Vec<u64> = (1..=100).collect();
-        assert_eq!((percentile(&hundred, 99), percentile(&hundred, 50)), (Some(99), Some(50)));
+        assert_eq!(
+            (percentile(&hundred, 99), percentile(&hundred, 50)),
+            (Some(99), Some(50))
+        );
         assert_eq!((percentile(&[7], 99), percentile(&[], 99)), (Some(7), None));
     }
 }

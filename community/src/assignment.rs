@@ -68,7 +68,11 @@ pub fn seats(registered: &Counts, locations: u64, meetup_size: u64, divider: u64
 /// How many meetups so many participants make; none when they are fewer than three.
 pub const fn meetups(participants: u64, meetup_size: u64) -> u64 {
     let size = if meetup_size == 0 { 1 } else { meetup_size };
-    if participants < LEAST_PARTICIPANTS { 0 } else { participants.div_ceil(size) }
+    if participants < LEAST_PARTICIPANTS {
+        0
+    } else {
+        participants.div_ceil(size)
+    }
 }
 
 /// The map by which `count` people find their meetups: `(index * factor + shift mod prime) mod meetups`.
@@ -105,7 +109,10 @@ pub fn largest_prime_up_to(n: u64) -> Option<u64> {
 }
 
 fn is_prime(n: u64) -> bool {
-    n >= 2 && (2..).take_while(|factor| factor * factor <= n).all(|factor| !n.is_multiple_of(factor))
+    n >= 2
+        && (2..)
+            .take_while(|factor| factor * factor <= n)
+            .all(|factor| !n.is_multiple_of(factor))
 }
 
 #[cfg(test)]
@@ -154,13 +161,19 @@ mod tests {
     /// BOT-09.
     #[test]
     fn fewer_than_three_make_no_meetup() {
-        assert_eq!((meetups(2, 15), meetups(3, 15), meetups(15, 15), meetups(16, 15)), (0, 1, 1, 2));
+        assert_eq!(
+            (meetups(2, 15), meetups(3, 15), meetups(15, 15), meetups(16, 15)),
+            (0, 1, 1, 2)
+        );
     }
 
     #[test]
     fn primes_are_found() {
         let found = [0, 1, 2, 3, 4, 10, 156, 1_000].map(largest_prime_up_to);
-        assert_eq!(found, [None, None, Some(2), Some(3), Some(3), Some(7), Some(151), Some(997)]);
+        assert_eq!(
+            found,
+            [None, None, Some(2), Some(3), Some(3), Some(7), Some(151), Some(997)]
+        );
     }
 
     proptest! {

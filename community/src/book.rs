@@ -75,7 +75,11 @@ impl Refusal {
     pub const fn is_benign(&self) -> bool {
         matches!(
             self,
-            Self::AlreadyRegistered | Self::RewardsAlreadyIssued | Self::NotRegistered | Self::AlreadyEndorsed | Self::AlreadyAttested
+            Self::AlreadyRegistered
+                | Self::RewardsAlreadyIssued
+                | Self::NotRegistered
+                | Self::AlreadyEndorsed
+                | Self::AlreadyAttested
         )
     }
 }
@@ -208,7 +212,9 @@ impl Book {
 
     /// What all own of the currency, in billionths.
     pub fn supply(&self) -> u64 {
-        self.accounts.iter().fold(0, |sum, account| sum.saturating_add(account.balance))
+        self.accounts
+            .iter()
+            .fold(0, |sum, account| sum.saturating_add(account.balance))
     }
 
     /// What a key can pay fees from.
@@ -257,8 +263,12 @@ impl Book {
         if !past.settled.insert(meetup) {
             return Err(Refusal::RewardsAlreadyIssued);
         }
-        let members: BTreeSet<u32> =
-            past.seats.iter().filter(|(_, place)| **place == meetup).map(|(member, _)| *member).collect();
+        let members: BTreeSet<u32> = past
+            .seats
+            .iter()
+            .filter(|(_, place)| **place == meetup)
+            .map(|(member, _)| *member)
+            .collect();
         let outcome = match meetup::validate(&members, &past.said) {
             Ok(outcome) => outcome,
             Err(undependable) => {
@@ -335,9 +345,12 @@ impl Book {
         if account.endorsed || standing.is_some_and(|standing| standing != Standing::Newbie) {
             return Err(Refusal::AlreadyEndorsed);
         }
-        let rules = self.spec.rules.clone();
-        let from = self.account_mut(sponsor).ok_or(Refusal::UnknownAccount(sponsor))?;
-        from.take_ticket(number, &rules).ok_or(Refusal::NoMoreTickets)?;
+        let from = self
+            .accounts
+            .get_mut(sponsor as usize)
+            .ok_or(Refusal::UnknownAccount(sponsor))?;
+        from.take_ticket(number, &self.spec.rules)
+            .ok_or(Refusal::NoMoreTickets)?;
         if standing == Some(Standing::Newbie) {
             self.now.registered.insert(newcomer, Standing::Endorsee);
             self.now.row.registered.newbies -= 1;
@@ -417,7 +430,12 @@ impl Book {
     fn assign(&mut self, seed: &Seed) {
         let rules = &self.spec.rules;
         let locations = self.spec.locations.len() as u64;
-        let seated = assignment::seats(&self.now.row.registered, locations, rules.meetup_size, rules.newbie_divider);
+        let seated = assignment::seats(
+            &self.now.row.registered,
+            locations,
+            rules.meetup_size,
+            rules.newbie_divider,
+        );
         let meetups = assignment::meetups(seated.sum(), rules.meetup_size);
         let mut rng = seed.rng("meetups", self.now.number);
         let mut seats = BTreeMap::new();

@@ -1,16 +1,14 @@
 //! A community and the subnet it lives on: founded, opened, and taken from phase to phase.
 //!
-//! What it does in each phase stands in [`crate::duties`].
+//! What it does in each phase stands in [`crate::duties`], who ends a phase in [`crate::drive`].
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::arena::Contest;
 use crate::book::{Book, Newcomer};
-use crate::driver::{Decision, Driver, Patience};
 use crate::error::CommunityError;
 use crate::faucet::client::FaucetClient;
 use crate::faucet::rule::FaucetRules;
@@ -29,8 +27,6 @@ const BOOK: &str = "community.db";
 const LEDGER: &str = "ledger.db";
 /// From one look at a network that is waited for to the next.
 const LOOK: Duration = Duration::from_millis(500);
-/// How often the next phase is tried.
-const ATTEMPTS: u32 = 5;
 /// Machines of Sybils have numbers that no account has.
 const SYBIL_MACHINES: u64 = 1 << 32;
 
@@ -113,7 +109,7 @@ impl<'a> Community<'a> {
             patience,
         } = founding;
         spec.check()?;
-        let store = Store::open(&home.folder.join(BOOK)).await?;
+        let store = store(&home.folder).await?;
         if store.load().await?.is_some() {
             return Err(CommunityError::AlreadyFounded(home.folder.clone()));
         }
@@ -131,6 +127,7 @@ impl<'a> Community<'a> {
         if !store.create(&held).await? {
             return Err(CommunityError::AlreadyFounded(home.folder.clone()));
         }
+        private(&home.folder.join(BOOK))?;
         let mut community = Self::with(store, held, subnet, means);
         let founders: Vec<u32> = community.held.book.accounts.iter().map(|account| account.id).collect();
         let unfunded = community.fund(&founders).await?;
@@ -147,9 +144,12 @@ impl<'a> Community<'a> {
     /// Opens a community that was founded.
     ///
     /// # Errors
-    /// There is none, it lives on another network, or the ledger does not answer.
+    /// There is none, it lives on another network, its ledger is not there, or does not answer.
     pub async fn open(home: &Home, means: Means<'a>) -> Result<Self, CommunityError> {
         let (store, held) = read(&home.folder).await?;
+        if home.ledger.is_none() && !home.folder.join(LEDGER).exists() {
+            return Err(CommunityError::NoLedger(home.folder.clone()));
+        }
         let subnet = connect(home, &held.seed).await?;
         let given = subnet.network().await?;
         if given != held.network {
@@ -221,67 +221,17 @@ impl<'a> Community<'a> {
                 let there = moment.epoch * PHASES + phase.index();
                 let here = book.now.epoch * PHASES + book.phase.index();
                 let missed = there.saturating_sub(here);
-                let steps = if missed > 2 * PHASES { PHASES + missed % PHASES } else { missed };
+                let steps = if missed > 2 * PHASES {
+                    PHASES + missed % PHASES
+                } else {
+                    missed
+                };
                 for _step in 0..steps {
                     book.advance(&seed, moment.epoch);
                 }
             })
             .await?;
         Ok(())
-    }
-
-    /// Drives the phases of the embedded ledger until `shutdown`: a look at each `block`, the next phase when everybody is done or
-    /// nothing happens. With `once` it ends after one phase.
-    ///
-    /// # Errors
-    /// The ledger is a remote one, or the next phase did not begin in five attempts.
-    pub async fn drive(
-        home: &Home,
-        patience: Patience,
-        block: Duration,
-        once: bool,
-        means: Means<'a>,
-        shutdown: &CancellationToken,
-    ) -> Result<(), CommunityError> {
-        if home.ledger.is_some() {
-            return Err(CommunityError::NotDriven);
-        }
-        let (store, mut held) = read(&home.folder).await?;
-        let mut driver = Driver::new(patience);
-        let mut seen = held.generation;
-        let mut ticks = tokio::time::interval(block);
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
-                _ = ticks.tick() => {}
-            }
-            let (ceremony, phase) = (held.book.now.number, held.book.phase);
-            store.refresh(&mut held).await?;
-            if (held.book.now.number, held.book.phase) != (ceremony, phase) {
-                driver.begin();
-            }
-            let workers = store.workers(held.book.now.number, held.book.phase).await?;
-            let decision = driver.observe(held.generation.saturating_sub(seen), &workers);
-            seen = held.generation;
-            tracing::debug!(?decision, ceremony, %phase, "block");
-            if !decision.advances() {
-                continue;
-            }
-            attempts(ATTEMPTS, block, async || {
-                let mut community = Self::open(home, means.clone()).await?;
-                let advanced = community.advance().await;
-                community.close().await;
-                advanced
-            })
-            .await?;
-            println!("ceremony {ceremony}: {phase} ended ({})", reason(decision));
-            driver.begin();
-            store.refresh(&mut held).await?;
-            seen = held.generation;
-            if once {
-                return Ok(());
-            }
-        }
     }
 
     /// Ends the use of its databases.
@@ -299,38 +249,12 @@ impl<'a> Community<'a> {
     }
 }
 
-/// Why a phase ended.
-const fn reason(decision: Decision) -> &'static str {
-    match decision {
-        Decision::Barrier => "everybody is done",
-        _ => "nothing happens any more",
-    }
-}
-
-/// Tries `step` so often, one `pause` apart; fails with what the last one ended with.
+/// The database of a folder; an empty one where there is none.
 ///
 /// # Errors
-/// [`CommunityError::NotAdvanced`].
-pub async fn attempts(
-    attempts: u32,
-    pause: Duration,
-    mut step: impl AsyncFnMut() -> Result<(), CommunityError>,
-) -> Result<(), CommunityError> {
-    let mut attempt = 1;
-    loop {
-        match step().await {
-            Ok(()) => return Ok(()),
-            Err(error) if attempt >= attempts => {
-                return Err(CommunityError::NotAdvanced {
-                    attempts,
-                    reason: Box::new(error),
-                });
-            }
-            Err(error) => tracing::warn!(%error, attempt, "the next phase did not begin; trying again"),
-        }
-        attempt += 1;
-        tokio::time::sleep(pause).await;
-    }
+/// It cannot be used.
+pub async fn store(folder: &Path) -> Result<Store, CommunityError> {
+    Ok(Store::open(&folder.join(BOOK)).await?)
 }
 
 /// The book of a folder.
@@ -338,13 +262,24 @@ pub async fn attempts(
 /// # Errors
 /// There is none.
 pub async fn read(folder: &Path) -> Result<(Store, Held), CommunityError> {
-    let path = folder.join(BOOK);
-    if !path.exists() {
+    if !folder.join(BOOK).exists() {
         return Err(CommunityError::NotFounded(folder.to_owned()));
     }
-    let store = Store::open(&path).await?;
-    let held = store.load().await?.ok_or_else(|| CommunityError::NotFounded(folder.to_owned()))?;
+    let store = store(folder).await?;
+    let held = store
+        .load()
+        .await?
+        .ok_or_else(|| CommunityError::NotFounded(folder.to_owned()))?;
     Ok((store, held))
+}
+
+/// What keys are drawn from stands in it: its owner alone may read it.
+fn private(path: &Path) -> Result<(), CommunityError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(|reason| CommunityError::File {
+        path: path.to_owned(),
+        reason,
+    })
 }
 
 async fn connect(home: &Home, seed: &Seed) -> Result<Subnet, CommunityError> {
@@ -379,7 +314,10 @@ fn newcomer(id: u32, validators: u64, order: &[Role], mix: &Mix, seed: &Seed) ->
         role: Role::Honest,
         machine: id.into(),
     };
-    let Some(miner) = u64::from(id).checked_sub(validators).and_then(|miner| usize::try_from(miner).ok()) else {
+    let Some(miner) = u64::from(id)
+        .checked_sub(validators)
+        .and_then(|miner| usize::try_from(miner).ok())
+    else {
         return own;
     };
     let place = miner % order.len().max(1);
@@ -416,24 +354,5 @@ mod tests {
                 false => assert_eq!(roles.len(), 1),
             }
         }
-    }
-
-    /// BOT-16.
-    #[tokio::test(start_paused = true)]
-    async fn a_phase_that_begins_at_the_third_attempt_begins_once() {
-        let (mut tried, mut begun) = (0, 0);
-        let result = attempts(5, Duration::from_secs(6), async || {
-            tried += 1;
-            if tried < 3 {
-                return Err(CommunityError::NotDriven);
-            }
-            begun += 1;
-            Ok(())
-        })
-        .await;
-        assert!(result.is_ok());
-        assert_eq!((tried, begun), (3, 1));
-        let error = attempts(5, Duration::from_secs(6), async || Err(CommunityError::NotDriven)).await;
-        assert!(matches!(error, Err(CommunityError::NotAdvanced { attempts: 5, .. })));
     }
 }

@@ -152,7 +152,12 @@ mod tests {
         let decisions: Vec<Decision> = (0..4).map(|_| driver.observe(3, &[])).collect();
         assert_eq!(
             decisions,
-            [Decision::Idle(1), Decision::Idle(2), Decision::Idle(3), Decision::IdleTooLong]
+            [
+                Decision::Idle(1),
+                Decision::Idle(2),
+                Decision::Idle(3),
+                Decision::IdleTooLong
+            ]
         );
         driver.begin();
         assert_eq!(driver.observe(0, &[]), Decision::NotArmed, "each phase is armed anew");
@@ -162,7 +167,10 @@ mod tests {
     fn one_busy_block_begins_the_count_again() {
         let mut driver = Driver::new(PATIENCE);
         let events = [4, 0, 0, 0, 4, 0, 0, 0, 0];
-        let advances: Vec<bool> = events.iter().map(|events| driver.observe(*events, &[]).advances()).collect();
+        let advances: Vec<bool> = events
+            .iter()
+            .map(|events| driver.observe(*events, &[]).advances())
+            .collect();
         assert_eq!(advances.iter().position(|advances| *advances), Some(8));
     }
 

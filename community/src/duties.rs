@@ -12,7 +12,7 @@ use crate::arena::{self, Contender, Measured, percentile};
 use crate::book::{Book, Growth, Refusal};
 use crate::community::{Community, Faucet};
 use crate::error::CommunityError;
-use crate::faucet::rule;
+use crate::faucet::rule::{self, Drip};
 use crate::phase::Phase;
 use crate::role::{Member, Role, word};
 use crate::row::{RoleRow, Spread};
@@ -24,7 +24,7 @@ use crate::subnet::STAKE;
 const BEAT: usize = 50;
 
 /// What the duties of a phase came to.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Done {
     /// The ceremony.
     pub ceremony: u64,
@@ -65,16 +65,7 @@ impl Community<'_> {
         let mut done = Done {
             ceremony,
             phase,
-            population: 0,
-            paid: 0,
-            endorsees: 0,
-            newbies: 0,
-            registered: 0,
-            neurons: 0,
-            attestations: 0,
-            weights: 0,
-            benign: 0,
-            unpaid: 0,
+            ..Done::default()
         };
         match phase {
             Phase::Registering => self.register(&mut done).await?,
@@ -125,7 +116,10 @@ impl Community<'_> {
             }
             let unpaid = self.register_all(Some(&broke), done).await?;
             for id in &unpaid {
-                tracing::warn!(account = id, "could not pay its registration even after the faucet; it sits this ceremony out");
+                tracing::warn!(
+                    account = id,
+                    "could not pay its registration even after the faucet; it sits this ceremony out"
+                );
             }
             done.unpaid = unpaid.len() as u64;
         }
@@ -176,7 +170,9 @@ impl Community<'_> {
             Faucet::Own(rules) => {
                 let fund = |book: &mut Book| {
                     let dry = |(id, address): &(u32, _)| {
-                        rule::fund(book, *address, rules).err().map(|dry| (*id, dry.to_string()))
+                        rule::fund(book, *address, rules)
+                            .err()
+                            .map(|dry| (*id, dry.to_string()))
                     };
                     addresses.iter().filter_map(dry).collect()
                 };
@@ -186,8 +182,14 @@ impl Community<'_> {
                 let keys: Vec<_> = addresses.iter().map(|(_, address)| *address).collect();
                 let drips = client.drip(&keys).await?;
                 self.store.refresh(&mut self.held).await?;
-                let failed = addresses.iter().zip(drips).filter(|(_, drip)| !drip.success);
-                failed.map(|((id, _), drip)| (*id, drip.reason.unwrap_or_default())).collect()
+                let fee = self.held.book.spec.rules.fee.rao();
+                let failed = |((id, address), drip): (&(u32, _), Drip)| match drip.success {
+                    false => Some((*id, drip.reason.unwrap_or_default())),
+                    // A faucet's word is not believed: what counts is what is in the purse.
+                    true if self.held.book.purse(address).balance >= fee => None,
+                    true => Some((*id, "nothing arrived: is it this community's faucet?".to_owned())),
+                };
+                addresses.iter().zip(drips).filter_map(failed).collect()
             }
         };
         Ok(unfunded)
@@ -196,7 +198,11 @@ impl Community<'_> {
     /// Registers on the ledger whoever is registered in the book, and lets the validators stake.
     async fn neurons(&mut self, done: &mut Done) -> Result<(), CommunityError> {
         let metagraph = self.subnet.ledger().metagraph().await?;
-        let known: BTreeMap<_, _> = metagraph.neurons.iter().map(|neuron| (neuron.hotkey, neuron.stake)).collect();
+        let known: BTreeMap<_, _> = metagraph
+            .neurons
+            .iter()
+            .map(|neuron| (neuron.hotkey, neuron.stake))
+            .collect();
         let wanted: Vec<(u32, bool, Option<u64>)> = self
             .held
             .book
@@ -210,7 +216,13 @@ impl Community<'_> {
         for (place, (id, validator, stake)) in wanted.into_iter().enumerate() {
             let hotkey = self.held.seed.hotkey(id);
             if stake.is_none() {
-                match refused(self.subnet.ledger().register(&hotkey).await.map(|registration| registration.block))? {
+                match refused(
+                    self.subnet
+                        .ledger()
+                        .register(&hotkey)
+                        .await
+                        .map(|registration| registration.block),
+                )? {
                     None => done.neurons += 1,
                     Some(LedgerRefusal::HotKeyAlreadyRegisteredInSubNet) => done.benign += 1,
                     Some(refusal) => {
@@ -228,7 +240,9 @@ impl Community<'_> {
             }
             if place % BEAT == BEAT - 1 {
                 let book = &self.held.book;
-                self.store.beat(&self.worker, book.now.number, book.phase, false).await?;
+                self.store
+                    .beat(&self.worker, book.now.number, book.phase, false)
+                    .await?;
             }
         }
         Ok(())
@@ -240,7 +254,13 @@ impl Community<'_> {
         for meetup in now.seats.values() {
             *sizes.entry(*meetup).or_default() += 1;
         }
-        tracing::info!(ceremony = now.number, seated = now.seats.len(), meetups = now.row.meetups, ?sizes, "meetups");
+        tracing::info!(
+            ceremony = now.number,
+            seated = now.seats.len(),
+            meetups = now.row.meetups,
+            ?sizes,
+            "meetups"
+        );
     }
 
     async fn attest(&mut self, done: &mut Done) -> Result<(), CommunityError> {
@@ -271,8 +291,12 @@ impl Community<'_> {
         let metagraph = self.subnet.ledger().metagraph().await?;
         let hyperparameters = self.subnet.ledger().hyperparameters().await?;
         let book = &self.held.book;
-        let validators: Vec<u32> =
-            book.accounts.iter().filter(|account| account.validator).map(|account| account.id).collect();
+        let validators: Vec<u32> = book
+            .accounts
+            .iter()
+            .filter(|account| account.validator)
+            .map(|account| account.id)
+            .collect();
         for (place, id) in validators.into_iter().enumerate() {
             let scores: Vec<(u16, f64)> = self
                 .held
@@ -329,7 +353,11 @@ fn incentives(book: &mut Book, metagraph: &Metagraph) {
         return;
     };
     let mut by_role = BTreeMap::<Role, Vec<u16>>::new();
-    let seated = past.seats.keys().filter_map(|id| book.account(*id)).filter(|account| !account.validator);
+    let seated = past
+        .seats
+        .keys()
+        .filter_map(|id| book.account(*id))
+        .filter(|account| !account.validator);
     for account in seated {
         if let Some(neuron) = metagraph.by_hotkey(&account.address) {
             by_role.entry(account.role).or_default().push(neuron.incentive);
@@ -357,8 +385,12 @@ fn contenders(book: &Book, validators: bool) -> Vec<Contender> {
 
 /// Takes what was seen of the miners over into their averages, and writes it down.
 fn score(book: &mut Book, measured: &BTreeMap<u32, Measured>, scoring: &dyn Scoring, seed: &Seed) {
-    let validators: Vec<u32> =
-        book.accounts.iter().filter(|account| account.validator).map(|account| account.id).collect();
+    let validators: Vec<u32> = book
+        .accounts
+        .iter()
+        .filter(|account| account.validator)
+        .map(|account| account.id)
+        .collect();
     let mut roles = BTreeMap::<Role, RoleRow>::new();
     let mut l99 = BTreeMap::<Role, Vec<u64>>::new();
     let mut detections = Vec::new();
@@ -380,7 +412,9 @@ fn score(book: &mut Book, measured: &BTreeMap<u32, Measured>, scoring: &dyn Scor
         row.correct += seen.correct;
         row.violating += seen.violating;
         row.found += seen.found;
-        l99.entry(account.role).or_default().extend(percentile(&seen.latencies, 99));
+        l99.entry(account.role)
+            .or_default()
+            .extend(percentile(&seen.latencies, 99));
         detections.extend_from_slice(&seen.detections);
     }
     for (role, mut latencies) in l99 {

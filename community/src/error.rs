@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use chain::LedgerError;
+use chain::local::OpenError;
 use node::exit::Code;
 
 use crate::faucet::client::FaucetError;
@@ -30,6 +31,9 @@ pub enum CommunityError {
     /// There is one already.
     #[error("{}: a community lives here already; give another folder, or delete this one", .0.display())]
     AlreadyFounded(PathBuf),
+    /// The embedded ledger is gone.
+    #[error("{}: the community's embedded ledger is not there; restore `ledger.db`, or give its remote ledger by `--ledger`", .0.display())]
+    NoLedger(PathBuf),
     /// The state is another network's.
     #[error("{}: this community lives on the network {is}, not on {given}; give its own ledger, or another folder", path.display())]
     OtherNetwork {
@@ -45,7 +49,7 @@ pub enum CommunityError {
     Address(#[from] chain::remote::AddressError),
     /// The embedded ledger cannot be opened.
     #[error("embedded ledger: {0}")]
-    Open(#[from] chain::local::OpenError),
+    Open(#[from] OpenError),
     /// The ledger refused, or did not answer.
     #[error("ledger: {0}")]
     Ledger(#[from] LedgerError),
@@ -63,7 +67,9 @@ pub enum CommunityError {
         reason: String,
     },
     /// It was waited for long enough.
-    #[error("the network is still in {is} after {seconds} s; a community is founded in REGISTERING only: try again then")]
+    #[error(
+        "the network is still in {is} after {seconds} s; a community is founded in REGISTERING only: try again then"
+    )]
     NotRegistering {
         /// Where it stands.
         is: Phase,
@@ -114,13 +120,16 @@ impl CommunityError {
             | Self::Mix(_)
             | Self::NotFounded(_)
             | Self::AlreadyFounded(_)
+            | Self::NoLedger(_)
             | Self::OtherNetwork { .. }
             | Self::Address(_)
-            | Self::Open(_)
             | Self::NotDriven
             | Self::Terminal(_)
             | Self::File { .. } => Code::Configuration,
             Self::Store(error) => error.code(),
+            // Another bot, or the phase driver, is at it just now.
+            Self::Open(OpenError::Store(chain::local::StoreError::InUse(_))) => Code::Restart,
+            Self::Open(_) => Code::Configuration,
             Self::Ledger(error) => ledger_code(error),
             Self::Faucet(error) => error.code(),
             Self::NotAdvanced { reason, .. } => reason.code(),

@@ -108,7 +108,10 @@ mod tests {
     fn two_thirds_again_come_until_the_cap() {
         let golden = [10, 26, 53, 98, 173].map(|population| newbies(population, 1_000));
         assert_eq!(golden, [6, 17, 35, 65, 115]);
-        assert_eq!((newbies(990, 1_000), newbies(1_000, 1_000), newbies(1_200, 1_000)), (10, 0, 0));
+        assert_eq!(
+            (newbies(990, 1_000), newbies(1_000, 1_000), newbies(1_200, 1_000)),
+            (10, 0, 0)
+        );
     }
 
     /// BOT-07.
@@ -124,7 +127,10 @@ mod tests {
         assert_eq!(compare(&GOLDEN, &GOLDEN_ATTENDANCE), Ok(()));
         let mut points = GOLDEN;
         points[4].supply += 1;
-        assert_eq!(compare(&points, &[]).map_err(|error| (error.ceremony, error.what)), Err((5, "the supply")));
+        assert_eq!(
+            compare(&points, &[]).map_err(|error| (error.ceremony, error.what)),
+            Err((5, "the supply"))
+        );
         let mut attendance = GOLDEN_ATTENDANCE;
         attendance[5] -= 1;
         let error = compare(&GOLDEN, &attendance).unwrap_err().to_string();

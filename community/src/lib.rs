@@ -4,13 +4,14 @@
 //! register; in ASSIGNING they learn whom they meet; in ATTESTING all miners are challenged at the same moment, peers attest each other,
 //! and validators set weights. The rules are pure ([`growth`], [`assignment`], [`meetup`], [`role`], [`traffic`], [`arena`],
 //! [`driver`], [`book`], [`faucet::rule`]); around them stand a database ([`store`]), a ledger ([`subnet`]) and what bots do with both
-//! ([`duties`], [`simulate`]). Same seed, same history.
+//! ([`duties`], [`mod@drive`], [`simulate`]). Same seed, same history.
 
 pub mod account;
 pub mod arena;
 pub mod assignment;
 pub mod book;
 pub mod community;
+pub mod drive;
 pub mod driver;
 pub mod duties;
 pub mod error;

@@ -70,9 +70,10 @@ pub fn validate(members: &BTreeSet<u32>, said: &BTreeMap<u32, Attestation>) -> R
         }
     }
     // Of two numbers with as many votes the smaller one counts: the more cautious word.
-    let (number, equal) = votes
-        .iter()
-        .fold((0, 0), |best, (number, equal)| if *equal > best.1 { (*number, *equal) } else { best });
+    let (number, equal) = votes.iter().fold(
+        (0, 0),
+        |best, (number, equal)| if *equal > best.1 { (*number, *equal) } else { best },
+    );
     if equal < LEAST_VOTES {
         return Err(VotesNotDependable { equal });
     }

@@ -122,7 +122,10 @@ impl Mix {
             return Err("`roles`: give at least one role a share above 0".to_owned());
         }
         if attacker == 0 || user == 0 {
-            return Err("`traffic`: `user` and `attacker` need shares above 0: without both nothing tells miners apart".to_owned());
+            return Err(
+                "`traffic`: `user` and `attacker` need shares above 0: without both nothing tells miners apart"
+                    .to_owned(),
+            );
         }
         if !(1..=1_000).contains(&self.sybil_identities) {
             return Err("`sybil_identities`: give 1 to 1000".to_owned());
@@ -132,13 +135,19 @@ impl Mix {
 
     /// Whether everybody is honest.
     pub fn is_honest(&self) -> bool {
-        self.roles.iter().all(|(role, share)| *role == Role::Honest || *share == 0)
+        self.roles
+            .iter()
+            .all(|(role, share)| *role == Role::Honest || *share == 0)
     }
 
     /// The roles in which miners come, one after the other and then from the beginning: exactly in the shares, in an order drawn from the
     /// seed.
     pub fn order(&self, seed: &Seed) -> Vec<Role> {
-        let divisor = self.roles.values().fold(0, |divisor, share| gcd(divisor, *share)).max(1);
+        let divisor = self
+            .roles
+            .values()
+            .fold(0, |divisor, share| gcd(divisor, *share))
+            .max(1);
         let mut order: Vec<Role> = self
             .roles
             .iter()
@@ -166,7 +175,10 @@ mod tests {
         let order = mix.order(&Seed::of(7));
         let hundred: Vec<Role> = (0..100).map(|miner| order[miner % order.len()]).collect();
         let count = |role| hundred.iter().filter(|other| **other == role).count();
-        assert_eq!([Role::Honest, Role::Slow, Role::Lazy, Role::Liar].map(count), [60, 20, 15, 5]);
+        assert_eq!(
+            [Role::Honest, Role::Slow, Role::Lazy, Role::Liar].map(count),
+            [60, 20, 15, 5]
+        );
         assert_eq!(order, mix.order(&Seed::of(7)));
     }
 
@@ -192,6 +204,9 @@ mod tests {
             let error = Mix::read(&path).unwrap_err().to_string();
             assert!(error.contains(expected) && error.lines().count() == 1, "{error}");
         }
-        assert!(matches!(Mix::read(&folder.path().join("none.toml")), Err(MixError::File { .. })));
+        assert!(matches!(
+            Mix::read(&folder.path().join("none.toml")),
+            Err(MixError::File { .. })
+        ));
     }
 }

@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 pub const PHASES: u64 = 3;
 
 /// A phase of a ceremony.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Phase {
     /// Rewards are claimed, newcomers endorsed, everybody registered.
+    #[default]
     Registering,
     /// Meetups are known; nothing can be registered.
     Assigning,
@@ -81,7 +82,10 @@ mod tests {
         let at = |since| Phase::of_tempo(since, 360);
         assert_eq!((at(0), at(119)), (Phase::Registering, Phase::Registering));
         assert_eq!((at(120), at(239)), (Phase::Assigning, Phase::Assigning));
-        assert_eq!((at(240), at(359), at(5_000)), (Phase::Attesting, Phase::Attesting, Phase::Attesting));
+        assert_eq!(
+            (at(240), at(359), at(5_000)),
+            (Phase::Attesting, Phase::Attesting, Phase::Attesting)
+        );
         assert_eq!(Phase::of_tempo(0, 0), Phase::Registering);
     }
 }

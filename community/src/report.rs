@@ -40,13 +40,33 @@ pub struct Report {
     /// What each ceremony took, where that was measured.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub costs: Vec<Cost>,
+    /// Raids that were paused on a real chain, where some were raced.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pauses: Vec<Pause>,
+}
+
+/// A raid on a real chain, in milliseconds from its sending.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Pause {
+    /// Until the pause was in the node's pool; none when it never was.
+    pub pooled_ms: Option<f64>,
+    /// Until the raid's block.
+    pub block_ms: f64,
+}
+
+/// A picture: what it shows, over what, in which unit.
+struct Picture {
+    caption: &'static str,
+    over: &'static str,
+    unit: &'static str,
+    lines: Vec<Line>,
 }
 
 /// A line of a picture.
 struct Line {
     name: String,
     colour: RGBColor,
-    points: Vec<(f64, f64)>,
+    points: Vec<(u64, f64)>,
 }
 
 impl Report {
@@ -81,28 +101,40 @@ impl Report {
                 page.push_str("</ul>\n");
             }
         }
-        for (caption, unit, lines) in self.pictures() {
-            if lines.iter().any(|line| !line.points.is_empty()) {
-                let _written = writeln!(page, "<figure>{}</figure>", draw(caption, unit, &lines)?);
+        for picture in self.pictures() {
+            if picture.lines.iter().any(|line| !line.points.is_empty()) {
+                let _written = writeln!(page, "<figure>{}</figure>", draw(&picture)?);
             }
         }
         table(&mut page, rows);
+        if let Some(newest) = rows.last() {
+            roles(&mut page, newest);
+        }
         page.push_str("</body></html>\n");
         Ok(page)
     }
 
-    fn pictures(&self) -> Vec<(&'static str, &'static str, Vec<Line>)> {
+    fn pictures(&self) -> Vec<Picture> {
         let rows = &self.outcome.rows;
         let of = |name: &str, colour: RGBColor, value: &dyn Fn(&Row) -> Option<f64>| Line {
             name: name.to_owned(),
             colour,
-            points: rows.iter().filter_map(|row| Some((row.ceremony as f64, value(row)?))).collect(),
+            points: rows
+                .iter()
+                .filter_map(|row| Some((row.ceremony, value(row)?)))
+                .collect(),
         };
         let [blue, sky, orange, red, ..] = COLOURS;
         let milliseconds = |micros: u64| micros as f64 / 1e3;
         let incentive = |role: &RoleRow| role.incentive.map(|spread| spread.mean);
+        let picture = |caption, unit, lines| Picture {
+            caption,
+            over: "ceremony",
+            unit,
+            lines,
+        };
         let mut pictures = vec![
-            (
+            picture(
                 "population and supply",
                 "",
                 vec![
@@ -111,44 +143,74 @@ impl Report {
                     of("supply", orange, &|row| Some(row.supply as f64 / UNIT)),
                 ],
             ),
-            ("incentive of a miner, mean of its role", "of 65535", by_role(rows, &incentive)),
-            (
+            picture(
+                "incentive of a miner, mean of its role",
+                "of 65535",
+                by_role(rows, &incentive),
+            ),
+            picture(
                 "latency of a miner, 99th percentile, median of its role",
                 "ms",
                 by_role(rows, &|role| role.l99.map(milliseconds)),
             ),
-            (
+            picture(
                 "from a violation to its finding",
                 "ms",
                 vec![
-                    of("median", blue, &|row| row.detection.map(|(median, _)| milliseconds(median))),
-                    of("99th percentile", red, &|row| row.detection.map(|(_, worst)| milliseconds(worst))),
+                    of("median", blue, &|row| {
+                        row.detection.map(|(median, _)| milliseconds(median))
+                    }),
+                    of("99th percentile", red, &|row| {
+                        row.detection.map(|(_, worst)| milliseconds(worst))
+                    }),
                 ],
             ),
         ];
-        let costs = |value: &dyn Fn(&Cost) -> Option<f64>| -> Vec<(f64, f64)> {
+        let costs = |value: &dyn Fn(&Cost) -> Option<f64>| -> Vec<(u64, f64)> {
             let pairs = rows.iter().zip(&self.costs);
-            pairs.filter_map(|(row, cost)| Some((row.ceremony as f64, value(cost)?))).collect()
+            pairs
+                .filter_map(|(row, cost)| Some((row.ceremony, value(cost)?)))
+                .collect()
         };
         let line = |name: &str, colour, points| Line {
             name: name.to_owned(),
             colour,
             points,
         };
-        let seconds = line("seconds", blue, costs(&|cost| Some(cost.seconds)));
-        let memory = line("MiB", orange, costs(&|cost| cost.resident.map(|bytes| bytes as f64 / f64::from(1 << 20))));
-        pictures.push(("wall-clock time of a ceremony", "s", vec![seconds]));
-        pictures.push(("memory after a ceremony", "MiB", vec![memory]));
+        let wall = line("wall clock", blue, costs(&|cost| Some(cost.seconds)));
+        let cpu = line("processor", sky, costs(&|cost| Some(cost.cpu_seconds)));
+        let memory = line(
+            "MiB",
+            orange,
+            costs(&|cost| cost.resident.map(|bytes| bytes as f64 / f64::from(1 << 20))),
+        );
+        pictures.push(picture("time of a ceremony", "s", vec![wall, cpu]));
+        pictures.push(picture("memory after a ceremony", "MiB", vec![memory]));
+        let raids = |value: &dyn Fn(&Pause) -> Option<f64>| -> Vec<(u64, f64)> {
+            let pairs = (1..).zip(&self.pauses);
+            pairs.filter_map(|(raid, pause)| Some((raid, value(pause)?))).collect()
+        };
+        pictures.push(Picture {
+            over: "raid",
+            ..picture(
+                "from a raid to its pause, and to its block",
+                "ms",
+                vec![
+                    line("pause", blue, raids(&|pause| pause.pooled_ms)),
+                    line("block", red, raids(&|pause| Some(pause.block_ms))),
+                ],
+            )
+        });
         pictures
     }
 }
 
 fn by_role(rows: &[Row], value: &dyn Fn(&RoleRow) -> Option<f64>) -> Vec<Line> {
-    let mut points = BTreeMap::<Role, Vec<(f64, f64)>>::new();
+    let mut points = BTreeMap::<Role, Vec<(u64, f64)>>::new();
     for row in rows {
         for (role, seen) in &row.roles {
             if let Some(value) = value(seen) {
-                points.entry(*role).or_default().push((row.ceremony as f64, value));
+                points.entry(*role).or_default().push((row.ceremony, value));
             }
         }
     }
@@ -162,36 +224,50 @@ fn by_role(rows: &[Row], value: &dyn Fn(&RoleRow) -> Option<f64>) -> Vec<Line> {
     Role::ALL.into_iter().zip(COLOURS).filter_map(line).collect()
 }
 
-fn draw(caption: &str, unit: &str, lines: &[Line]) -> Result<String, CommunityError> {
+fn draw(picture: &Picture) -> Result<String, CommunityError> {
     let mut svg = String::new();
-    draw_into(&mut svg, caption, unit, lines).map_err(|error| CommunityError::Report(error.to_string()))?;
+    draw_into(&mut svg, picture).map_err(|error| CommunityError::Report(error.to_string()))?;
     Ok(svg)
 }
 
-fn draw_into(svg: &mut String, caption: &str, unit: &str, lines: &[Line]) -> Result<(), Box<dyn std::error::Error>> {
+fn draw_into(svg: &mut String, picture: &Picture) -> Result<(), Box<dyn std::error::Error>> {
+    let Picture {
+        caption,
+        over,
+        unit,
+        lines,
+    } = picture;
     let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
     let all = || lines.iter().flat_map(|line| &line.points);
-    let first = all().map(|point| point.0).fold(f64::INFINITY, f64::min);
-    let last = all().map(|point| point.0).fold(first + 1.0, f64::max);
+    let first = all().map(|point| point.0).min().unwrap_or(0);
+    let last = all().map(|point| point.0).max().unwrap_or(0);
+    // Room for the legend, where no line is.
+    let end = last + 1 + (last - first) * 2 / 5;
     let most = all().map(|point| point.1).fold(f64::MIN_POSITIVE, f64::max);
     let mut chart = ChartBuilder::on(&area)
-        .caption(caption, ("sans-serif", 15, &INK))
+        .caption(*caption, ("sans-serif", 15, &INK))
         .margin(8)
         .margin_right(16)
         .x_label_area_size(36)
         .y_label_area_size(56)
-        .build_cartesian_2d(first..last, 0.0..most * 1.05)?;
+        .build_cartesian_2d(first..end, 0.0..most * 1.05)?;
     chart
         .configure_mesh()
         .light_line_style(WHITE)
         .bold_line_style(GRID)
         .axis_style(INK)
         .label_style(("sans-serif", 11, &INK))
-        .x_label_formatter(&|ceremony| format!("{ceremony:.0}"))
+        .x_label_formatter(&|number| {
+            if *number > last {
+                String::new()
+            } else {
+                number.to_string()
+            }
+        })
         .x_labels(10)
-        .x_desc("ceremony")
-        .y_desc(unit)
+        .x_desc(*over)
+        .y_desc(*unit)
         .draw()?;
     for line in lines {
         let colour = line.colour;
@@ -202,7 +278,7 @@ fn draw_into(svg: &mut String, caption: &str, unit: &str, lines: &[Line]) -> Res
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
+        .position(SeriesLabelPosition::UpperRight)
         .background_style(WHITE.mix(0.8))
         .label_font(("sans-serif", 11, &INK))
         .draw()?;
@@ -233,8 +309,38 @@ fn table(page: &mut String, rows: &[Row]) {
     page.push_str("</table>\n");
 }
 
+/// The miners of the newest ceremony, by role.
+fn roles(page: &mut String, row: &Row) {
+    let _written = write!(
+        page,
+        "<h2>Miners of ceremony {}</h2>\n<table><tr><th>role</th><th>miners</th><th>asked</th><th>answered</th><th>right</th><th>violations</th>\
+         <th>found</th><th>attended</th><th>incentive: least</th><th>mean</th><th>most</th></tr>\n",
+        row.ceremony
+    );
+    for (role, seen) in &row.roles {
+        let [least, mean, most] = match seen.incentive {
+            Some(spread) => [
+                spread.least.to_string(),
+                spread.mean.to_string(),
+                spread.most.to_string(),
+            ],
+            None => Default::default(),
+        };
+        let _written = writeln!(
+            page,
+            "<tr><td>{role}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{least}</td><td>{mean}</td>\
+             <td>{most}</td></tr>",
+            seen.miners, seen.asked, seen.answered, seen.correct, seen.violating, seen.found, seen.attended
+        );
+    }
+    page.push_str("</table>\n");
+}
+
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 #[cfg(test)]
@@ -265,14 +371,27 @@ mod tests {
                 broken: vec!["ceremony 3: <nothing>".to_owned()],
             },
             costs: Vec::new(),
+            pauses: Vec::new(),
         }
     }
 
     #[test]
     fn a_page_has_its_pictures_and_needs_nothing_else() {
         let page = report().to_html().unwrap();
-        assert_eq!(page.matches("<svg").count(), 4, "nothing was measured of time and memory");
+        assert_eq!(
+            page.matches("<svg").count(),
+            4,
+            "nothing was measured of time and memory"
+        );
         assert!(page.contains("bots &lt;b&gt;&amp;co&lt;/b&gt;") && page.contains("&lt;nothing&gt;"));
+        let raced = Report {
+            pauses: vec![Pause {
+                pooled_ms: Some(80.5),
+                block_ms: 1_900.0,
+            }],
+            ..report()
+        };
+        assert_eq!(raced.to_html().unwrap().matches("<svg").count(), 5);
         let elsewhere = page.replace("http://www.w3.org/2000/svg", "");
         assert!(!elsewhere.contains("http") && !elsewhere.contains("src=") && !elsewhere.contains("url("));
     }

@@ -148,7 +148,9 @@ pub fn word(speaker: &Member, members: &[Member]) -> Option<Attestation> {
         return None;
     }
     let others = |which: &dyn Fn(&Member) -> bool| -> BTreeSet<u32> {
-        let chosen = members.iter().filter(|member| member.account != speaker.account && which(member));
+        let chosen = members
+            .iter()
+            .filter(|member| member.account != speaker.account && which(member));
         chosen.map(|member| member.account).collect()
     };
     let present = members.iter().filter(|member| member.present).count();
@@ -201,7 +203,14 @@ mod tests {
     #[test]
     fn whoever_does_not_come_lies_or_leagues_goes_without_and_the_honest_are_paid() {
         let mut roles = vec![Role::Honest; 9];
-        roles.extend([Role::NoShow, Role::Flapping, Role::Lazy, Role::Liar, Role::Colluding, Role::Slow]);
+        roles.extend([
+            Role::NoShow,
+            Role::Flapping,
+            Role::Lazy,
+            Role::Liar,
+            Role::Colluding,
+            Role::Slow,
+        ]);
         let outcome = judged(&meetup(&roles));
         let excluded: Vec<(u32, Exclusion)> = outcome.excluded.into_iter().collect();
         assert_eq!(
@@ -219,7 +228,10 @@ mod tests {
 
     #[test]
     fn flapping_comes_every_other_time() {
-        assert_eq!([1, 2, 3].map(|ceremony| Role::Flapping.comes(ceremony)), [true, false, true]);
+        assert_eq!(
+            [1, 2, 3].map(|ceremony| Role::Flapping.comes(ceremony)),
+            [true, false, true]
+        );
     }
 
     #[test]

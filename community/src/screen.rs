@@ -42,7 +42,9 @@ impl Screen {
     /// The terminal is gone.
     pub fn draw(&mut self, book: &Book, rows: &[Row], cost: &Cost) -> Result<(), CommunityError> {
         let drawn = self.terminal.draw(|frame| draw(frame, &book.spec.name, rows, cost));
-        drawn.map(drop).map_err(|error| CommunityError::Terminal(error.to_string()))
+        drawn
+            .map(drop)
+            .map_err(|error| CommunityError::Terminal(error.to_string()))
     }
 
     /// Whether somebody has pressed `q` or Ctrl-C: a terminal that is taken sends no signal.
@@ -76,7 +78,9 @@ pub fn draw(frame: &mut Frame<'_>, name: &str, rows: &[Row], cost: &Cost) {
         Constraint::Length(11),
     ])
     .areas(frame.area());
-    let memory = cost.resident.map_or_else(String::new, |bytes| format!(", {} MiB", bytes >> 20));
+    let memory = cost
+        .resident
+        .map_or_else(String::new, |bytes| format!(", {} MiB", bytes >> 20));
     let line = format!(
         " {name}  ceremony {}  {} accounts  {} attended  supply {}  {:.2} s{memory}  (q ends)",
         newest.ceremony,
@@ -89,12 +93,19 @@ pub fn draw(frame: &mut Frame<'_>, name: &str, rows: &[Row], cost: &Cost) {
 
     let [population, attended] = Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).areas(growth);
     for (title, area, of) in [
-        ("population", population, (|row: &Row| row.population) as fn(&Row) -> u64),
+        (
+            "population",
+            population,
+            (|row: &Row| row.population) as fn(&Row) -> u64,
+        ),
         ("attended", attended, |row: &Row| row.attended),
     ] {
         let width = usize::from(area.width.saturating_sub(2));
         let values: Vec<u64> = rows.iter().skip(rows.len().saturating_sub(width)).map(of).collect();
-        frame.render_widget(Sparkline::default().data(values).block(Block::bordered().title(title)), area);
+        frame.render_widget(
+            Sparkline::default().data(values).block(Block::bordered().title(title)),
+            area,
+        );
     }
 
     let incentives: Vec<Bar<'_>> = newest
@@ -143,6 +154,7 @@ mod tests {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         let cost = Cost {
             seconds: 1.25,
+            cpu_seconds: 1.0,
             resident: Some(64 << 20),
         };
         terminal.draw(|frame| draw(frame, "bot-heron", rows, &cost)).unwrap();
@@ -168,7 +180,13 @@ mod tests {
             ..Row::default()
         };
         let screen = shown(120, 40, std::slice::from_ref(&row));
-        for text in ["bot-heron  ceremony 5  110 accounts  93 attended  supply 400  1.25 s, 64 MiB", "honest", "881", "3599/3600", "101"] {
+        for text in [
+            "bot-heron  ceremony 5  110 accounts  93 attended  supply 400  1.25 s, 64 MiB",
+            "honest",
+            "881",
+            "3599/3600",
+            "101",
+        ] {
             assert!(screen.contains(text), "{text} in\n{screen}");
         }
     }

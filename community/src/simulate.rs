@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use cpu_time::ProcessTime;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +39,8 @@ pub struct Outcome {
 pub struct Cost {
     /// Wall-clock time.
     pub seconds: f64,
+    /// Time on the processor: what a busy machine leaves as it is.
+    pub cpu_seconds: f64,
     /// What the process holds in memory afterwards, in bytes; none where the system does not say.
     pub resident: Option<u64>,
 }
@@ -64,7 +67,7 @@ pub fn golden(spec: Spec) -> Spec {
 /// # Errors
 /// A database, the ledger or the faucet fails.
 pub async fn ceremony(community: &mut Community<'_>, shutdown: &CancellationToken) -> Result<Cost, CommunityError> {
-    let start = Instant::now();
+    let (start, cpu) = (Instant::now(), ProcessTime::now());
     let number = community.held.book.now.number;
     // A community that was left in the middle of a ceremony finishes that.
     for _phase in 0..PHASES {
@@ -81,6 +84,7 @@ pub async fn ceremony(community: &mut Community<'_>, shutdown: &CancellationToke
     community.settle().await?;
     Ok(Cost {
         seconds: start.elapsed().as_secs_f64(),
+        cpu_seconds: cpu.elapsed().as_secs_f64(),
         resident: resident(),
     })
 }
@@ -99,11 +103,32 @@ async fn next_phase(community: &mut Community<'_>, shutdown: &CancellationToken)
     Ok(())
 }
 
+/// How what a ceremony takes changes over a run: the median of the last third over that of the first one. The first two ceremonies found
+/// everything anew, and do not count; none with fewer than three after them.
+pub fn trend(costs: &[Cost], of: impl Fn(&Cost) -> Option<f64>) -> Option<f64> {
+    let values: Vec<f64> = costs.iter().skip(2).filter_map(of).collect();
+    let third = values.len() / 3;
+    let median = |part: &[f64]| {
+        let mut sorted = part.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        sorted.get(sorted.len() / 2).copied()
+    };
+    let (first, last) = (
+        median(values.get(..third)?)?,
+        median(values.get(values.len() - third..)?)?,
+    );
+    (first > 0.0).then(|| last / first)
+}
+
 /// What the process holds in memory, in bytes.
 fn resident() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.split_whitespace().next()?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1_024)
+    line.split_whitespace()
+        .next()?
+        .parse::<u64>()
+        .ok()
+        .map(|kilobytes| kilobytes * 1_024)
 }
 
 /// What does not hold of a community after its newest ceremony.
@@ -126,12 +151,19 @@ pub fn broken(book: &Book, rows: &[Row]) -> Vec<String> {
         let founders = book.spec.bootstrappers;
         must(
             newest.population > founders,
-            format!("a population of {} has not grown beyond its {founders} founders", newest.population),
+            format!(
+                "a population of {} has not grown beyond its {founders} founders",
+                newest.population
+            ),
         );
     }
     must(
         newest.population <= book.spec.max_population().max(book.spec.bootstrappers),
-        format!("a population of {} is more than {}", newest.population, book.spec.max_population()),
+        format!(
+            "a population of {} is more than {}",
+            newest.population,
+            book.spec.max_population()
+        ),
     );
     let others = newest.seated.sum() - newest.seated.newbies;
     must(
@@ -146,12 +178,18 @@ pub fn broken(book: &Book, rows: &[Row]) -> Vec<String> {
         let income = before.attended * book.spec.rules.income_of(before.ceremony);
         must(
             before.supply + income == newest.supply,
-            format!("the supply is {}, and not {} and an income of {income}", newest.supply, before.supply),
+            format!(
+                "the supply is {}, and not {} and an income of {income}",
+                newest.supply, before.supply
+            ),
         );
     }
     for role in [Role::Honest, Role::Slow, Role::Sybil] {
         let wrong = newest.roles.get(&role).map_or(0, |seen| seen.answered - seen.correct);
-        must(wrong == 0, format!("{wrong} answers by {role} miners, who execute everything, were not the truth"));
+        must(
+            wrong == 0,
+            format!("{wrong} answers by {role} miners, who execute everything, were not the truth"),
+        );
     }
     if ceremony > SETTLED {
         broken.extend(disorder(newest));
@@ -213,8 +251,27 @@ mod tests {
     }
 
     #[test]
+    fn a_trend_is_the_last_third_over_the_first() {
+        let costs: Vec<Cost> = [9.0, 9.0, 1.0, 1.0, 5.0, 7.0, 2.0, 2.0]
+            .map(|seconds| Cost {
+                seconds,
+                cpu_seconds: seconds,
+                resident: None,
+            })
+            .into();
+        assert_eq!(trend(&costs, |cost| Some(cost.seconds)), Some(2.0));
+        assert_eq!(trend(&costs[..4], |cost| Some(cost.seconds)), None);
+        assert_eq!(trend(&costs, |cost| cost.resident.map(|bytes| bytes as f64)), None);
+    }
+
+    #[test]
     fn the_best_liar_must_earn_less_than_the_worst_lazy_one() {
-        let good = row(&[(Role::Honest, 900, 950), (Role::Slow, 400, 500), (Role::Lazy, 20, 90), (Role::Liar, 0, 0)]);
+        let good = row(&[
+            (Role::Honest, 900, 950),
+            (Role::Slow, 400, 500),
+            (Role::Lazy, 20, 90),
+            (Role::Liar, 0, 0),
+        ]);
         assert!(disorder(&good).is_empty());
         let tied = row(&[(Role::Lazy, 0, 90), (Role::Liar, 0, 0)]);
         assert_eq!(

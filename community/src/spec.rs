@@ -23,8 +23,22 @@ const DEGREE: f64 = 111_194.926_644;
 
 /// Words that generated communities are named after: birds, of at least four letters.
 const WORDS: [&str; 16] = [
-    "avocet", "bittern", "cormorant", "dunlin", "egret", "fulmar", "gannet", "heron", "kestrel", "lapwing", "merlin", "osprey",
-    "plover", "skua", "tern", "whimbrel",
+    "avocet",
+    "bittern",
+    "cormorant",
+    "dunlin",
+    "egret",
+    "fulmar",
+    "gannet",
+    "heron",
+    "kestrel",
+    "lapwing",
+    "merlin",
+    "osprey",
+    "plover",
+    "skua",
+    "tern",
+    "whimbrel",
 ];
 
 /// A community.
@@ -120,7 +134,11 @@ impl Default for Rules {
 impl Rules {
     /// What attending `ceremony` earns.
     pub fn income_of(&self, ceremony: u64) -> u64 {
-        let last = self.raises.iter().filter(|raise| raise.from <= ceremony).max_by_key(|raise| raise.from);
+        let last = self
+            .raises
+            .iter()
+            .filter(|raise| raise.from <= ceremony)
+            .max_by_key(|raise| raise.from);
         last.map_or(self.income, |raise| raise.income).rao()
     }
 }
@@ -243,27 +261,45 @@ impl Spec {
             return fault("bootstrappers", "give 3 to 4000: three are the smallest meetup");
         }
         if !(1..=self.bootstrappers.min(64)).contains(&self.validators) {
-            return fault("validators", "give at least 1, and at most 64 and as many as there are bootstrappers");
+            return fault(
+                "validators",
+                "give at least 1, and at most 64 and as many as there are bootstrappers",
+            );
         }
         let rules = &self.rules;
         if !(3..=100).contains(&rules.meetup_size) {
             return fault("rules.meetup_size", "give 3 to 100");
         }
         if !(1..=100).contains(&rules.newbie_divider) {
-            return fault("rules.newbie_divider", "give 1 to 100: newbies are at most one for so many others");
+            return fault(
+                "rules.newbie_divider",
+                "give 1 to 100: newbies are at most one for so many others",
+            );
         }
         if rules.endorsees > 1_000 || rules.bootstrapper_tickets > 1_000 || rules.reputable_tickets > 1_000 {
-            return fault("rules", "`endorsees`, `bootstrapper_tickets` and `reputable_tickets` are at most 1000");
+            return fault(
+                "rules",
+                "`endorsees`, `bootstrapper_tickets` and `reputable_tickets` are at most 1000",
+            );
         }
         if rules.reputation_lifetime == 0 {
-            return fault("rules.reputation_lifetime", "give 1 or more: who has just attended is reputable");
+            return fault(
+                "rules.reputation_lifetime",
+                "give 1 or more: who has just attended is reputable",
+            );
         }
         if self.max_population() > 60_000 {
-            return fault("rules.max_population", "a subnet has no more uids than 60000 accounts need");
+            return fault(
+                "rules.max_population",
+                "a subnet has no more uids than 60000 accounts need",
+            );
         }
         let capacity = |location: &Location| location.latitude.abs() <= 85.0 && location.longitude.abs() <= 180.0;
         if !self.locations.iter().all(capacity) {
-            return fault("locations", "a latitude is a number from -85 to 85, a longitude one from -180 to 180");
+            return fault(
+                "locations",
+                "a latitude is a number from -85 to 85, a longitude one from -180 to 180",
+            );
         }
         if self.locations.len() > MOST_LOCATIONS {
             return fault("locations", "give 10000 at most");
@@ -315,7 +351,9 @@ impl Spec {
 
 /// Where in the file, and what.
 fn one_line(error: &toml::de::Error, text: &str) -> String {
-    let line = error.span().map(|span| text.bytes().take(span.start).filter(|byte| *byte == b'\n').count() + 1);
+    let line = error
+        .span()
+        .map(|span| text.bytes().take(span.start).filter(|byte| *byte == b'\n').count() + 1);
     match line {
         Some(line) => format!("line {line}: {}", error.message()),
         None => error.message().to_owned(),
@@ -383,7 +421,10 @@ mod tests {
             ("name = \"x\"\n", "symbol"),
             ("name = \"x\"\nsymbol = \"xx\"\n", "capital letters"),
             ("name = \"x\"\nsymbol = \"XX\"\nbootstrappers = 1\n", "bootstrappers"),
-            ("name = \"x\"\nsymbol = \"XX\"\nlocations = [{ latitude = nan, longitude = 0.0 }]\n", "latitude"),
+            (
+                "name = \"x\"\nsymbol = \"XX\"\nlocations = [{ latitude = nan, longitude = 0.0 }]\n",
+                "latitude",
+            ),
         ] {
             std::fs::write(&path, text).unwrap();
             let error = Spec::read(&path).unwrap_err().to_string();
@@ -402,7 +443,10 @@ mod tests {
             income: Tao::from_rao(1),
             ..Rules::default()
         };
-        assert_eq!([1, 3, 4, 5, 6, 9].map(|ceremony| rules.income_of(ceremony)), [1, 1, 2, 2, 3, 3]);
+        assert_eq!(
+            [1, 3, 4, 5, 6, 9].map(|ceremony| rules.income_of(ceremony)),
+            [1, 1, 2, 2, 3, 3]
+        );
     }
 
     proptest! {

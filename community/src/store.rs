@@ -39,7 +39,9 @@ pub enum StoreError {
     #[error("community database is damaged: {0}")]
     Damaged(String),
     /// Others change it faster than it can be read.
-    #[error("the community was changed by others {ATTEMPTS} times while one change was made; run fewer bots on one state")]
+    #[error(
+        "the community was changed by others {ATTEMPTS} times while one change was made; run fewer bots on one state"
+    )]
     Contended,
 }
 
@@ -121,10 +123,15 @@ impl Store {
     /// The database fails, or holds something impossible.
     pub async fn load(&self) -> Result<Option<Held>, StoreError> {
         let mut transaction = self.pool.begin().await?;
-        let Some(row) = sqlx::query("SELECT * FROM community").fetch_optional(&mut *transaction).await? else {
+        let Some(row) = sqlx::query("SELECT * FROM community")
+            .fetch_optional(&mut *transaction)
+            .await?
+        else {
             return Ok(None);
         };
-        let accounts = sqlx::query("SELECT id, body FROM account ORDER BY id").fetch_all(&mut *transaction).await?;
+        let accounts = sqlx::query("SELECT id, body FROM account ORDER BY id")
+            .fetch_all(&mut *transaction)
+            .await?;
         let purses = sqlx::query("SELECT * FROM purse").fetch_all(&mut *transaction).await?;
         let seed: Vec<u8> = row.try_get("seed")?;
         let past: Option<String> = row.try_get("past")?;
@@ -145,7 +152,10 @@ impl Store {
                 balance: unsigned(row, "balance")?,
                 drawn: unsigned(row, "drawn")?,
             };
-            Ok((address.map_err(|error: chain::account::Ss58Error| StoreError::Damaged(error.to_string()))?, purse))
+            Ok((
+                address.map_err(|error: chain::account::Ss58Error| StoreError::Damaged(error.to_string()))?,
+                purse,
+            ))
         };
         let book = Book {
             spec: field(&row, "spec")?,
@@ -156,7 +166,9 @@ impl Store {
             now: field(&row, "now")?,
             past: past.map(|text| parsed(&text)).transpose()?,
         };
-        let seed: [u8; 32] = seed.try_into().map_err(|_| StoreError::Damaged("the seed has not 32 bytes".to_owned()))?;
+        let seed: [u8; 32] = seed
+            .try_into()
+            .map_err(|_| StoreError::Damaged("the seed has not 32 bytes".to_owned()))?;
         Ok(Some(Held {
             network: row.try_get("network")?,
             seed: Seed::from_bytes(seed),
@@ -204,7 +216,9 @@ impl Store {
     /// # Errors
     /// The database fails.
     pub async fn generation(&self) -> Result<u64, StoreError> {
-        let row = sqlx::query("SELECT generation FROM community").fetch_optional(&self.pool).await?;
+        let row = sqlx::query("SELECT generation FROM community")
+            .fetch_optional(&self.pool)
+            .await?;
         row.map_or(Ok(0), |row| unsigned(&row, "generation"))
     }
 
@@ -319,11 +333,13 @@ async fn write(
         .await?;
     }
     for ceremony in book.past.iter().chain([&book.now]) {
-        sqlx::query("INSERT INTO ceremony (number, body) VALUES (?, ?) ON CONFLICT (number) DO UPDATE SET body = excluded.body")
-            .bind(signed(ceremony.number)?)
-            .bind(json(&ceremony.row)?)
-            .execute(&mut **transaction)
-            .await?;
+        sqlx::query(
+            "INSERT INTO ceremony (number, body) VALUES (?, ?) ON CONFLICT (number) DO UPDATE SET body = excluded.body",
+        )
+        .bind(signed(ceremony.number)?)
+        .bind(json(&ceremony.row)?)
+        .execute(&mut **transaction)
+        .await?;
     }
     sqlx::query("DELETE FROM ceremony WHERE number <= ?")
         .bind(signed(book.now.number.saturating_sub(KEPT))?)

@@ -27,7 +27,7 @@ pub enum Subnet {
     /// In its own folder.
     Embedded(LocalLedger),
     /// Somewhere else.
-    Remote(RemoteLedger),
+    Remote(Box<RemoteLedger>),
 }
 
 /// Where a subnet's time stands.
@@ -66,14 +66,14 @@ impl Subnet {
     /// # Errors
     /// The address is none.
     pub fn remote(url: &str) -> Result<Self, CommunityError> {
-        Ok(Self::Remote(RemoteLedger::new(url, DEADLINE)?))
+        Ok(Self::Remote(Box::new(RemoteLedger::new(url, DEADLINE)?)))
     }
 
     /// The ledger.
     pub fn ledger(&self) -> &dyn Ledger {
         match self {
             Self::Embedded(ledger) => ledger,
-            Self::Remote(ledger) => ledger,
+            Self::Remote(ledger) => ledger.as_ref(),
         }
     }
 

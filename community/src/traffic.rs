@@ -81,7 +81,10 @@ impl World {
 
     /// Executes a transaction and judges the state after it.
     pub fn execute(&self, calls: &[Call]) -> Effect {
-        let after = calls.iter().try_fold(*self, |world, call| world.call(*call)).unwrap_or(*self);
+        let after = calls
+            .iter()
+            .try_fold(*self, |world, call| world.call(*call))
+            .unwrap_or(*self);
         Effect {
             after,
             violated: !after.is_sound(self),
@@ -159,7 +162,10 @@ pub fn transaction(sender: Sender, world: &World, rng: &mut impl Rng) -> Vec<Cal
         }
         Sender::Attacker => match rng.random_bool(0.5) {
             // Twice as much as the vault has beyond what it owes, so that it cannot pay everybody afterwards.
-            true => vec![Call::Reenter(world.assets - world.shares + rng.random_range(1..1_000), 3)],
+            true => vec![Call::Reenter(
+                world.assets - world.shares + rng.random_range(1..1_000),
+                3,
+            )],
             false => vec![
                 Call::Deposit(rng.random_range(1..1_000)),
                 Call::Skim(rng.random_range(1_000..world.reserve_y)),
@@ -226,7 +232,10 @@ mod tests {
         };
         let all = senders(&mix, 60, &mut ChaCha20Rng::seed_from_u64(1));
         let count = |sender| all.iter().filter(|other| **other == sender).count();
-        assert_eq!([Sender::User, Sender::Arbitrageur, Sender::Attacker].map(count), [45, 6, 9]);
+        assert_eq!(
+            [Sender::User, Sender::Arbitrageur, Sender::Attacker].map(count),
+            [45, 6, 9]
+        );
         let one = senders(&mix, 1, &mut ChaCha20Rng::seed_from_u64(1));
         assert_eq!(one, [Sender::Attacker]);
     }

@@ -80,8 +80,10 @@ library AuditRules {
         view
         returns (uint32[] memory group)
     {
-        group = new uint32[](size);
         uint256 count = kept.length;
+        // A group may have been drawn when groups were larger.
+        if (size < count) size = count;
+        group = new uint32[](size);
         for (uint256 i = 0; i < count; ++i) {
             group[i] = kept[i];
         }

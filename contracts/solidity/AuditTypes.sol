@@ -46,8 +46,6 @@ struct Node {
     State state;
     /// Its place among the active nodes, from 1; 0: not active.
     uint32 position;
-    /// The number of its running epoch, from 1.
-    uint32 epoch;
     /// The account that reports and claims in its name.
     address operator;
     /// When it was paid last, or registered: the beginning of its epoch.
@@ -63,16 +61,18 @@ struct Node {
     uint128 due;
     /// Which members of its group have sent their verdict of this epoch, by place.
     uint64 spent;
+    /// The number of its running epoch, from 1.
+    uint32 epoch;
+    /// Verdicts of this epoch that count.
+    uint8 count;
     /// Its hotkey on the subnet (sr25519 public key); zero: none.
     bytes32 hotkey;
-    /// What its next group is drawn from: fixed by the first verdict of the epoch; zero: not yet.
+    /// What its next group is drawn from: fixed by the first verdict that counts; of an epoch before while there is none.
     bytes32 seed;
     /// Where it is measured: `http://HOST:PORT`.
     string endpoint;
     /// Who audits it in this epoch.
     uint32[] group;
-    /// Verdicts in order of arrival: place in the group (8 bits), downtime in intervals (24), latency in microseconds (32).
-    uint64[] verdicts;
 }
 
 /// @notice What one auditor measured of one peer in one epoch of the peer's.

@@ -65,7 +65,9 @@ impl Notices {
                 action: action.id.clone(),
                 reason: "it pauses, and does not tell anybody anything; use a channel".to_owned(),
             })?;
-            let capacity = usize::try_from(action.max_pending).unwrap_or(usize::MAX).clamp(1, 10_000);
+            let capacity = usize::try_from(action.max_pending)
+                .unwrap_or(usize::MAX)
+                .clamp(1, 10_000);
             let (sender, receiver) = mpsc::channel(capacity);
             let teller = Teller {
                 source: source.to_owned(),
@@ -98,7 +100,11 @@ impl Notices {
                 Ok(()) => taken += 1,
                 Err(_) => {
                     metrics::counter!("defence_notices_dropped_total", "action" => queue.action.clone()).increment(1);
-                    tracing::warn!(action = queue.action, subject = notice.subject, "too many notices wait: dropped");
+                    tracing::warn!(
+                        action = queue.action,
+                        subject = notice.subject,
+                        "too many notices wait: dropped"
+                    );
                 }
             }
         }
@@ -171,7 +177,12 @@ impl Teller {
                 }
                 Step::Failed { reason } => {
                     metrics::counter!("defence_notices_failed_total", "action" => self.action.id.clone()).increment(1);
-                    tracing::warn!(action = self.action.id, reason, subject = notice.subject, "a notice was not delivered");
+                    tracing::warn!(
+                        action = self.action.id,
+                        reason,
+                        subject = notice.subject,
+                        "a notice was not delivered"
+                    );
                     return;
                 }
             }
@@ -260,7 +271,10 @@ mod tests {
         let stop = CancellationToken::new();
         let notices = Notices::open("node 7", &actions, &Clock::system(), &stop).unwrap();
         assert_eq!(notices.tell(notice("the claim failed <now>")), 1);
-        let body = tokio::time::timeout(Duration::from_secs(20), arrived.recv()).await.unwrap().unwrap();
+        let body = tokio::time::timeout(Duration::from_secs(20), arrived.recv())
+            .await
+            .unwrap()
+            .unwrap();
         let body: serde_json::Value = serde_json::from_str(&body).unwrap();
         let text = body["text"].as_str().unwrap();
         assert!(text.contains("HIGH node 7: the claim failed &lt;now&gt;"), "{text}");

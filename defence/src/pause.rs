@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
-use crate::config::{ActionConfig, GuardedPause, Kind};
+use crate::config::{ActionConfig, GuardedPause, KeeperJob, Kind};
 use crate::defence::Core;
 use crate::incident::Moment;
 use crate::outcome::Outcome;
@@ -62,6 +62,15 @@ impl PauseTarget {
         match self {
             Self::Call { contract, .. } => *contract,
             Self::Guard(guarded) => guarded.guard,
+        }
+    }
+
+    /// The job that keepers execute, where they do.
+    #[must_use]
+    pub const fn job(&self) -> Option<&KeeperJob> {
+        match self {
+            Self::Guard(guarded) => guarded.keepers.as_ref(),
+            Self::Call { .. } => None,
         }
     }
 }

@@ -490,7 +490,11 @@ impl Setting {
             direct.push(begun.elapsed());
             desk.on_head(head).await?;
             let begun = Instant::now();
-            let head = fired(contracts::guard::confirm(incident("keeper")), format!("confirm/{round}")).await?;
+            let head = fired(
+                contracts::guard::confirm(incident("keeper")),
+                format!("confirm/{round}"),
+            )
+            .await?;
             let worked = desk.on_head(head).await?;
             let [(_, _, name)] = worked.sent.as_slice() else {
                 return Err(format!("pause {round}: {worked:?}").into());

@@ -24,8 +24,8 @@ use crate::calls::{self, Payment};
 use crate::config::JobsConfig;
 use crate::follow::{FollowError, Follower, News};
 use crate::job::Job;
-use crate::pool::Pool;
 use crate::plan::{Next, Policy, Step, plan};
+use crate::pool::Pool;
 use crate::resolve::batch::Limits;
 use crate::resolve::head::{Cost, resolve};
 use crate::resolve::{Answer, Query, RESOLVER_GAS, Ready};
@@ -112,6 +112,8 @@ impl Desk {
                 continue;
             };
             if let Some(handle) = sender.find(&status.key).await? {
+                // Whatever it was to follow: nobody tells of it any more.
+                let _stopped = sender.follow(&status.key, None).await;
                 let taken_up = UnderWay {
                     step,
                     key: status.key,

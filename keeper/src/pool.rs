@@ -111,7 +111,11 @@ mod tests {
         assert!(pool.add(pending(2, 0, 30)));
         assert!(!pool.add(pending(1, 7, 10)), "the same again");
         assert!(pool.add(pending(1, 7, 40)));
-        let fees: Vec<u128> = pool.of(&Address::ZERO).iter().map(|pending| pending.fees.max_fee).collect();
+        let fees: Vec<u128> = pool
+            .of(&Address::ZERO)
+            .iter()
+            .map(|pending| pending.fees.max_fee)
+            .collect();
         assert_eq!(fees, [40, 30]);
         let front = front(pool.of(&Address::ZERO)).unwrap();
         assert_eq!((front.max_fee, front.priority_fee), (30, 15));

@@ -239,7 +239,8 @@ async fn work(
             Ok(worked) => {
                 failed = None;
                 let guards = Arc::new(desk.guards());
-                told.guards.send_if_modified(|known| std::mem::replace(known, Arc::clone(&guards)) != guards);
+                told.guards
+                    .send_if_modified(|known| std::mem::replace(known, Arc::clone(&guards)) != guards);
                 show(&desk, health, head, &worked);
             }
             Err(error) => {

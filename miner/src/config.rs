@@ -2,14 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use chain::wallets::WalletArgs;
-use chain::{Keypair, Ledger};
 use node::cli::{NodeArgs, NodeConfig};
 use node::exit::{Failure, OrConfiguration};
 use serde::{Deserialize, Serialize};
+use subtensor::neuron::{Identity, NeuronArgs};
 
 use crate::behaviour::Behaviour;
 
@@ -36,28 +35,13 @@ pub enum Check {
     Undecided,
 }
 
-/// How long a call of the ledger may take.
-const LEDGER_DEADLINE: Duration = Duration::from_secs(10);
-
 /// Flags of `miner run`.
 #[derive(Debug, Clone, Default, clap::Args, Serialize)]
 pub struct Flags {
-    /// Hotkey file (Bittensor's JSON key file); or name a wallet by --wallet.name and --wallet.hotkey
-    #[arg(long, value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hotkey: Option<PathBuf>,
     #[command(flatten)]
+    #[serde(flatten)]
     #[allow(missing_docs)]
-    pub wallet: WalletArgs,
-    /// The subnet's ledger: http://HOST:PORT, an embedded one; or the real chain: finney, test, local, ws://.. or wss://.. (several
-    /// nodes with commas between)
-    #[arg(long, value_name = "LEDGER")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ledger: Option<String>,
-    /// The subnet; needed on the real chain
-    #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub netuid: Option<u16>,
+    pub neuron: NeuronArgs,
     /// Where the state to execute on comes from
     #[arg(long, value_name = "SOURCE")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -179,8 +163,7 @@ impl Config {
                 "configuration: `{key}` must be at least 1"
             )));
         }
-        config.connect_ledger()?;
-        config.hotkey_file()?;
+        config.identity().check()?;
         Ok(config)
     }
 
@@ -199,21 +182,13 @@ impl Config {
         Ok(())
     }
 
-    pub(crate) fn connect_ledger(&self) -> Result<Arc<dyn Ledger>, Failure> {
-        let options = subtensor::Options {
-            deadline: LEDGER_DEADLINE,
-            ..subtensor::Options::default()
-        };
-        subtensor::open(&self.ledger, self.netuid, options).or_configuration()
-    }
-
-    /// Where the hotkey is.
-    pub(crate) fn hotkey_file(&self) -> Result<PathBuf, Failure> {
-        self.wallet.which(self.hotkey.as_deref()).or_configuration()
-    }
-
-    /// The hotkey.
-    pub(crate) fn read_hotkey(&self) -> Result<Keypair, Failure> {
-        self.wallet.read_hotkey(self.hotkey.as_deref()).or_configuration()
+    /// Whose hotkey it has, and on which ledger.
+    pub(crate) fn identity(&self) -> Identity<'_> {
+        Identity {
+            hotkey: self.hotkey.as_deref(),
+            wallet: &self.wallet,
+            ledger: &self.ledger,
+            netuid: self.netuid,
+        }
     }
 }

@@ -13,9 +13,8 @@ pub mod config;
 pub mod own_node;
 pub mod service;
 
-use std::sync::Arc;
-
 use node::exit::Failure;
+use subtensor::neuron::Neuron;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -42,23 +41,16 @@ async fn connect(config: &Config) -> Result<OwnNode, Failure> {
 /// # Errors
 /// A hotkey that is not registered, a port in use, a ledger that cannot be reached.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure> {
-    let hotkey = Arc::new(config.read_hotkey()?);
-    let ledger = config.connect_ledger()?;
-    let metagraph = chain::follow(Arc::clone(&ledger), config.metagraph_period, shutdown.clone())
-        .await
-        .map_err(|error| Failure::new(node::exit::Code::Indeterminate, error))?;
+    let Neuron {
+        hotkey,
+        uid,
+        ledger,
+        metagraph,
+    } = config
+        .identity()
+        .join(config.metagraph_period, shutdown.clone())
+        .await?;
     let account = hotkey.account();
-    let uid = match metagraph.borrow().by_hotkey(&account) {
-        Some(neuron) => neuron.uid,
-        None => {
-            return Err(Failure::configuration(eyre::eyre!(
-                "hotkey {account} ({}) is not registered on subnet {}: run `ledger register` with it first",
-                config.hotkey_file()?.display(),
-                metagraph.borrow().netuid
-            )));
-        }
-    };
-
     let listener = node::server::bind(config.node.listen).await?;
     let address = listener.local_addr()?;
     let own = match config.nodes.is_empty() {

@@ -304,6 +304,7 @@ impl ChallengeService {
 impl Miner for ChallengeService {
     async fn challenge(&self, request: Request<v1::ChallengeRequest>) -> Result<Response<v1::Signed>, Status> {
         metrics::counter!("miner_challenges_total").increment(1);
+        let received = Instant::now();
         let validator = layer::caller(&request)?.hotkey;
         let request = request.into_inner();
         let invalid = |error: protos::DecodeError| Status::invalid_argument(error.to_string());
@@ -313,7 +314,12 @@ impl Miner for ChallengeService {
         }
         let message = protos::required("challenge", request.challenge.as_ref()).map_err(invalid)?;
         let challenge = Challenge::from_wire(message).map_err(invalid)?;
-        let answer = self.answer(challenge).await?;
+        let mut span = node::trace::stage(challenge.transaction.hash(), "execute").began_before(received.elapsed());
+        let answer = self
+            .answer(challenge)
+            .await
+            .inspect_err(|status| span.failed(status.message().to_owned()))?;
+        metrics::histogram!("miner_answer_seconds").record(received.elapsed().as_secs_f64());
         let payload = answer.to_wire().encode_to_vec();
         let signed = auth::seal(
             &self.hotkey,

@@ -67,7 +67,7 @@ pub struct NodeArgs {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<std::net::SocketAddr>,
     /// Send each transaction's way to the OpenTelemetry collector there (OTLP over gRPC), as in http://127.0.0.1:4317
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub otlp: Option<String>,
     /// Of so many transactions one is traced, the same one by every node (default 1: all)
@@ -164,11 +164,11 @@ enum Shared {
 
 /// Parses the command line; ends the process on `--help`, `--version`, `completions` (code 0) and on an error (one line, code 2).
 pub fn parse<T: Parser>() -> T {
-    let command = Shared::augment_subcommands(T::command());
+    let mut command = Shared::augment_subcommands(T::command());
     let matches = command.clone().try_get_matches();
     if let Ok(Shared::Completions { shell }) = matches.as_ref().map_err(|_| ()).and_then(shared) {
         let name = command.get_name().to_owned();
-        clap_complete::generate(shell, &mut command.clone(), name, &mut std::io::stdout());
+        clap_complete::generate(shell, &mut command, name, &mut std::io::stdout());
         std::process::exit(0)
     }
     match matches.and_then(|matches| T::from_arg_matches(&matches)) {

@@ -1,4 +1,4 @@
-//! TLS for what a node serves: a certificate and its key, checked at the start, for gRPC and HTTP alike.
+//! TLS for what a node serves: a certificate and its key, checked at the start, for gRPC and HTTP alike; and how a client knows it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
-use tonic::transport::{Identity, ServerTlsConfig};
+use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
 use zeroize::Zeroizing;
 
 /// The part `[tls]` of a configuration.
@@ -93,10 +93,26 @@ impl Tls {
 
     /// For a gRPC server.
     pub(crate) fn grpc(&self) -> ServerTlsConfig {
-        // The process's default, that tonic asks for; whoever was first to choose has chosen.
-        let _chosen = rustls::crypto::ring::default_provider().install_default();
+        choose_cryptography();
         ServerTlsConfig::new().identity(Identity::from_pem(&self.certificate, self.key.as_slice()))
     }
+}
+
+/// For a gRPC client: servers are known by the certificate in the file `ca` (PEM), or by the authorities that browsers trust.
+///
+/// # Errors
+/// [`TlsError`] names the file.
+pub fn client(ca: Option<&Path>) -> Result<ClientTlsConfig, TlsError> {
+    choose_cryptography();
+    Ok(match ca {
+        Some(path) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read("certificate", path)?)),
+        None => ClientTlsConfig::new().with_webpki_roots(),
+    })
+}
+
+/// The process's default, that tonic asks for; whoever was first to choose has chosen.
+fn choose_cryptography() {
+    let _chosen = rustls::crypto::ring::default_provider().install_default();
 }
 
 fn read(name: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {

@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 use crate::config::{Config, RunArgs};
 use crate::registry::{self, Draft, display_value};
 use crate::rest::key::{self, Role};
+use crate::run::open;
 use crate::store::{KeyRow, RegisteredInvariant, Service, ServiceError, Store};
 
 /// The platform: one ordered, resumable stream of transactions, heads and invariants for the validators
@@ -186,6 +187,9 @@ struct StatusArgs {
     /// The platform, as in http://127.0.0.1:8000
     #[arg(long, value_name = "URL")]
     platform: String,
+    /// The certificate (PEM) that a platform at an https address is known by [default: the authorities that browsers trust]
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -243,7 +247,7 @@ fn say(line: impl std::fmt::Display) -> Result<(), Failure> {
 
 async fn add(args: AddArgs) -> Result<(), Failure> {
     let drafts = drafts(&args)?;
-    let store = Store::open(&args.database).await.or_configuration()?;
+    let store = open(&args.database).await?;
     let service = match &args.service {
         Some(name) => Some(store.service_id(name).await.map_err(service_failure)?),
         None => None,
@@ -290,7 +294,7 @@ async fn existing(place: &Place) -> Result<Store, Failure> {
     if place.file().is_some_and(|path| !path.exists()) {
         return Err(Failure::configuration(eyre!("database {place}: there is no such file")));
     }
-    Store::open(place).await.or_configuration()
+    open(place).await
 }
 
 async fn list(args: ListArgs) -> Result<(), Failure> {
@@ -362,7 +366,7 @@ async fn services(command: Services) -> Result<(), Failure> {
             payment,
             database,
         } => {
-            let store = Store::open(&database).await.or_configuration()?;
+            let store = open(&database).await?;
             store.add_service(&name, payment).await.map_err(service_failure)?;
             say(format_args!("added service {name}, paid into {payment}"))
         }
@@ -398,7 +402,7 @@ async fn services(command: Services) -> Result<(), Failure> {
 async fn keys(command: Keys) -> Result<(), Failure> {
     match command {
         Keys::Create { name, role, database } => {
-            let store = Store::open(&database).await.or_configuration()?;
+            let store = open(&database).await?;
             say(key::make(&store, &name, role).await?.as_str())
         }
         Keys::Revoke { id, database } => {
@@ -463,10 +467,13 @@ async fn status(args: StatusArgs) -> Result<(), Failure> {
     } else {
         format!("http://{}", args.platform)
     };
-    let endpoint = tonic::transport::Endpoint::from_shared(url)
-        .map_err(|error| Failure::configuration(eyre!("platform address {}: {error}", args.platform)))?
-        .connect_timeout(DEADLINE)
-        .timeout(DEADLINE);
+    let wrong = |error| Failure::configuration(eyre!("platform address {}: {error}", args.platform));
+    let mut endpoint = tonic::transport::Endpoint::from_shared(url.clone()).map_err(wrong)?;
+    if url.starts_with("https:") {
+        let tls = node::tls::client(args.ca.as_deref()).or_configuration()?;
+        endpoint = endpoint.tls_config(tls).map_err(wrong)?;
+    }
+    let endpoint = endpoint.connect_timeout(DEADLINE).timeout(DEADLINE);
     let unreachable = |error: &dyn std::fmt::Display| {
         Failure::new(
             Code::Indeterminate,

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::feed::live::LiveOptions;
 use crate::feed::pace::Pace;
+use crate::audits::AuditOptions;
 use crate::gate::GateOptions;
 use crate::rest::options::HttpOptions;
 
@@ -207,6 +208,9 @@ pub struct Config {
     /// On which chain protocols pay for their protection, and how that is watched.
     #[serde(default)]
     pub billing: GateOptions,
+    /// Whose audits are shown; without it, nobody's.
+    #[serde(default)]
+    pub audits: Option<AuditOptions>,
     /// How often the metagraph is read.
     #[serde(default = "interval", with = "humantime_serde")]
     pub metagraph_interval: Duration,
@@ -262,6 +266,7 @@ impl Config {
             );
         }
         self.billing.endpoints()?;
+        self.audits.as_ref().map_or(Ok(()), |audits| audits.source().map(drop))?;
         self.live.check()
     }
 }

@@ -10,6 +10,7 @@
 //! at its own speed. See [`log`] for what always holds.
 
 pub mod assignment;
+pub mod audits;
 pub mod broker;
 pub mod cli;
 pub mod cluster;
@@ -26,4 +27,5 @@ pub mod service;
 pub mod standing;
 pub mod store;
 mod stream;
+pub mod tail;
 pub mod validators;

@@ -37,6 +37,10 @@ pub enum LogError {
     Event(#[from] protos::DecodeError),
 }
 
+/// A page ends after so many items, or as soon as it holds so many bytes: what a stream keeps in memory.
+pub(crate) const PAGE_ITEMS: usize = 64;
+pub(crate) const PAGE_BYTES: usize = 4 << 20;
+
 /// What a log's methods give: boxed, so that `Arc<dyn Log>` works.
 pub type LogFuture<'a, T> = BoxFuture<'a, Result<T, LogError>>;
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use chain::Ledger;
 use engine::Invariant;
-use node::exit::{Failure, OrConfiguration};
+use node::database::Place;
+use node::exit::{Code, Failure, OrConfiguration};
 use node::tls::TlsOptions;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -62,6 +63,15 @@ pub enum Opened {
     Live(Vec<url::Url>),
 }
 
+/// Opens a database: a file that cannot be used is the user's to mend, a server may only be away.
+pub(crate) async fn open(place: &Place) -> Result<Store, Failure> {
+    let code = match place {
+        Place::File(_) => Code::Configuration,
+        Place::Server(_) => Code::Indeterminate,
+    };
+    Store::open(place).await.map_err(|error| Failure::new(code, error))
+}
+
 /// Serves until a signal, or until a part cannot go on.
 ///
 /// # Errors
@@ -77,7 +87,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         .or_configuration()?;
     let listener = node::server::bind(config.node.listen).await?;
     let address = listener.local_addr()?;
-    let store = Arc::new(Store::open(&config.database).await.or_configuration()?);
+    let store = Arc::new(open(&config.database).await?);
     store.publish_first_set().await?;
     let validators = Validators::new(store.validators().await?);
     let shutdown = node::shutdown::on_signals(config.node.exit_with_parent)?;
@@ -161,10 +171,21 @@ pub async fn run(config: Config) -> Result<(), Failure> {
                 .await?)
         }
     });
+    let (auditing, audited) = watch::channel(crate::audits::Standings::default());
     parts.spawn({
         let (options, store, shutdown) = (config.http.clone(), store.clone(), shutdown.clone());
-        async move { options.serve(store, tls.as_ref(), shutdown).await }
+        async move { options.serve(store, audited, tls.as_ref(), shutdown).await }
     });
+    if let Some(options) = &config.audits {
+        let source = options
+            .source()
+            .map_err(|line| Failure::configuration(eyre::eyre!(line)))?;
+        let shutdown = shutdown.clone();
+        parts.spawn(async move {
+            crate::audits::keep(source, auditing, shutdown).await;
+            Ok(())
+        });
+    }
     parts.spawn({
         let endpoints = config
             .billing

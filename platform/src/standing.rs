@@ -61,7 +61,11 @@ pub fn windows(before: &[v1::MinerScore], now: &[v1::MinerScore]) -> Vec<Window>
     reason = "clamped to 0 to a million"
 )]
 fn millionths(share: f64) -> u64 {
-    if share.is_finite() { (share.clamp(0.0, 1.0) * 1e6).round() as u64 } else { 0 }
+    if share.is_finite() {
+        (share.clamp(0.0, 1.0) * 1e6).round() as u64
+    } else {
+        0
+    }
 }
 
 /// What came to each bucket.
@@ -121,14 +125,17 @@ mod tests {
 
     #[test]
     fn a_window_is_what_came_since() {
-        let (first, second) = (told(100, &[(10, 99), (500, 1)]), told(104, &[(10, 99), (500, 3), (900, 2)]));
+        let (first, second) = (
+            told(100, &[(10, 99), (500, 1)]),
+            told(104, &[(10, 99), (500, 3), (900, 2)]),
+        );
         let window = &windows(std::slice::from_ref(&first), &[second])[0];
         assert_eq!((window.asked, window.answered, window.correct), (4, 4, 4));
         assert_eq!((window.p50_us, window.p99_us), (Some(500), Some(900)));
         assert_eq!((window.score, window.weight), (250_000, 9));
         let all = &windows(&[], std::slice::from_ref(&first))[0];
         assert_eq!((all.answered, all.p50_us, all.p99_us), (100, Some(10), Some(10)));
-        let nothing = &windows(std::slice::from_ref(&first), &[first.clone()])[0];
+        let nothing = &windows(std::slice::from_ref(&first), std::slice::from_ref(&first))[0];
         assert_eq!((nothing.answered, nothing.p50_us), (0, None));
     }
 
@@ -151,6 +158,9 @@ mod tests {
         assert_eq!(percentile_of(&[], 50), None);
         assert_eq!(percentile_of(&[3], 99), Some(3));
         let hundred: Vec<u64> = (1..=100).collect();
-        assert_eq!((percentile_of(&hundred, 50), percentile_of(&hundred, 99)), (Some(50), Some(99)));
+        assert_eq!(
+            (percentile_of(&hundred, 50), percentile_of(&hundred, 99)),
+            (Some(50), Some(99))
+        );
     }
 }

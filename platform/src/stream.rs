@@ -94,15 +94,14 @@ impl Stream {
         let mut after = after;
         loop {
             // Marked as seen before reading: what is appended while the page is read wakes the wait below.
-            grown.borrow_and_update();
+            let known = *grown.borrow_and_update();
             let page = self.log.page(reader, after).await?;
-            let behind = page.through > after;
             after = page.through;
             for item in page.items {
                 let item = self.with_codes(item).await?;
                 self.send(item).await?;
             }
-            if !behind {
+            if after >= known {
                 tokio::select! {
                     changed = grown.changed() => changed.map_err(|_| End::Closed)?,
                     () = self.items.closed() => return Err(End::Closed),

@@ -12,6 +12,7 @@ mod connection;
 mod fault;
 mod ledger;
 mod metagraph;
+pub mod neuron;
 mod params;
 mod read;
 mod signer;

@@ -6,6 +6,7 @@
 #![allow(clippy::panic)]
 
 mod anvil;
+pub mod cli;
 mod collector;
 pub mod crowd;
 mod evm;

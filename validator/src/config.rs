@@ -2,47 +2,33 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use chain::wallets::WalletArgs;
-use chain::{Keypair, Ledger};
 use defence::violation::Severity;
 use node::cli::{NodeArgs, NodeConfig};
 use node::exit::{Failure, OrConfiguration};
 use serde::{Deserialize, Serialize};
-use tonic::transport::Endpoint;
+use subtensor::neuron::{Identity, NeuronArgs};
 
+use crate::audits::AuditOptions;
 use crate::canary::CanaryParameters;
 use crate::pause::config::PauseConfig;
+use crate::platforms::Platforms;
 use crate::score::ScoreParameters;
-
-/// How long a call of the ledger may take.
-const LEDGER_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Flags of `validator run`.
 #[derive(Debug, Clone, Default, clap::Args, Serialize)]
 pub struct Flags {
-    /// Hotkey file (Bittensor's JSON key file); or name a wallet by --wallet.name and --wallet.hotkey
-    #[arg(long, value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hotkey: Option<PathBuf>,
     #[command(flatten)]
+    #[serde(flatten)]
     #[allow(missing_docs)]
-    pub wallet: WalletArgs,
-    /// The platform that streams transactions and invariants
+    pub neuron: NeuronArgs,
+    /// The platform that streams transactions and invariants, as in http://HOST:PORT; where several stand behind one database, all
+    /// of them, with commas between
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
-    /// The subnet's ledger: http://HOST:PORT, an embedded one; or the real chain: finney, test, local, ws://.. or wss://.. (several
-    /// nodes with commas between)
-    #[arg(long, value_name = "LEDGER")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ledger: Option<String>,
-    /// The subnet; needed on the real chain
-    #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub netuid: Option<u16>,
     /// SQLite file with this validator's state (default: validator.db)
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,8 +68,11 @@ pub struct Config {
     /// The wallet, by btcli's names.
     #[serde(default)]
     pub wallet: WalletArgs,
-    /// URL of the platform.
+    /// URL of the platform; of several behind one database, with commas between.
     pub platform: String,
+    /// The certificate (PEM) that platforms at `https` addresses are known by; without it, the authorities that browsers trust.
+    #[serde(default)]
+    pub platform_ca: Option<PathBuf>,
     /// The ledger, as `--ledger` says it.
     pub ledger: String,
     /// The subnet.
@@ -126,6 +115,9 @@ pub struct Config {
     /// The formula.
     #[serde(default)]
     pub score: ScoreParameters,
+    /// What the audits of the network's nodes say of miners, as a factor of the score; without it, nothing.
+    #[serde(default)]
+    pub audits: Option<AuditOptions>,
     /// What is done about incidents; without it, they are only reported.
     #[serde(default)]
     pub defence: Option<defence::config::Config>,
@@ -205,14 +197,14 @@ impl Config {
         config
             .check()
             .map_err(|reason| Failure::configuration(eyre::eyre!("configuration: {reason}")))?;
-        config.connect_ledger()?;
-        config.hotkey_file()?;
-        config.platform_endpoint()?;
+        config.identity().check()?;
+        config.platforms()?;
         Ok(config)
     }
 
     fn check(&self) -> Result<(), String> {
         self.score.check()?;
+        self.audits.as_ref().map_or(Ok(()), AuditOptions::check)?;
         self.canary.check()?;
         if self.concurrency == 0 || self.threads == 0 {
             return Err("`concurrency` and `threads` must be at least 1".into());
@@ -227,22 +219,14 @@ impl Config {
         Ok(())
     }
 
-    pub(crate) fn connect_ledger(&self) -> Result<Arc<dyn Ledger>, Failure> {
-        let options = subtensor::Options {
-            deadline: LEDGER_DEADLINE,
-            ..subtensor::Options::default()
-        };
-        subtensor::open(&self.ledger, self.netuid, options).or_configuration()
-    }
-
-    /// Where the hotkey is.
-    pub(crate) fn hotkey_file(&self) -> Result<PathBuf, Failure> {
-        self.wallet.which(self.hotkey.as_deref()).or_configuration()
-    }
-
-    /// The hotkey.
-    pub(crate) fn read_hotkey(&self) -> Result<Keypair, Failure> {
-        self.wallet.read_hotkey(self.hotkey.as_deref()).or_configuration()
+    /// Whose hotkey it has, and on which ledger.
+    pub(crate) fn identity(&self) -> Identity<'_> {
+        Identity {
+            hotkey: self.hotkey.as_deref(),
+            wallet: &self.wallet,
+            ledger: &self.ledger,
+            netuid: self.netuid,
+        }
     }
 
     fn check_defence(&self) -> Result<(), String> {
@@ -299,13 +283,7 @@ impl Config {
         nodes.iter().map(read).collect()
     }
 
-    pub(crate) fn platform_endpoint(&self) -> Result<Endpoint, Failure> {
-        let endpoint = Endpoint::from_shared(self.platform.clone())
-            .map_err(|error| Failure::configuration(eyre::eyre!("platform `{}`: {error}", self.platform)))?;
-        Ok(endpoint
-            .connect_timeout(Duration::from_secs(5))
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(Duration::from_secs(10))
-            .keep_alive_timeout(Duration::from_secs(10)))
+    pub(crate) fn platforms(&self) -> Result<Platforms, Failure> {
+        Platforms::parse(&self.platform, self.platform_ca.as_deref()).or_configuration()
     }
 }

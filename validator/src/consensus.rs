@@ -65,11 +65,11 @@ pub fn dispute_already(answers: &[&Verdicts]) -> Option<Dispute> {
 }
 
 /// Weighs the answers to a challenge that was sent to `asked` miners.
-pub fn decide(answers: &[Verdicts], asked: usize) -> Decision {
+pub fn decide(answers: &[&Verdicts], asked: usize) -> Decision {
     let Some(first) = answers.first().filter(|_| is_quorum(answers.len(), asked)) else {
         return Decision::Arbitrate(Dispute::TooFewAnswers);
     };
-    if answers.iter().any(claims_violation) {
+    if answers.iter().any(|answer| claims_violation(answer)) {
         Decision::Arbitrate(Dispute::ClaimedViolation)
     } else if answers.iter().all(|answer| answer.agrees_with(first)) {
         Decision::Agreed(0)
@@ -85,8 +85,8 @@ pub fn claims_violation(answer: &Verdicts) -> bool {
 
 /// The answer that at least 60 % of those who answered share, if there is one: the original's consensus. Only for a validator
 /// that cannot execute the transaction itself.
-pub fn majority(answers: &[Verdicts]) -> Option<&Verdicts> {
-    answers.iter().find(|vote| {
+pub fn majority<'a>(answers: &[&'a Verdicts]) -> Option<&'a Verdicts> {
+    answers.iter().copied().find(|vote| {
         is_quorum(
             answers.iter().filter(|other| other.agrees_with(vote)).count(),
             answers.len(),
@@ -101,6 +101,12 @@ mod tests {
     use protos::v1::ExecutionStatus;
     use wire::{Finding, FindingVerdict, ReportedExecution};
 
+    fn decide(answers: &[Verdicts], asked: usize) -> Decision {
+        super::decide(&answers.iter().collect::<Vec<_>>(), asked)
+    }
+    fn majority(answers: &[Verdicts]) -> Option<&Verdicts> {
+        super::majority(&answers.iter().collect::<Vec<_>>())
+    }
     fn answer(digest: u8, verdict: FindingVerdict) -> Verdicts {
         Verdicts {
             findings: vec![Finding {

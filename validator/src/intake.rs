@@ -15,11 +15,12 @@ use protos::v1::{self, platform_client::PlatformClient, stream_item::Event};
 use protos::{DecodeError, required};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tower::Layer;
 use wire::{InvariantSet, ShippedPrestate, Wire};
 
 use crate::codes::Codes;
+use crate::platforms::Platforms;
 use crate::store::StoreError;
 use crate::withdrawn::{Why, Withdrawn};
 
@@ -190,7 +191,7 @@ pub type NewestHead = Option<(u64, B256)>;
 #[derive(Debug)]
 pub struct Reader {
     /// Where the platform is.
-    pub endpoint: Endpoint,
+    pub platforms: Platforms,
     /// Who asks.
     pub hotkey: Arc<Keypair>,
     /// Where bytecode goes.
@@ -208,7 +209,7 @@ impl Reader {
     ///
     /// # Errors
     /// Only when the validator's own database fails; whatever else ends a stream, it is taken up again.
-    pub async fn read(self, mut cursor: u64, shutdown: CancellationToken) -> Result<(), StoreError> {
+    pub async fn read(mut self, mut cursor: u64, shutdown: CancellationToken) -> Result<(), StoreError> {
         let pauses = ExponentialBuilder::default()
             .with_jitter()
             .with_min_delay(Duration::from_millis(100))
@@ -230,6 +231,7 @@ impl Reader {
             if cursor > before {
                 pause = pauses.build();
             }
+            self.platforms.pass_on();
             let wait = pause.next().unwrap_or(Duration::from_secs(5));
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
@@ -240,7 +242,8 @@ impl Reader {
 
     async fn follow(&self, cursor: &mut u64) -> Result<(), IntakeError> {
         let channel: Channel = self
-            .endpoint
+            .platforms
+            .current()
             .connect()
             .await
             .map_err(|error| Box::new(tonic::Status::unavailable(error.to_string())))?;

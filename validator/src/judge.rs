@@ -80,11 +80,12 @@ impl Judge {
     ///
     /// # Errors
     /// The validator's database fails. Whatever is wrong with the item or the miners is part of the result.
-    pub async fn judge(self: &Arc<Self>, item: Item) -> Result<Judged, StoreError> {
+    pub async fn judge(self: &Arc<Self>, mut item: Item) -> Result<Judged, StoreError> {
         if let Some(defender) = &self.defender {
             defender.saw(item.head_hash, &item.set);
         }
-        let challenge = self.challenge(&item);
+        let mut span = node::trace::stage(item.transaction.hash(), "judge").began_before(item.seen.elapsed());
+        let challenge = Arc::new(self.challenge(&mut item));
         let needed: Vec<engine::B256> = challenge
             .prestate
             .iter()
@@ -117,11 +118,11 @@ impl Judge {
             }
         }
 
-        let answers: Vec<Verdicts> = answers(&replies).into_iter().cloned().collect();
+        let answers = answers(&replies);
         let truth = match (own, consensus::decide(&answers, asked)) {
             (Some((dispute, own)), _) => settle(dispute, own, &answers),
             (None, Decision::Agreed(index)) if self.proofs.stands(answered(&replies)) => match answers.get(index) {
-                Some(verdicts) => Truth::Agreed(verdicts.clone()),
+                Some(&verdicts) => Truth::Agreed(verdicts.clone()),
                 None => Truth::Unknown("no answer".to_owned()),
             },
             (None, decision) => {
@@ -138,6 +139,9 @@ impl Judge {
         };
         self.remember(&item, &challenge, &truth);
         let judged = conclude(&item, &replies, truth);
+        metrics::histogram!("validator_judgement_seconds").record(item.seen.elapsed().as_secs_f64());
+        span.set("asked", i64::from(judged.report.asked));
+        span.set("answered", i64::from(judged.report.answered));
         self.proofs.note(&judged.samples);
         if let Some(defender) = &self.defender {
             let view = NetworkView {
@@ -175,7 +179,7 @@ impl Judge {
     }
 
     /// Canaries are made of what was judged.
-    fn remember(&self, item: &Item, challenge: &Challenge, truth: &Truth) {
+    fn remember(&self, item: &Item, challenge: &Arc<Challenge>, truth: &Truth) {
         let ran = match truth {
             Truth::Agreed(verdicts) | Truth::Own { verdicts, .. } => canary::ran(verdicts),
             Truth::Unknown(_) => false,
@@ -184,8 +188,8 @@ impl Judge {
         deck.put(challenge, &item.set, ran);
     }
 
-    /// The question: pinned, with those invariants that the transaction could touch.
-    fn challenge(&self, item: &Item) -> Challenge {
+    /// The question: pinned, with those invariants that the transaction could touch. It takes the state out of the item.
+    fn challenge(&self, item: &mut Item) -> Challenge {
         let touched = |invariant: &&Invariant| {
             item.prestate
                 .as_ref()
@@ -199,7 +203,7 @@ impl Judge {
             invariant_set_version: item.set.version,
             invariants: item.set.invariants.iter().filter(touched).cloned().collect(),
             transaction: item.transaction.clone(),
-            prestate: item.prestate.clone(),
+            prestate: item.prestate.take(),
             deadline: self.deadline,
         }
     }
@@ -225,7 +229,12 @@ impl Judge {
         replies: &[Reply],
     ) -> Result<Result<Verdicts, ArbiterError>, StoreError> {
         let claimed = Instant::now();
+        let mut span = node::trace::stage(item.transaction.hash(), "arbitrate");
         let own = self.arbiter.judge(challenge, &sealed.codes).await;
+        if let Err(error) = &own {
+            span.failed(error.to_string());
+        }
+        drop(span);
         match &own {
             Ok(verdicts) => {
                 if consensus::claims_violation(verdicts) {
@@ -337,7 +346,7 @@ fn answered(replies: &[Reply]) -> impl Iterator<Item = &Hotkey> {
 }
 
 /// Our own verdict decides. Where there is none, 60 % of the answers stand in for it.
-fn settle(dispute: Dispute, own: Result<Verdicts, ArbiterError>, answers: &[Verdicts]) -> Truth {
+fn settle(dispute: Dispute, own: Result<Verdicts, ArbiterError>, answers: &[&Verdicts]) -> Truth {
     match own {
         Ok(verdicts) => Truth::Own { dispute, verdicts },
         Err(error) => match consensus::majority(answers) {

@@ -6,6 +6,7 @@
 
 pub mod actions;
 pub mod arbiter;
+pub mod audits;
 pub mod canary;
 pub mod codes;
 pub mod config;
@@ -13,6 +14,7 @@ pub mod consensus;
 pub mod defend;
 pub mod draw;
 mod encoded;
+pub mod gather;
 pub mod incident;
 mod inspect;
 pub mod intake;
@@ -20,6 +22,7 @@ pub mod judge;
 pub mod miners;
 pub mod pause;
 mod pipeline;
+pub mod platforms;
 pub mod progress;
 pub mod proof;
 pub mod quiet;
@@ -33,15 +36,17 @@ pub mod withdrawn;
 
 use std::sync::{Arc, Mutex};
 
-use node::exit::{Code, Failure, OrConfiguration};
+use node::exit::{Failure, OrConfiguration};
 use protos::v1::validator_server::ValidatorServer;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use subtensor::neuron::Neuron;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::arbiter::Arbiter;
+use crate::audits::Audits;
 use crate::codes::Codes;
 use crate::config::Config;
 use crate::defend::Defender;
@@ -62,20 +67,17 @@ const QUEUE: usize = 256;
 /// # Errors
 /// A hotkey that is not registered, a port in use, a ledger that cannot be reached, a database that fails.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure> {
-    let hotkey = Arc::new(config.read_hotkey()?);
+    let Neuron {
+        hotkey,
+        uid,
+        ledger,
+        metagraph,
+    } = config
+        .identity()
+        .join(config.metagraph_period, shutdown.clone())
+        .await?;
     let account = hotkey.account();
     let store = Store::open(&config.database).await.or_configuration()?;
-    let ledger = config.connect_ledger()?;
-    let metagraph = chain::follow(Arc::clone(&ledger), config.metagraph_period, shutdown.clone())
-        .await
-        .map_err(|error| Failure::new(Code::Indeterminate, error))?;
-    let Some(uid) = metagraph.borrow().by_hotkey(&account).map(|neuron| neuron.uid) else {
-        return Err(Failure::configuration(eyre::eyre!(
-            "hotkey {account} ({}) is not registered on subnet {}: run `ledger register` with it first",
-            config.hotkey_file()?.display(),
-            metagraph.borrow().netuid
-        )));
-    };
     let listener = node::server::bind(config.node.listen).await?;
     let address = listener.local_addr()?;
     let standing = store.standing().await?;
@@ -109,7 +111,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Fail
     });
     let (queue, items) = mpsc::channel(QUEUE);
     let withdrawn = Arc::new(Withdrawn::default());
-    let platform = config.platform_endpoint()?;
+    let platforms = config.platforms()?;
 
     let mut tasks: JoinSet<Result<(), Failure>> = JoinSet::new();
     let (head, heads) = watch::channel(None);
@@ -127,7 +129,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Fail
         shutdown.clone(),
     ));
     let reader = Reader {
-        endpoint: platform.clone(),
+        platforms: platforms.clone(),
         hotkey: Arc::clone(&hotkey),
         codes,
         queue,
@@ -146,9 +148,22 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Fail
         shutdown.clone(),
     );
     tasks.spawn(async move { Ok(pipeline.await?) });
-    let reporter = reporter::run(platform, Arc::clone(&hotkey), store.clone(), reports, shutdown.clone());
+    let reporter = reporter::run(platforms, Arc::clone(&hotkey), store.clone(), reports, shutdown.clone());
     tasks.spawn(async move { Ok(reporter.await?) });
+    let audits = match config.audits {
+        Some(options) => {
+            let audits = Arc::new(Audits::new(options).map_err(eyre::Report::msg).or_configuration()?);
+            let following = Arc::clone(&audits).follow(shutdown.clone());
+            tasks.spawn(async move {
+                following.await;
+                Ok(())
+            });
+            Some(audits)
+        }
+        None => None,
+    };
     let weigher = Weigher {
+        audits,
         store,
         metagraph,
         ledger,

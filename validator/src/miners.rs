@@ -72,6 +72,8 @@ pub fn serving(metagraph: &Metagraph) -> Vec<Serving> {
 pub struct Sealed {
     /// `Challenge::id`.
     pub id: B256,
+    /// Of the transaction that it asks about.
+    pub transaction: B256,
     /// The encoded `ChallengeRequest`, without bytecode.
     pub request: Bytes,
     /// Of `request`.
@@ -94,6 +96,7 @@ impl Sealed {
         let request = Bytes::from(request.encode_to_vec());
         Self {
             id: challenge.id,
+            transaction: challenge.transaction.hash(),
             digest: BodyDigest::of(&request),
             request,
             codes,
@@ -260,6 +263,8 @@ impl Miners {
     /// Sends a challenge to one miner and waits for its answer, at most until the deadline.
     pub async fn challenge(&self, miner: &Serving, sealed: &Sealed) -> Reply {
         let sent = Instant::now();
+        let mut span = node::trace::stage(sealed.transaction, "challenge");
+        span.set("uid", i64::from(miner.uid));
         let answered = match tokio::time::timeout(sealed.deadline, self.ask(miner, sealed)).await {
             // Both may be ready when a busy machine looks again: then it came after the deadline all the same.
             Ok(Ok(_)) if sent.elapsed() > sealed.deadline => Err(Missed::Late(sealed.deadline)),
@@ -268,6 +273,7 @@ impl Miners {
         };
         let latency = sent.elapsed();
         if let Err(missed) = &answered {
+            span.failed(missed.to_string());
             metrics::counter!("validator_missed_answers_total").increment(1);
             let told = self
                 .told

@@ -8,6 +8,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::gather::{self, BATCH};
 use crate::intake::Intake;
 use crate::judge::Judge;
 use crate::progress::Progress;
@@ -16,9 +17,6 @@ use crate::withdrawn::{Why, Withdrawn};
 
 /// A canary comes no later than this after its item.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-
-/// Judged items in one transaction of the database.
-const BATCH: usize = 64;
 
 /// Judges what comes out of `items`, `concurrency` at a time, and records it, until `shutdown`.
 ///
@@ -171,9 +169,12 @@ async fn record(
     progress: Arc<Mutex<Progress>>,
     reports: Arc<Notify>,
 ) -> Result<(), StoreError> {
-    let mut waiting = Vec::with_capacity(BATCH);
-    while recorded.recv_many(&mut waiting, BATCH).await > 0 {
-        let batch = waiting.drain(..).collect::<Result<Vec<Judged>, StoreError>>()?;
+    loop {
+        let batch = gather::next(&mut recorded).await;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let batch = batch.into_iter().collect::<Result<Vec<Judged>, StoreError>>()?;
         let low_water = {
             let mut progress = lock(&progress);
             batch.iter().for_each(|judged| progress.finish(judged.cursor));
@@ -183,7 +184,6 @@ async fn record(
         metrics::counter!("validator_judged_total").increment(batch.len() as u64);
         reports.notify_one();
     }
-    Ok(())
 }
 
 fn lock(progress: &Mutex<Progress>) -> std::sync::MutexGuard<'_, Progress> {

@@ -1,5 +1,7 @@
 //! What a validator tells those who watch it.
 
+use std::collections::BTreeMap;
+
 use chain::Followed;
 use chain::reporting::Why;
 use protos::v1::{self, validator_server::Validator};
@@ -8,7 +10,7 @@ use tonic::{Request, Response, Status};
 
 use crate::intake::NewestHead;
 use crate::score::normalise;
-use crate::store::{Store, WaitingNote};
+use crate::store::{Hotkey, Store, Total, WaitingNote};
 
 /// Serves the validator's standing and its view of the miners.
 #[derive(Debug)]
@@ -34,6 +36,32 @@ fn weights_waiting(note: WaitingNote) -> v1::WeightsWaiting {
     }
 }
 
+/// What was seen of each miner since the beginning, by hotkey, without uids.
+pub(crate) fn miner_scores(totals: &BTreeMap<Hotkey, Total>) -> Vec<v1::MinerScore> {
+    let scores = normalise(&totals.values().map(|total| total.average).collect::<Vec<_>>());
+    let told = |((hotkey, total), score): ((&Hotkey, &Total), f64)| v1::MinerScore {
+        uid: 0,
+        hotkey: hotkey.to_vec().into(),
+        asked: total.asked,
+        answered: total.answered,
+        correct: total.correct,
+        latency: total
+            .latency
+            .iter()
+            .map(|(micros, count)| v1::LatencyBucket {
+                micros: *micros,
+                count: *count,
+            })
+            .collect(),
+        score,
+        weight: u32::from(total.weight),
+        violating: total.violating,
+        found: total.found,
+        proven: total.proven,
+    };
+    totals.iter().zip(scores).map(told).collect()
+}
+
 #[tonic::async_trait]
 impl Validator for StatusService {
     async fn status(
@@ -45,36 +73,14 @@ impl Validator for StatusService {
         let canaries = self.store.canaries().await.map_err(broken)?;
         let waiting = self.store.waiting().await.map_err(broken)?;
         let totals = self.store.totals().await.map_err(broken)?;
-        let scores = normalise(&totals.values().map(|total| total.average).collect::<Vec<_>>());
         let metagraph = self.metagraph.borrow().clone();
         let head = *self.head.borrow();
-        let miners = totals
-            .iter()
-            .zip(scores)
-            .filter_map(|((hotkey, total), score)| {
-                let uid = metagraph.by_hotkey(&chain::AccountId::new(*hotkey))?.uid;
-                Some(v1::MinerScore {
-                    uid: u32::from(uid),
-                    hotkey: hotkey.to_vec().into(),
-                    asked: total.asked,
-                    answered: total.answered,
-                    correct: total.correct,
-                    latency: total
-                        .latency
-                        .iter()
-                        .map(|(micros, count)| v1::LatencyBucket {
-                            micros: *micros,
-                            count: *count,
-                        })
-                        .collect(),
-                    score,
-                    weight: u32::from(total.weight),
-                    violating: total.violating,
-                    found: total.found,
-                    proven: total.proven,
-                })
-            })
-            .collect();
+        let known = |mut score: v1::MinerScore| {
+            let hotkey = score.hotkey.as_ref().try_into().ok().map(chain::AccountId::new)?;
+            score.uid = u32::from(metagraph.by_hotkey(&hotkey)?.uid);
+            Some(score)
+        };
+        let miners = miner_scores(&totals).into_iter().filter_map(known).collect();
         Ok(Response::new(v1::ValidatorStatusResponse {
             hotkey: self.hotkey.as_bytes().to_vec().into(),
             cursor: standing.low_water,
@@ -102,5 +108,31 @@ impl Validator for StatusService {
         let disputes = self.store.disputes(request.before, tx_hash, request.limit, false).await;
         let disputes = disputes.map_err(|error| Status::internal(error.to_string()))?;
         Ok(Response::new(v1::DisputesResponse { disputes }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_miner_is_told_with_its_share_of_the_score() {
+        let total = |average, answered| Total {
+            asked: 10,
+            answered,
+            latency: vec![(500, answered)],
+            average,
+            weight: 7,
+            ..Total::default()
+        };
+        let told = miner_scores(&BTreeMap::from([([4; 32], total(3.0, 9)), ([5; 32], total(1.0, 2))]));
+        let shares: Vec<f64> = told.iter().map(|miner| miner.score).collect();
+        assert_eq!(shares, [0.75, 0.25]);
+        let last = &told[1];
+        assert_eq!(
+            (last.hotkey.as_ref(), last.asked, last.answered, last.weight),
+            (&[5; 32][..], 10, 2, 7)
+        );
+        assert_eq!((last.latency[0].micros, last.latency[0].count), (500, 2));
     }
 }

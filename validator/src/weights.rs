@@ -8,6 +8,7 @@ pub mod report;
 pub mod show;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use chain::wallet::Keypair;
@@ -15,6 +16,7 @@ use chain::{AccountId, Followed, Ledger, Metagraph};
 use tokio_util::sync::CancellationToken;
 
 use self::report::Reporter;
+use crate::audits::Audits;
 use crate::miners::{Miners, serving};
 use crate::score::{ScoreParameters, normalise, score, smooth};
 use crate::store::{Hotkey, Store, StoreError, Weight};
@@ -32,6 +34,8 @@ pub struct Weigher {
     pub hotkey: Arc<Keypair>,
     /// The formula.
     pub parameters: ScoreParameters,
+    /// What the audits say of miners; `None`: they say nothing.
+    pub audits: Option<Arc<Audits>>,
     /// Goes with the weights.
     pub version_key: u64,
     /// Told who serves no more.
@@ -73,9 +77,18 @@ impl Weigher {
     async fn score(&self, window: u64) -> Result<(), StoreError> {
         let windows = self.store.window(window).await?;
         let mut averages = self.store.averages().await?;
+        let addresses: BTreeMap<Hotkey, SocketAddr> = serving(&self.metagraph.borrow())
+            .into_iter()
+            .map(|miner| (*miner.hotkey.as_bytes(), miner.address))
+            .collect();
         for (hotkey, window) in &windows {
             let average = averages.entry(*hotkey).or_insert(0.0);
-            *average = smooth(*average, score(window, &self.parameters), &self.parameters);
+            let audited = self
+                .audits
+                .as_ref()
+                .map_or(1.0, |audits| audits.factor(hotkey, addresses.get(hotkey).copied()));
+            let score = score(window, &self.parameters).map(|score| score * audited);
+            *average = smooth(*average, score, &self.parameters);
         }
         self.store.save_averages(window, &averages).await
     }

@@ -9,7 +9,9 @@ use crate::store::{Report, ReportState};
 
 /// The duties whose verdict the contract takes at `now`, and has not taken.
 pub fn reportable(duties: &[Duty], now: u64) -> impl Iterator<Item = &Duty> {
-    duties.iter().filter(move |duty| !duty.sent && duty.window.contains(&now))
+    duties
+        .iter()
+        .filter(move |duty| !duty.sent && duty.window.contains(&now))
 }
 
 /// The verdict of a duty by the samples of its epoch. One that the contract would not count is not sent.
@@ -24,14 +26,22 @@ pub fn verdict(terms: &Terms, duty: &Duty, rows: impl IntoIterator<Item = Row>, 
         known: measured.known,
         latency_us: measured.verdict_latency(),
         closes: duty.window.end,
-        state: if enough { ReportState::Open } else { ReportState::NotCounted },
+        state: if enough {
+            ReportState::Open
+        } else {
+            ReportState::NotCounted
+        },
         batch: 0,
         tx_hash: String::new(),
         block: 0,
         reason: if enough {
             String::new()
         } else {
-            format!("{} of {} intervals are known, too few", measured.known, terms.intervals())
+            format!(
+                "{} of {} intervals are known, too few",
+                measured.known,
+                terms.intervals()
+            )
         },
         wall_ms,
     }
@@ -112,14 +122,20 @@ mod tests {
     #[test]
     fn sk_08_a_verdict_is_due_from_the_windows_beginning_to_before_its_end() {
         let due = |sent, now| reportable(&[duty(sent)], now).count() == 1;
-        assert_eq!([1_999, 2_000, 2_299, 2_300].map(|now| due(false, now)), [false, true, true, false]);
+        assert_eq!(
+            [1_999, 2_000, 2_299, 2_300].map(|now| due(false, now)),
+            [false, true, true, false]
+        );
         assert!(!due(true, 2_000), "what was consumed is not sent again");
     }
 
     #[test]
     fn sk_14_a_claim_waits_for_the_blocks_time_whatever_a_clock_says() {
         let member = member(Life::Active);
-        assert_eq!(claiming(&member, member.next_reward - 1), Claiming::At(member.next_reward));
+        assert_eq!(
+            claiming(&member, member.next_reward - 1),
+            Claiming::At(member.next_reward)
+        );
         assert_eq!(claiming(&member, member.next_reward), Claiming::Due);
         assert_eq!(claiming(&self::member(Life::Left), u64::MAX), Claiming::Never);
         assert_eq!(claiming(&self::member(Life::Leaving), u64::MAX), Claiming::Due);
@@ -128,24 +144,46 @@ mod tests {
     #[test]
     fn too_little_known_is_not_sent() {
         let terms = Terms::default();
-        let rows = |count: u64| (0..count).map(|n| Row { at: 1_000 + n * 300, outcome: Outcome::Up, latency: Some(7) });
+        let rows = |count: u64| {
+            (0..count).map(|n| Row {
+                at: 1_000 + n * 300,
+                outcome: Outcome::Up,
+                latency: Some(7),
+            })
+        };
         let few = verdict(&terms, &duty(false), rows(4_313), 5);
         assert_eq!(few.state, ReportState::NotCounted);
         assert!(few.reason.contains("4313 of 8628"), "{}", few.reason);
         let enough = verdict(&terms, &duty(false), rows(4_314), 5);
-        assert_eq!((enough.state, enough.known, enough.failed, enough.latency_us), (ReportState::Open, 4_314, 0, 7));
+        assert_eq!(
+            (enough.state, enough.known, enough.failed, enough.latency_us),
+            (ReportState::Open, 4_314, 0, 7)
+        );
     }
 
     #[test]
     fn a_group_is_completed_in_the_first_quarter_of_an_epoch_only() {
         let terms = Terms::default();
-        let lonely = Member { group_wanted: 3, ..member(Life::Active) };
+        let lonely = Member {
+            group_wanted: 3,
+            ..member(Life::Active)
+        };
         let until = terms.fill_until(lonely.start);
         assert!(lacks_auditors(&terms, &lonely, until) && !lacks_auditors(&terms, &lonely, until + 1));
         assert!(!lacks_auditors(&terms, &member(Life::Active), 1_000));
-        let lost = Member { group_active: false, ..member(Life::Active) };
+        let lost = Member {
+            group_active: false,
+            ..member(Life::Active)
+        };
         assert!(lacks_auditors(&terms, &lost, 1_000));
-        assert!(!lacks_auditors(&terms, &Member { life: Life::Leaving, ..lost }, 1_000));
+        assert!(!lacks_auditors(
+            &terms,
+            &Member {
+                life: Life::Leaving,
+                ..lost
+            },
+            1_000
+        ));
     }
 
     proptest! {

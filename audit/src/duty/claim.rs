@@ -80,7 +80,11 @@ impl Claimer {
             Some(claim) if claim.state == ClaimState::Open => (claim.attempt + 1, claim.reason),
             // Claimed, final, and due all the same: its block has left the chain, deeper than was thought possible.
             Some(claim) if claim.state == ClaimState::Done && view.head.number > claim.block.saturating_add(64) => {
-                tracing::error!(epoch, block = claim.block, "a final claim is not on the chain; claiming again");
+                tracing::error!(
+                    epoch,
+                    block = claim.block,
+                    "a final claim is not on the chain; claiming again"
+                );
                 (claim.attempt + 1, "its block left the chain".to_owned())
             }
             Some(_) => return Ok(()),
@@ -117,12 +121,22 @@ impl Claimer {
         match handle.status().state {
             State::Final(inclusion) if inclusion.success => self.paid(claim, &inclusion).await?,
             State::Final(inclusion) => {
-                let words = inclusion.revert.as_deref().map_or_else(|| "why is not known".to_owned(), of_revert);
-                self.failed(claim, &format!("transaction {} reverted: {words}", inclusion.transaction))
-                    .await?;
+                let words = inclusion
+                    .revert
+                    .as_deref()
+                    .map_or_else(|| "why is not known".to_owned(), of_revert);
+                self.failed(
+                    claim,
+                    &format!("transaction {} reverted: {words}", inclusion.transaction),
+                )
+                .await?;
             }
             State::Failed { reason } => self.failed(claim, &of_revert(&reason.to_string())).await?,
-            State::Queued | State::Signed { .. } | State::Broadcast { .. } | State::Replaced { .. } | State::Included(_) => {
+            State::Queued
+            | State::Signed { .. }
+            | State::Broadcast { .. }
+            | State::Replaced { .. }
+            | State::Included(_) => {
                 return Ok(());
             }
         }
@@ -134,10 +148,14 @@ impl Claimer {
     async fn paid(&self, claim: Claim, inclusion: &Inclusion) -> Result<(), DutyError> {
         let transaction = inclusion.transaction;
         let receipt = self.office.manager.receipt(transaction).await?;
-        let bounty = receipt.iter().flat_map(|receipt| receipt.inner.logs()).find_map(|log| match said(log, self.office.me) {
-            Some(Said::Paid(bounty)) => Some(bounty),
-            _ => None,
-        });
+        let bounty =
+            receipt
+                .iter()
+                .flat_map(|receipt| receipt.inner.logs())
+                .find_map(|log| match said(log, self.office.me) {
+                    Some(Said::Paid(bounty)) => Some(bounty),
+                    _ => None,
+                });
         let done = Claim {
             state: ClaimState::Done,
             tx_hash: transaction.to_string(),
@@ -158,7 +176,10 @@ impl Claimer {
             None => {
                 self.office.store.set_claim(&done).await?;
                 tracing::warn!(epoch = done.epoch, %transaction, "the bounty is claimed; how much it was cannot be read");
-                let subject = format!("the bounty of epoch {} is claimed; how much it was cannot be read", done.epoch);
+                let subject = format!(
+                    "the bounty of epoch {} is claimed; how much it was cannot be read",
+                    done.epoch
+                );
                 self.office.tell(Severity::Medium, subject, transaction.to_string());
             }
         }
@@ -220,7 +241,9 @@ impl Claimer {
         if !self.fill_pause.is_over() || !lacks_auditors(&view.terms, &view.member, view.head.timestamp) {
             return Ok(());
         }
-        let call = AuditManager::fillGroupCall { subject: self.office.me };
+        let call = AuditManager::fillGroupCall {
+            subject: self.office.me,
+        };
         let effect = format!("fill/{}/{}", view.member.epoch, view.head.number);
         let deadline = Some(view.terms.fill_until(view.member.start));
         self.fill_pause.begin(self.config.retry);

@@ -35,7 +35,9 @@ impl Follower {
     pub async fn advance(&mut self, head: Head) -> Result<(), DutyError> {
         let deep = (head.number + 1).saturating_sub(self.confirmations);
         for _ in 0..RANGES {
-            let Some(read_to) = self.office.store.read_to().await? else { return Ok(()) };
+            let Some(read_to) = self.office.store.read_to().await? else {
+                return Ok(());
+            };
             if read_to >= deep {
                 return Ok(());
             }
@@ -59,10 +61,16 @@ impl Follower {
                 Some(Said::Skipped { .. }) | None => {}
             }
         }
-        if !counted.is_empty() || !bounties.is_empty() {
-            tracing::info!(from, to, verdicts = counted.len(), bounties = bounties.len(), "events of this node");
-        }
         self.office.store.advance(&counted, &bounties, to).await?;
+        if !counted.is_empty() || !bounties.is_empty() {
+            tracing::info!(
+                from,
+                to,
+                verdicts = counted.len(),
+                bounties = bounties.len(),
+                "events of this node"
+            );
+        }
         Ok(())
     }
 }

@@ -71,7 +71,9 @@ impl Measurer {
                 () = shutdown.cancelled() => break,
                 _ = ticks.tick() => {}
             }
-            let Some(sight) = self.sights.borrow().clone() else { continue };
+            let Some(sight) = self.sights.borrow().clone() else {
+                continue;
+            };
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 () = self.tick(&sight) => {}
@@ -124,7 +126,13 @@ impl Measurer {
             metrics::counter!("audit_samples_total", "outcome" => name).increment(count as u64);
         }
         for sample in samples.iter().filter(|sample| sample.row.outcome != Outcome::Up) {
-            tracing::info!(peer = sample.subject, outcome = name(sample.row.outcome), step = sample.step, reason = sample.reason, "a peer does not do its work");
+            tracing::info!(
+                peer = sample.subject,
+                outcome = name(sample.row.outcome),
+                step = sample.step,
+                reason = sample.reason,
+                "a peer does not do its work"
+            );
         }
         let mut back = false;
         self.health.update(|shown| {
@@ -164,7 +172,10 @@ impl Measurer {
             && let Some(lost) = self.waiting.pop_front()
         {
             metrics::counter!("audit_samples_lost_total").increment(lost.len() as u64);
-            tracing::error!(samples = lost.len(), "too many samples wait for the database; the oldest tick is lost");
+            tracing::error!(
+                samples = lost.len(),
+                "too many samples wait for the database; the oldest tick is lost"
+            );
         }
         let unwritten = self.waiting.iter().map(Vec::len).sum();
         if waited && unwritten == 0 {

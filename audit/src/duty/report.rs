@@ -61,8 +61,16 @@ impl Reporter {
         }
         for missed in self.office.store.close_reports(now).await? {
             metrics::counter!("audit_reports_total", "result" => "missed").increment(1);
-            tracing::error!(peer = missed.subject, epoch = missed.epoch, reason = missed.reason, "a verdict was not sent in time");
-            let subject = format!("the verdict on peer {} for its epoch {} was not sent in time", missed.subject, missed.epoch);
+            tracing::error!(
+                peer = missed.subject,
+                epoch = missed.epoch,
+                reason = missed.reason,
+                "a verdict was not sent in time"
+            );
+            let subject = format!(
+                "the verdict on peer {} for its epoch {} was not sent in time",
+                missed.subject, missed.epoch
+            );
             self.office.tell(Severity::High, subject, missed.reason);
         }
         if !self.config.enabled {
@@ -111,20 +119,33 @@ impl Reporter {
             let handle = self.submit(batch).await?;
             self.handles.insert(batch, handle);
         }
-        let Some(status) = self.handles.get(&batch).map(Handle::status) else { return Ok(()) };
+        let Some(status) = self.handles.get(&batch).map(Handle::status) else {
+            return Ok(());
+        };
         match status.state {
             State::Final(inclusion) if inclusion.success => self.count(batch, &inclusion).await?,
             State::Final(inclusion) => {
-                let words = inclusion.revert.as_deref().map_or_else(|| "why is not known".to_owned(), of_revert);
+                let words = inclusion
+                    .revert
+                    .as_deref()
+                    .map_or_else(|| "why is not known".to_owned(), of_revert);
                 let reason = format!("transaction {} reverted: {words}", inclusion.transaction);
                 self.reopen(batch, &reason, Severity::High).await?;
             }
             State::Failed { reason } => {
-                let severity = if reason == Failure::Expired { Severity::Medium } else { Severity::High };
+                let severity = if reason == Failure::Expired {
+                    Severity::Medium
+                } else {
+                    Severity::High
+                };
                 self.reopen(batch, &of_revert(&reason.to_string()), severity).await?;
             }
             // Under way. The sender raises its fees, and finds it again after a reorganisation.
-            State::Queued | State::Signed { .. } | State::Broadcast { .. } | State::Replaced { .. } | State::Included(_) => {
+            State::Queued
+            | State::Signed { .. }
+            | State::Broadcast { .. }
+            | State::Replaced { .. }
+            | State::Included(_) => {
                 return Ok(());
             }
         }
@@ -178,7 +199,11 @@ impl Reporter {
             }
             match skipped.get(&report.subject).copied() {
                 // The block's own time decides; it is not what was seen.
-                Some(TOO_EARLY) => store.reopen_report(report.subject, report.epoch, outcome(TOO_EARLY)).await?,
+                Some(TOO_EARLY) => {
+                    store
+                        .reopen_report(report.subject, report.epoch, outcome(TOO_EARLY))
+                        .await?
+                }
                 Some(why) => store.refuse_report(report.subject, report.epoch, outcome(why)).await?,
                 None => {
                     let why = format!("transaction {transaction} says nothing of it");
@@ -197,7 +222,8 @@ impl Reporter {
         self.pause.begin(self.config.retry);
         metrics::counter!("audit_reports_total", "result" => "failed").increment(1);
         tracing::warn!(batch, reason, "a report came to nothing; it is made anew");
-        self.office.tell(severity, "a report came to nothing; it is made anew", reason);
+        self.office
+            .tell(severity, "a report came to nothing; it is made anew", reason);
         Ok(())
     }
 }

@@ -14,7 +14,11 @@ pub fn of_revert(words: &str) -> String {
         .and_then(|(_, digits)| hex::decode(digits.trim().trim_end_matches(')')).ok());
     match data.and_then(|data| Error::abi_decode(&data).ok()) {
         Some(Error::NothingReported(error)) => {
-            format!("nothing of it was taken; peer {}: {}", error.subject, outcome(error.outcome))
+            format!(
+                "nothing of it was taken; peer {}: {}",
+                error.subject,
+                outcome(error.outcome)
+            )
         }
         Some(Error::TooEarly(error)) => format!("too early: the reward date is {}", error.nextReward),
         Some(Error::GroupIsWhole(_)) => "the group is whole".to_owned(),
@@ -45,7 +49,9 @@ mod tests {
         let error = AuditManager::NothingReported { subject: 7, outcome: 5 };
         let words = format!("execution reverted: 0x{}", hex::encode(error.abi_encode()));
         assert_eq!(of_revert(&words), "nothing of it was taken; peer 7: sent already");
-        let early = AuditManager::TooEarly { nextReward: U256::from(99) };
+        let early = AuditManager::TooEarly {
+            nextReward: U256::from(99),
+        };
         assert!(of_revert(&format!("x 0x{}", hex::encode(early.abi_encode()))).contains("99"));
         assert_eq!(of_revert("out of gas"), "out of gas");
         let whole = format!("0x{}", hex::encode(AuditManager::GroupIsWhole {}.abi_encode()));

@@ -12,8 +12,8 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use super::verdict::{Claimed, Step};
 use super::Kind;
+use super::verdict::{Claimed, Step};
 
 /// Longest answer to a question of status that is read, bytes: somebody else wrote it.
 const ANSWER: usize = 4 << 20;
@@ -121,6 +121,8 @@ struct KeeperHealth {
 }
 
 async fn http(address: SocketAddr, limit: Duration, chain_id: Option<u64>) -> Answered {
+    // Whoever was first may have chosen a provider of cryptography already; any will do.
+    let _chosen = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .timeout(limit)

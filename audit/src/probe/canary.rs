@@ -185,7 +185,14 @@ mod tests {
             number: 20_000_000,
             hash: Some(B256::repeat_byte(7)),
         };
-        make(1, head, 1_720_000_000, Duration::from_secs(5), &mut StdRng::seed_from_u64(seed)).unwrap()
+        make(
+            1,
+            head,
+            1_720_000_000,
+            Duration::from_secs(5),
+            &mut StdRng::seed_from_u64(seed),
+        )
+        .unwrap()
     }
 
     #[test]
@@ -227,7 +234,9 @@ mod tests {
                 finding.verdict = if finding.verdict.is_violated() {
                     FindingVerdict::Holds { already_broken: false }
                 } else {
-                    FindingVerdict::Undecided { reason: "busy".to_owned() }
+                    FindingVerdict::Undecided {
+                        reason: "busy".to_owned(),
+                    }
                 };
             }
             assert!(matches!(judge(&canary.known, &lazy), Step::Failed(_)));

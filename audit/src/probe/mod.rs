@@ -120,7 +120,10 @@ impl Prober {
             return Tick::Offline;
         }
         let own = self.own_head().await;
-        let probes: Vec<_> = peers.iter().map(|peer| self.sample(peer, own, at, wall_ms).boxed()).collect();
+        let probes: Vec<_> = peers
+            .iter()
+            .map(|peer| self.sample(peer, own, at, wall_ms).boxed())
+            .collect();
         let samples = futures::stream::iter(probes)
             .buffered(self.config.at_once)
             .collect()
@@ -189,9 +192,12 @@ impl Prober {
             return;
         }
         let fresh = match (answered.head, own) {
-            (Ok(claimed), Some(own)) => {
-                freshness(claimed, own.number, self.hash_at(claimed, own).await, self.config.max_lag)
-            }
+            (Ok(claimed), Some(own)) => freshness(
+                claimed,
+                own.number,
+                self.hash_at(claimed, own).await,
+                self.config.max_lag,
+            ),
             (Ok(_), None) => Step::Skipped("no head of our own".to_owned()),
             (Err(reason), _) => Step::Skipped(reason),
         };
@@ -216,10 +222,10 @@ impl Prober {
 
     async fn challenge(&self, peer: &Peer, address: SocketAddr, own: Option<Claimed>) -> Step {
         let Some(challenger) = &self.challenger else {
-            return Step::Skipped("this auditor has no hotkey that miners answer".to_owned());
+            return Step::Skipped("this auditor challenges nobody".to_owned());
         };
         if peer.hotkey == [0; 32] {
-            return Step::Skipped("it has registered no hotkey".to_owned());
+            return Step::Failed("it is a miner, and has registered no hotkey".to_owned());
         }
         let deadline = self.config.challenge;
         let chain_id = self.heads.as_ref().map_or(1, Node::chain_id);

@@ -151,12 +151,34 @@ mod tests {
     #[test]
     fn an_address_of_ones_own_network_is_not_public() {
         for private in [
-            "127.0.0.1", "10.1.2.3", "192.168.0.1", "172.16.0.9", "169.254.169.254", "100.64.0.1", "0.0.0.0", "255.255.255.255",
-            "224.0.0.1", "240.0.0.1", "::1", "::", "fe80::1", "fd00::1", "ff02::1", "::ffff:10.0.0.1", "2001:db8::1", "64:ff9b::a00:1",
+            "127.0.0.1",
+            "10.1.2.3",
+            "192.168.0.1",
+            "172.16.0.9",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "255.255.255.255",
+            "224.0.0.1",
+            "240.0.0.1",
+            "::1",
+            "::",
+            "fe80::1",
+            "fd00::1",
+            "ff02::1",
+            "::ffff:10.0.0.1",
+            "2001:db8::1",
+            "64:ff9b::a00:1",
         ] {
             assert!(!is_public(private.parse().unwrap()), "{private}");
         }
-        for public in ["1.1.1.1", "100.128.0.1", "172.32.0.1", "2606:4700::1111", "::ffff:8.8.8.8"] {
+        for public in [
+            "1.1.1.1",
+            "100.128.0.1",
+            "172.32.0.1",
+            "2606:4700::1111",
+            "::ffff:8.8.8.8",
+        ] {
             assert!(is_public(public.parse().unwrap()), "{public}");
         }
     }
@@ -165,9 +187,21 @@ mod tests {
     async fn an_endpoint_is_looked_up_and_refused_where_it_leads_inside() {
         let inside = resolve("http://127.0.0.1:9000", false, SOON).await;
         assert_eq!(inside, Err(AddressError::Private("127.0.0.1".parse().unwrap())));
-        assert!(matches!(resolve("http://localhost:9000", false, SOON).await, Err(AddressError::Private(_))));
-        assert_eq!(resolve("http://127.0.0.1:9000", true, SOON).await, Ok("127.0.0.1:9000".parse().unwrap()));
-        for text in ["", "127.0.0.1:9000", "ftp://1.1.1.1:1", "http://", "javascript:alert(1)"] {
+        assert!(matches!(
+            resolve("http://localhost:9000", false, SOON).await,
+            Err(AddressError::Private(_))
+        ));
+        assert_eq!(
+            resolve("http://127.0.0.1:9000", true, SOON).await,
+            Ok("127.0.0.1:9000".parse().unwrap())
+        );
+        for text in [
+            "",
+            "127.0.0.1:9000",
+            "ftp://1.1.1.1:1",
+            "http://",
+            "javascript:alert(1)",
+        ] {
             assert_eq!(resolve(text, true, SOON).await, Err(AddressError::Form), "{text}");
         }
     }

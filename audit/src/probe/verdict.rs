@@ -121,12 +121,15 @@ pub fn freshness(claimed: Claimed, own: u64, own_hash: Option<B256>, max_lag: u6
     }
     if claimed.number > own.saturating_add(max_lag) {
         // A node of ours that stands still must not be charged to a peer.
-        return Step::Skipped(format!("its head {} is far ahead of our own node's {own}", claimed.number));
+        return Step::Skipped(format!(
+            "its head {} is far ahead of our own node's {own}",
+            claimed.number
+        ));
     }
     match (claimed.hash, own_hash) {
-        (Some(theirs), Some(ours)) if theirs != ours && claimed.number.saturating_add(TIP) <= own => {
-            Step::Failed(format!("its head {} is {theirs}, which is not on the chain", claimed.number))
-        }
+        (Some(theirs), Some(ours)) if theirs != ours && claimed.number.saturating_add(TIP) <= own => Step::Failed(
+            format!("its head {} is {theirs}, which is not on the chain", claimed.number),
+        ),
         _ => Step::Passed,
     }
 }
@@ -145,9 +148,15 @@ mod tests {
     #[test]
     fn sk_05_two_of_three_lost_is_down_without_latency_and_one_of_three_is_up() {
         let down = seen([None, Some(MS), None], vec![("health", Step::Passed)]);
-        assert_eq!((down.row.outcome, down.row.latency, down.step), (Outcome::Down, None, "reach"));
+        assert_eq!(
+            (down.row.outcome, down.row.latency, down.step),
+            (Outcome::Down, None, "reach")
+        );
         let up = seen([Some(MS), None, Some(3 * MS)], vec![("health", Step::Passed)]);
-        assert_eq!((up.row.outcome, up.row.latency, up.step), (Outcome::Up, Some(2_000), ""));
+        assert_eq!(
+            (up.row.outcome, up.row.latency, up.step),
+            (Outcome::Up, Some(2_000), "")
+        );
         assert_eq!(up.row.at, 9);
     }
 
@@ -183,8 +192,16 @@ mod tests {
         assert!(matches!(is(at(106, None), None), Step::Skipped(_)));
         assert_eq!(is(at(97, Some(ours)), Some(ours)), Step::Passed);
         assert!(matches!(is(at(97, Some(other)), Some(ours)), Step::Failed(_)));
-        assert_eq!(is(at(98, Some(other)), Some(ours)), Step::Passed, "a reorganisation at the tip");
-        assert_eq!(is(at(97, Some(other)), None), Step::Passed, "our own node does not know it");
+        assert_eq!(
+            is(at(98, Some(other)), Some(ours)),
+            Step::Passed,
+            "a reorganisation at the tip"
+        );
+        assert_eq!(
+            is(at(97, Some(other)), None),
+            Step::Passed,
+            "our own node does not know it"
+        );
     }
 
     proptest! {

@@ -13,7 +13,9 @@ pub fn seed(block_hash: B256, subject: u32, epoch: u32) -> B256 {
 
 /// How many audit a node when so many are active.
 pub fn wanted(group_size: u8, active: usize, subject_is_active: bool) -> usize {
-    active.saturating_sub(usize::from(subject_is_active)).min(group_size.into())
+    active
+        .saturating_sub(usize::from(subject_is_active))
+        .min(group_size.into())
 }
 
 /// Adds members drawn from `active` to those who `stay`, until there are `size` or nobody is left.
@@ -85,9 +87,15 @@ mod tests {
         assert_eq!((first[7], any[7]), (0, 0));
         for id in (0..20).filter(|id| *id != 7) {
             let expected = f64::from(rounds) / 19.0;
-            assert!((f64::from(first[id]) - expected).abs() < 5.0 * expected.sqrt(), "{id}: {first:?}");
+            assert!(
+                (f64::from(first[id]) - expected).abs() < 5.0 * expected.sqrt(),
+                "{id}: {first:?}"
+            );
             let expected = expected * 5.0;
-            assert!((f64::from(any[id]) - expected).abs() < 5.0 * expected.sqrt(), "{id}: {any:?}");
+            assert!(
+                (f64::from(any[id]) - expected).abs() < 5.0 * expected.sqrt(),
+                "{id}: {any:?}"
+            );
         }
     }
 

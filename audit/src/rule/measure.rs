@@ -50,7 +50,7 @@ pub fn row(at: u64, reference: bool, pings: &[Option<u32>], serves: Option<bool>
             (true, Some(true)) => Outcome::Up,
             (true, None) => Outcome::Unknown,
         },
-        latency: if reachable { mean(answers) } else { None },
+        latency: if reachable { mean(&answers) } else { None },
     })
 }
 
@@ -103,14 +103,19 @@ pub fn aggregate(terms: &Terms, start: u64, rows: impl IntoIterator<Item = Row>)
     }
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     Measured {
-        failed: count(intervals.values().filter(|(known, failed)| failed * 2 >= *known).count()),
+        failed: count(
+            intervals
+                .values()
+                .filter(|(known, failed)| failed * 2 >= *known)
+                .count(),
+        ),
         known: count(intervals.len()),
-        latency: mean(latencies),
+        latency: mean(&latencies),
     }
 }
 
 /// Rounded down; less than [`NO_LATENCY`].
-fn mean(values: Vec<u32>) -> Option<u32> {
+fn mean(values: &[u32]) -> Option<u32> {
     let sum: u64 = values.iter().map(|value| u64::from(*value)).sum();
     let mean = sum.checked_div(values.len() as u64)?;
     Some(u32::try_from(mean).unwrap_or(NO_LATENCY).min(NO_LATENCY - 1))

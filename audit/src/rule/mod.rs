@@ -7,12 +7,13 @@
 pub mod group;
 pub mod manager;
 pub mod measure;
+pub mod node;
 pub mod pool;
 pub mod settle;
 pub mod terms;
-pub mod timing;
 
-pub use manager::{Manager, Outcome as VerdictOutcome, Refusal};
+pub use manager::Manager;
 pub use measure::{Measured, NO_LATENCY, Outcome, Row};
+pub use node::{Outcome as VerdictOutcome, Refusal, State};
 pub use settle::{Settlement, Verdict};
 pub use terms::Terms;

@@ -74,7 +74,10 @@ impl Pool {
     ///
     /// [`NothingToRelease`]; nothing changed.
     pub fn release(&mut self, end: u64, now: u64) -> Result<(), NothingToRelease> {
-        let seconds = end.checked_sub(now).filter(|seconds| *seconds > 0).ok_or(NothingToRelease)?;
+        let seconds = end
+            .checked_sub(now)
+            .filter(|seconds| *seconds > 0)
+            .ok_or(NothingToRelease)?;
         let rate = self.balance.saturating_sub(self.promised) / u128::from(seconds);
         if rate == 0 || rate >> 96 != 0 {
             return Err(NothingToRelease);
@@ -103,7 +106,11 @@ mod tests {
         pool.sync(1, 10);
         assert_eq!((pool.accrued(), pool.promised(), pool.unreleased(10)), (100, 100, 900));
         pool.sync(3, 20);
-        assert_eq!((pool.accrued(), pool.promised()), (133, 199), "one unit does not divide");
+        assert_eq!(
+            (pool.accrued(), pool.promised()),
+            (133, 199),
+            "one unit does not divide"
+        );
         pool.sync(0, 30);
         assert_eq!((pool.accrued(), pool.promised(), pool.unreleased(30)), (133, 199, 700));
         pool.sync(1, 1_000);

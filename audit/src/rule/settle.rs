@@ -95,7 +95,11 @@ pub fn bounty(terms: &Terms, settlement: &Settlement) -> u128 {
     let intervals = u64::from(terms.intervals());
     let down = u64::from(settlement.downtime) + u64::from(settlement.late);
     if down > u64::from(terms.tolerated()) {
-        left = if down >= intervals { U256::ZERO } else { left - part(left, down, intervals) };
+        left = if down >= intervals {
+            U256::ZERO
+        } else {
+            left - part(left, down, intervals)
+        };
     }
     if settlement.latency > terms.allowable_latency {
         left = part(left, terms.allowable_latency.into(), settlement.latency.into());
@@ -165,13 +169,20 @@ mod tests {
         }
         // The specification's percentages.
         for (downtime, thousandths) in [(288, 96_662), (431, 95_005), (863, 89_998)] {
-            assert_eq!((paid(|it| it.downtime = downtime) + WHOLE / 2_000) * 1_000 / WHOLE, thousandths, "{downtime}");
+            assert_eq!(
+                (paid(|it| it.downtime = downtime) + WHOLE / 2_000) * 1_000 / WHOLE,
+                thousandths,
+                "{downtime}"
+            );
         }
     }
 
     #[test]
     fn sk_12_late_intervals_are_downtime() {
-        assert_eq!(paid(|it| (it.downtime, it.late) = (286, 2)), paid(|it| it.downtime = 288));
+        assert_eq!(
+            paid(|it| (it.downtime, it.late) = (286, 2)),
+            paid(|it| it.downtime = 288)
+        );
         assert_eq!(paid(|it| (it.downtime, it.late) = (285, 2)), 100 * WHOLE);
     }
 

@@ -83,7 +83,11 @@ impl Terms {
             ),
             (self.allowable_latency > 0, "allowableLatency", "at least a microsecond"),
             (self.tolerance_divisor > 0, "toleranceDivisor", "at least 1"),
-            (self.quorum_bps > 0 && share(self.quorum_bps), "quorumBps", "1 to 10,000"),
+            (
+                self.quorum_bps > 0 && share(self.quorum_bps),
+                "quorumBps",
+                "1 to 10,000",
+            ),
             (share(self.coverage_bps), "coverageBps", "at most 10,000"),
             (share(self.duty_bps), "dutyBps", "at most 10,000"),
             ((1..=64).contains(&self.group_size), "groupSize", "1 to 64"),
@@ -137,7 +141,10 @@ impl Terms {
     /// Intervals that a claim at `now` of an epoch that began at `start` is late.
     pub fn lateness(&self, start: u64, now: u64) -> u32 {
         let until = self.next_reward(start).saturating_add(self.delta_period.into());
-        let late = now.saturating_sub(until).checked_div(self.check_time.into()).unwrap_or(0);
+        let late = now
+            .saturating_sub(until)
+            .checked_div(self.check_time.into())
+            .unwrap_or(0);
         u32::try_from(late).unwrap_or(u32::MAX)
     }
 }
@@ -173,13 +180,50 @@ mod tests {
         let terms = Terms::default();
         for (wrong, name) in [
             (Terms { check_time: 0, ..terms }, "checkTime"),
-            (Terms { delta_period: 2_592_000, ..terms }, "deltaPeriod"),
-            (Terms { delta_period: 0, ..terms }, "deltaPeriod"),
-            (Terms { reward_period: u32::MAX, ..terms }, "rewardPeriod"),
-            (Terms { reward_period: 31_000_000, check_time: 1, ..terms }, "checkTime"),
+            (
+                Terms {
+                    delta_period: 2_592_000,
+                    ..terms
+                },
+                "deltaPeriod",
+            ),
+            (
+                Terms {
+                    delta_period: 0,
+                    ..terms
+                },
+                "deltaPeriod",
+            ),
+            (
+                Terms {
+                    reward_period: u32::MAX,
+                    ..terms
+                },
+                "rewardPeriod",
+            ),
+            (
+                Terms {
+                    reward_period: 31_000_000,
+                    check_time: 1,
+                    ..terms
+                },
+                "checkTime",
+            ),
             (Terms { quorum_bps: 0, ..terms }, "quorumBps"),
-            (Terms { duty_bps: 10_001, ..terms }, "dutyBps"),
-            (Terms { group_size: 65, ..terms }, "groupSize"),
+            (
+                Terms {
+                    duty_bps: 10_001,
+                    ..terms
+                },
+                "dutyBps",
+            ),
+            (
+                Terms {
+                    group_size: 65,
+                    ..terms
+                },
+                "groupSize",
+            ),
         ] {
             assert_eq!(wrong.check().map_err(|bad| bad.0), Err(name));
         }

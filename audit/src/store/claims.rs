@@ -102,10 +102,11 @@ impl Store {
     /// # Errors
     /// When it cannot be read.
     pub async fn claim(&self, epoch: u64) -> Result<Option<Claim>, StoreError> {
-        let row = sqlx::query("SELECT epoch, attempt, state, tx_hash, block, reason, wall_ms FROM claim WHERE epoch = $1")
-            .bind(number(epoch))
-            .fetch_optional(self.database.pool())
-            .await?;
+        let row =
+            sqlx::query("SELECT epoch, attempt, state, tx_hash, block, reason, wall_ms FROM claim WHERE epoch = $1")
+                .bind(number(epoch))
+                .fetch_optional(self.database.pool())
+                .await?;
         row.as_ref().map(claim).transpose()
     }
 

@@ -42,7 +42,9 @@ pub enum StoreError {
         chain: u64,
     },
     /// A value that this program did not write.
-    #[error("the audit database is damaged: {0}; move the file away, what was reported and paid is read again from the chain")]
+    #[error(
+        "the audit database is damaged: {0}; move the file away, what was reported and paid is read again from the chain"
+    )]
     Damaged(String),
 }
 
@@ -136,7 +138,9 @@ impl Store {
     /// # Errors
     /// When it cannot be read.
     pub async fn read_to(&self) -> Result<Option<u64>, StoreError> {
-        let row = sqlx::query("SELECT block FROM place").fetch_optional(self.database.pool()).await?;
+        let row = sqlx::query("SELECT block FROM place")
+            .fetch_optional(self.database.pool())
+            .await?;
         row.map(|row| unsigned(&row, "block")).transpose()
     }
 

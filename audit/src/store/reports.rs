@@ -205,10 +205,13 @@ impl Store {
     /// # Errors
     /// When they cannot be read.
     pub async fn reports(&self, limit: u32) -> Result<Vec<Report>, StoreError> {
-        let rows = sqlx::query(statement!("SELECT", "FROM report ORDER BY wall_ms DESC, epoch DESC, subject LIMIT $1"))
-            .bind(i64::from(limit))
-            .fetch_all(self.database.pool())
-            .await?;
+        let rows = sqlx::query(statement!(
+            "SELECT",
+            "FROM report ORDER BY wall_ms DESC, epoch DESC, subject LIMIT $1"
+        ))
+        .bind(i64::from(limit))
+        .fetch_all(self.database.pool())
+        .await?;
         rows.iter().map(report).collect()
     }
 
@@ -253,15 +256,17 @@ impl Store {
     /// # Errors
     /// When it cannot be written.
     pub async fn refuse_report(&self, subject: u32, epoch: u64, reason: &str) -> Result<(), StoreError> {
-        sqlx::query("UPDATE report SET state = $1, reason = $2 WHERE subject = $3 AND epoch = $4 AND state IN ($5, $6)")
-            .bind(ReportState::NotCounted.code())
-            .bind(reason)
-            .bind(i64::from(subject))
-            .bind(number(epoch))
-            .bind(ReportState::Open.code())
-            .bind(ReportState::Sent.code())
-            .execute(self.database.pool())
-            .await?;
+        sqlx::query(
+            "UPDATE report SET state = $1, reason = $2 WHERE subject = $3 AND epoch = $4 AND state IN ($5, $6)",
+        )
+        .bind(ReportState::NotCounted.code())
+        .bind(reason)
+        .bind(i64::from(subject))
+        .bind(number(epoch))
+        .bind(ReportState::Open.code())
+        .bind(ReportState::Sent.code())
+        .execute(self.database.pool())
+        .await?;
         Ok(())
     }
 
@@ -270,10 +275,13 @@ impl Store {
     /// # Errors
     /// When it cannot be read.
     pub async fn batch(&self, batch: u64) -> Result<Vec<Report>, StoreError> {
-        let rows = sqlx::query(statement!("SELECT", "FROM report WHERE batch = $1 ORDER BY closes, subject, epoch"))
-            .bind(number(batch))
-            .fetch_all(self.database.pool())
-            .await?;
+        let rows = sqlx::query(statement!(
+            "SELECT",
+            "FROM report WHERE batch = $1 ORDER BY closes, subject, epoch"
+        ))
+        .bind(number(batch))
+        .fetch_all(self.database.pool())
+        .await?;
         rows.iter().map(report).collect()
     }
 
@@ -309,14 +317,16 @@ impl Store {
     /// # Errors
     /// When it cannot be written.
     pub async fn reopen_report(&self, subject: u32, epoch: u64, reason: &str) -> Result<(), StoreError> {
-        sqlx::query("UPDATE report SET state = $1, batch = 0, reason = $2 WHERE subject = $3 AND epoch = $4 AND state = $5")
-            .bind(ReportState::Open.code())
-            .bind(reason)
-            .bind(i64::from(subject))
-            .bind(number(epoch))
-            .bind(ReportState::Sent.code())
-            .execute(self.database.pool())
-            .await?;
+        sqlx::query(
+            "UPDATE report SET state = $1, batch = 0, reason = $2 WHERE subject = $3 AND epoch = $4 AND state = $5",
+        )
+        .bind(ReportState::Open.code())
+        .bind(reason)
+        .bind(i64::from(subject))
+        .bind(number(epoch))
+        .bind(ReportState::Sent.code())
+        .execute(self.database.pool())
+        .await?;
         Ok(())
     }
 
@@ -329,12 +339,12 @@ impl Store {
             "UPDATE report SET state = $1, reason = $2 || reason WHERE state = $3 AND closes <= $4 RETURNING",
             ""
         ))
-            .bind(ReportState::NotCounted.code())
-            .bind("its window is over; ")
-            .bind(ReportState::Open.code())
-            .bind(number(now))
-            .fetch_all(self.database.pool())
-            .await?;
+        .bind(ReportState::NotCounted.code())
+        .bind("its window is over; ")
+        .bind(ReportState::Open.code())
+        .bind(number(now))
+        .fetch_all(self.database.pool())
+        .await?;
         rows.iter().map(report).collect()
     }
 }

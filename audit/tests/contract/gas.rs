@@ -18,7 +18,9 @@ struct Meter(BTreeMap<String, u64>);
 
 impl Meter {
     fn call<C: SolCall>(&mut self, name: &str, world: &mut World, from: alloy::primitives::Address, call: &C) {
-        let receipt = world.act(from, call).unwrap_or_else(|refused| panic!("{name}: {refused:?}"));
+        let receipt = world
+            .act(from, call)
+            .unwrap_or_else(|refused| panic!("{name}: {refused:?}"));
         self.0.insert(name.to_owned(), receipt.gas);
     }
 }
@@ -44,47 +46,118 @@ fn measure() -> BTreeMap<String, u64> {
         endpoint: "http://10.0.0.99:50051".into(),
     };
     meter.call("change", w, owner(31), &change);
-    meter.call("addStake", w, owner(31), &AuditManager::addStakeCall { id: 31, amount: 1 });
+    meter.call(
+        "addStake",
+        w,
+        owner(31),
+        &AuditManager::addStakeCall { id: 31, amount: 1 },
+    );
     let gone = w.group(1)[5];
     meter.call("exit", w, owner(gone), &AuditManager::exitCall { id: gone });
-    meter.call("fillGroup (one member)", w, who(7), &AuditManager::fillGroupCall { subject: 1 });
+    meter.call(
+        "fillGroup (one member)",
+        w,
+        who(7),
+        &AuditManager::fillGroupCall { subject: 1 },
+    );
 
     let window = w.window(1);
     w.chain.warp(window.start);
     let duties = |world: &mut World, auditor| {
-        let call = AuditManager::dutiesCall { auditor, from: 1, count: 100 };
-        world.ask(&call).into_iter().map(|duty| duty.subject).collect::<Vec<_>>()
+        let call = AuditManager::dutiesCall {
+            auditor,
+            from: 1,
+            count: 100,
+        };
+        world
+            .ask(&call)
+            .into_iter()
+            .map(|duty| duty.subject)
+            .collect::<Vec<_>>()
     };
     let report = |auditor, subjects: &[u32]| AuditManager::reportCall {
         auditor,
-        verdicts: subjects.iter().map(|subject| (&verdict(*subject, 1, 3, 40_000)).into()).collect(),
+        verdicts: subjects
+            .iter()
+            .map(|subject| (&verdict(*subject, 1, 3, 40_000)).into())
+            .collect(),
     };
     let mut measured = false;
-    for auditor in (1..=30).filter(|id| *id != gone) {
+    let present = || (1..=30).filter(|id| *id != gone);
+    for auditor in present() {
         let subjects = duties(w, auditor);
         if measured {
             w.act(operator(auditor), &report(auditor, &subjects)).unwrap();
         } else {
             let (one, rest) = subjects.split_first().unwrap();
-            meter.call("report (one verdict, the first of a window)", w, operator(auditor), &report(auditor, &[*one]));
+            meter.call(
+                "report (one verdict, the first of a first window)",
+                w,
+                operator(auditor),
+                &report(auditor, &[*one]),
+            );
             let rest = &rest[..20];
-            meter.call("report (20 verdicts, each the first)", w, operator(auditor), &report(auditor, rest));
+            meter.call(
+                "report (20 verdicts, each the first of a first window)",
+                w,
+                operator(auditor),
+                &report(auditor, rest),
+            );
             measured = true;
-        }
-        if auditor == 30 {
-            break;
         }
     }
     w.chain.warp(window.end);
     let first = if gone == 2 { 3 } else { 2 };
-    meter.call("claim (24 verdicts)", w, operator(first), &AuditManager::claimCall { id: first });
-    meter.call("withdrawStake", w, owner(gone), &AuditManager::withdrawStakeCall { id: gone, to: who(9) });
+    meter.call(
+        "claim (24 verdicts)",
+        w,
+        operator(first),
+        &AuditManager::claimCall { id: first },
+    );
+    for id in present().filter(|id| *id != first) {
+        w.act(operator(id), &AuditManager::claimCall { id }).unwrap();
+    }
+    // In later epochs storage is in use; most auditors are not the first.
+    w.chain.pass(window.end - window.start + 2_592_000 - 7_200);
+    let second = |auditor, world: &mut World| {
+        let subjects: Vec<u32> = duties(world, auditor)
+            .into_iter()
+            .filter(|id| ![gone, 31].contains(id))
+            .take(20)
+            .collect();
+        let mut call = report(auditor, &subjects);
+        for verdict in &mut call.verdicts {
+            verdict.epoch = 2;
+        }
+        call
+    };
+    for auditor in present().take(14) {
+        let call = second(auditor, w);
+        w.act(operator(auditor), &call).unwrap();
+    }
+    let call = second(30, w);
+    meter.call("report (20 verdicts, in later epochs)", w, operator(30), &call);
+    meter.call(
+        "withdrawStake",
+        w,
+        owner(gone),
+        &AuditManager::withdrawStakeCall { id: gone, to: who(9) },
+    );
     w.give(WHOLE);
     let end = w.chain.now() + 365 * 86_400;
     meter.call("release", w, founder(), &AuditManager::releaseCall { end });
-    let config_ = (&audit::rule::Terms { duty_bps: 1_000, ..terms() }).into();
+    let config_ = (&audit::rule::Terms {
+        duty_bps: 1_000,
+        ..terms()
+    })
+        .into();
     meter.call("setConfig", w, founder(), &AuditManager::setConfigCall { config_ });
-    meter.call("transferOwnership", w, founder(), &AuditManager::transferOwnershipCall { to: who(9) });
+    meter.call(
+        "transferOwnership",
+        w,
+        founder(),
+        &AuditManager::transferOwnershipCall { to: who(9) },
+    );
     meter.call("acceptOwnership", w, who(9), &AuditManager::acceptOwnershipCall {});
     meter.0
 }
@@ -130,7 +203,33 @@ fn gas_of_every_function_is_recorded() {
 fn the_contract_fits_the_chain() {
     let artifact: serde_json::Value = serde_json::from_str(Contract::AuditManager.artifact()).unwrap();
     let size = |field: &str| artifact[field].as_str().unwrap().len() / 2 - 1;
-    println!("AuditManager: {} bytes, created with {}", size("deployedBytecode"), size("bytecode"));
+    println!(
+        "AuditManager: {} bytes, created with {}",
+        size("deployedBytecode"),
+        size("bytecode")
+    );
     assert!(size("deployedBytecode") < 24_576);
     assert!(size("bytecode") < 49_152);
+}
+
+/// Groups of 64, verdicts in the worst order for sorting: far below what one transaction may use (EIP-7825).
+#[test]
+fn the_largest_group_is_settled_within_one_transaction() {
+    let terms = audit::rule::Terms {
+        group_size: 64,
+        ..terms()
+    };
+    let mut world = World::network(terms, 70);
+    let window = world.window(1);
+    world.chain.warp(window.start);
+    for (failed, auditor) in (0..64).rev().zip(world.group(1)) {
+        let verdict = verdict(1, 1, failed, failed * 1_000);
+        world.report(auditor, &[verdict]).unwrap();
+    }
+    world.chain.warp(window.end);
+    let receipt = world.act(operator(1), &AuditManager::claimCall { id: 1 }).unwrap();
+    let settled = receipt.event::<AuditManager::BountyPaid>().unwrap().settlement;
+    assert_eq!((settled.verdicts, settled.downtime, settled.latency), (64, 32, 32_000));
+    println!("a claim of 64 verdicts: {} gas", receipt.gas);
+    assert!(receipt.gas < 16_777_216 / 2);
 }

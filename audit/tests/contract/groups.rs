@@ -85,7 +85,10 @@ fn what_was_sent_is_no_open_duty() {
     let mut world = World::network(terms(), 4);
     world.chain.warp(world.window(2).start);
     world.report(1, &[crate::world::verdict(2, 1, 0, 0)]).unwrap();
-    let sent: Vec<(u32, bool)> = duties(&mut world, 1).iter().map(|duty| (duty.subject, duty.sent)).collect();
+    let sent: Vec<(u32, bool)> = duties(&mut world, 1)
+        .iter()
+        .map(|duty| (duty.subject, duty.sent))
+        .collect();
     assert_eq!(sent, [(2, true), (3, false), (4, false)]);
     // Pages are parts of the same list.
     let page = AuditManager::dutiesCall {
@@ -93,7 +96,10 @@ fn what_was_sent_is_no_open_duty() {
         from: 3,
         count: 1,
     };
-    assert_eq!(world.ask(&page).iter().map(|duty| duty.subject).collect::<Vec<_>>(), [3]);
+    assert_eq!(
+        world.ask(&page).iter().map(|duty| duty.subject).collect::<Vec<_>>(),
+        [3]
+    );
     let past_the_end = AuditManager::dutiesCall {
         auditor: 1,
         from: 5,
@@ -129,6 +135,20 @@ fn who_stays_in_a_completed_group_keeps_its_place() {
     let after = world.group(1);
     assert_eq!(after[..4], [before[0], before[2], before[3], before[4]]);
     assert_eq!(after[4], 7);
+}
+
+#[test]
+fn a_group_from_when_groups_were_larger_is_completed_to_who_is_left() {
+    let mut world = World::network(terms(), 7);
+    world.set_terms(audit::rule::Terms {
+        group_size: 2,
+        ..terms()
+    });
+    let before = world.group(1);
+    world.exit(before[0], true).unwrap();
+    world.fill(1).unwrap();
+    assert_eq!(world.group(1), before[1..]);
+    world.compare_all();
 }
 
 /// W-SK-3: when a subject claims does not change who audits it next, once a verdict is there.
@@ -180,8 +200,14 @@ fn an_operator_has_one_node() {
     };
     world.act(crate::world::owner(2), &new).unwrap();
     let node_of = |world: &mut World, operator| world.ask(&AuditManager::nodeOfCall { operator });
-    assert_eq!((node_of(&mut world, operator(77)), node_of(&mut world, operator(2))), (2, 0));
-    assert_eq!(world.ask(&AuditManager::nodeInfoCall { id: 2 }).endpoint, "http://elsewhere:1");
+    assert_eq!(
+        (node_of(&mut world, operator(77)), node_of(&mut world, operator(2))),
+        (2, 0)
+    );
+    assert_eq!(
+        world.ask(&AuditManager::nodeInfoCall { id: 2 }).endpoint,
+        "http://elsewhere:1"
+    );
 }
 
 proptest! {

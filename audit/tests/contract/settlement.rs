@@ -33,7 +33,10 @@ fn sk_10_medians_are_taken_apart_and_verdicts_are_cleared() {
     }
     world.chain.warp(window.end);
     let settlement = world.claim(1).unwrap();
-    assert_eq!((settlement.downtime, settlement.latency, settlement.verdicts), (10, 40, 3));
+    assert_eq!(
+        (settlement.downtime, settlement.latency, settlement.verdicts),
+        (10, 40, 3)
+    );
     assert!(!settlement.quorum, "three of seven are too few");
     assert!(world.rule.node(1).unwrap().verdicts.is_empty());
     world.compare_all();
@@ -50,7 +53,10 @@ fn an_even_number_of_verdicts_has_the_upper_median() {
     }
     world.chain.warp(window.end);
     let settlement = world.claim(1).unwrap();
-    assert_eq!((settlement.downtime, settlement.latency, settlement.quorum), (3, 30, true));
+    assert_eq!(
+        (settlement.downtime, settlement.latency, settlement.quorum),
+        (3, 30, true)
+    );
 }
 
 #[test]
@@ -102,7 +108,11 @@ fn too_few_verdicts_pay_nothing_and_the_money_stays() {
         world.chain.warp(window.end);
         let settlement = world.claim(1).unwrap();
         assert!(settlement.maximum > 3_000 * WHOLE);
-        assert_eq!(settlement.bounty, if pays { settlement.maximum } else { 0 }, "{reporting}");
+        assert_eq!(
+            settlement.bounty,
+            if pays { settlement.maximum } else { 0 },
+            "{reporting}"
+        );
         world.compare_money();
     }
 }
@@ -112,7 +122,10 @@ fn a_node_alone_earns_nothing() {
     let mut world = World::network(terms(), 1);
     world.chain.warp(world.window(1).end);
     let settlement = world.claim(1).unwrap();
-    assert_eq!((settlement.group_size, settlement.quorum, settlement.bounty), (0, false, 0));
+    assert_eq!(
+        (settlement.group_size, settlement.quorum, settlement.bounty),
+        (0, false, 0)
+    );
 }
 
 #[test]
@@ -151,7 +164,9 @@ fn bounties_of_equal_nodes_are_equal_whoever_claims_first() {
         world.all_report(subject, 0, 0);
     }
     world.chain.warp(window.end);
-    let bounties: Vec<u128> = [5, 1, 8, 2, 3, 4, 7, 6].map(|id| world.claim(id).unwrap().bounty).to_vec();
+    let bounties: Vec<u128> = [5, 1, 8, 2, 3, 4, 7, 6]
+        .map(|id| world.claim(id).unwrap().bounty)
+        .to_vec();
     assert!(bounties.iter().all(|bounty| *bounty == bounties[0] && *bounty > 0));
     world.compare_all();
 }
@@ -183,7 +198,10 @@ fn silence_and_lies_cost_the_auditor() {
         let (owed, kept) = (settlement.owed, settlement.kept);
         // The first of the two was not audited by whoever claims after it.
         assert_eq!((owed, kept), if id == silent { (6, 0) } else { (7, 0) });
-        assert_eq!(settlement.bounty, settlement.maximum - settlement.maximum * 2_000 / 10_000);
+        assert_eq!(
+            settlement.bounty,
+            settlement.maximum - settlement.maximum * 2_000 / 10_000
+        );
     }
     world.compare_all();
 }
@@ -191,10 +209,16 @@ fn silence_and_lies_cost_the_auditor() {
 #[test]
 fn a_stake_below_the_minimum_halves_the_bounty() {
     let mut world = court();
-    world.set_terms(Terms { min_stake: STAKE + 1, ..terms() });
+    world.set_terms(Terms {
+        min_stake: STAKE + 1,
+        ..terms()
+    });
     assert_eq!(
         world.register(STAKE),
-        Err(Refusal::InsufficientStake { amount: STAKE, needed: STAKE + 1 })
+        Err(Refusal::InsufficientStake {
+            amount: STAKE,
+            needed: STAKE + 1
+        })
     );
     world.add_stake(2, 1).unwrap();
     let window = world.window(1);
@@ -225,7 +249,10 @@ fn who_leaves_is_paid_for_what_it_stayed_and_gets_its_stake() {
     assert_eq!(settlement.bounty, settlement.maximum);
     world.compare_all();
     assert_eq!(world.withdraw_stake(1), Ok(STAKE));
-    assert!(matches!(world.withdraw_stake(1), Err(Refusal::WrongState { id: 1, .. })));
+    assert!(matches!(
+        world.withdraw_stake(1),
+        Err(Refusal::WrongState { id: 1, .. })
+    ));
     assert!(matches!(world.claim(1), Err(Refusal::WrongState { id: 1, .. })));
     world.compare_all();
 }
@@ -255,7 +282,10 @@ fn what_is_kept_back_is_released_again() {
     world.release(end).unwrap();
     assert!(world.rule.pool().rate() > before.rate());
     world.compare_all();
-    assert!(matches!(world.release(world.chain.now()), Err(Refusal::NothingToRelease(_))));
+    assert!(matches!(
+        world.release(world.chain.now()),
+        Err(Refusal::NothingToRelease(_))
+    ));
 }
 
 const START_OF_RELEASE: u64 = crate::world::START;

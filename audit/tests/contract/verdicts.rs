@@ -33,8 +33,14 @@ fn sk_09_a_second_verdict_of_an_epoch_is_refused() {
     let mut world = World::network(terms(), 4);
     world.chain.warp(world.window(1).start);
     world.report(2, &[verdict(1, 1, 0, 10)]).unwrap();
-    assert_eq!(world.report(2, &[verdict(1, 1, 0, 10)]), Err(nothing(Outcome::AlreadySent)));
-    assert_eq!(world.report(2, &[verdict(1, 1, 9, 99)]), Err(nothing(Outcome::AlreadySent)));
+    assert_eq!(
+        world.report(2, &[verdict(1, 1, 0, 10)]),
+        Err(nothing(Outcome::AlreadySent))
+    );
+    assert_eq!(
+        world.report(2, &[verdict(1, 1, 9, 99)]),
+        Err(nothing(Outcome::AlreadySent))
+    );
     let twice = [verdict(3, 1, 0, 10), verdict(3, 1, 5, 10)];
     assert_eq!(world.report(2, &twice), Ok(vec![Outcome::Stored, Outcome::AlreadySent]));
     world.compare_all();
@@ -50,8 +56,14 @@ fn a_batch_with_bad_verdicts_counts_the_good_ones() {
         verdict(99, 1, 0, 0),
         verdict(2, 1, 0, 0),
         verdict(1, 2, 0, 0),
-        Verdict { known: all + 1, ..verdict(3, 1, 0, 0) },
-        Verdict { known: 5, ..verdict(3, 1, 6, 0) },
+        Verdict {
+            known: all + 1,
+            ..verdict(3, 1, 0, 0)
+        },
+        Verdict {
+            known: 5,
+            ..verdict(3, 1, 6, 0)
+        },
         verdict(4, 1, 0, 0),
     ];
     let outcomes = world.report(2, &batch).unwrap();
@@ -72,7 +84,10 @@ fn a_batch_with_bad_verdicts_counts_the_good_ones() {
 fn a_verdict_needs_coverage_and_is_scaled_to_the_epoch() {
     let mut world = World::network(terms(), 4);
     world.chain.warp(world.window(1).start);
-    let of = |failed, known| Verdict { known, ..verdict(1, 1, failed, 5) };
+    let of = |failed, known| Verdict {
+        known,
+        ..verdict(1, 1, failed, 5)
+    };
     assert_eq!(world.report(2, &[of(0, 4_313)]), Ok(vec![Outcome::LowCoverage]));
     assert_eq!(world.report(3, &[of(144, 4_314)]), Ok(vec![Outcome::Stored]));
     assert_eq!(world.rule.node(1).unwrap().verdicts[0].downtime, 288);
@@ -85,7 +100,10 @@ fn what_was_measured_of_another_epoch_does_not_count() {
     world.round(1, 0, 10);
     // A report that was stuck for an epoch arrives in the next window.
     world.chain.warp(world.window(1).start);
-    assert_eq!(world.report(2, &[verdict(1, 1, 0, 10)]), Err(nothing(Outcome::WrongEpoch)));
+    assert_eq!(
+        world.report(2, &[verdict(1, 1, 0, 10)]),
+        Err(nothing(Outcome::WrongEpoch))
+    );
     assert_eq!(world.report(2, &[verdict(1, 2, 0, 10)]), Ok(vec![Outcome::Stored]));
 }
 
@@ -113,5 +131,10 @@ fn a_batch_has_a_limit() {
         auditor: 2,
         verdicts: vec![(&verdict(1, 1, 0, 0)).into(); 65],
     };
-    assert!(world.act(operator(2), &call).unwrap_err().is::<AuditManager::BatchSize>());
+    assert!(
+        world
+            .act(operator(2), &call)
+            .unwrap_err()
+            .is::<AuditManager::BatchSize>()
+    );
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use alloy::primitives::{Address, B256, U256, keccak256};
 use alloy::sol_types::SolCall;
-use audit::rule::manager::State;
+use audit::rule::State;
 use audit::rule::{Manager, Refusal, Settlement, Terms, Verdict, VerdictOutcome};
 use contracts::{AuditManager, Contract, Token};
 use testkit::{Chain, Receipt, Refused};
@@ -233,7 +233,8 @@ impl World {
     pub(crate) fn all_report(&mut self, subject: u32, failed: u32, latency: u32) {
         let epoch = self.epoch(subject);
         for auditor in self.group(subject) {
-            self.report(auditor, &[verdict(subject, epoch, failed, latency)]).unwrap();
+            self.report(auditor, &[verdict(subject, epoch, failed, latency)])
+                .unwrap();
         }
     }
 
@@ -265,6 +266,7 @@ impl World {
     /// A node, field by field.
     pub(crate) fn compare(&mut self, id: u32) {
         let on_chain = self.ask(&AuditManager::nodeInfoCall { id });
+        let words = self.ask(&AuditManager::verdictsOfCall { subject: id });
         let Some(node) = self.rule.node(id) else {
             assert_eq!(on_chain.state, 0);
             return;
@@ -278,18 +280,30 @@ impl World {
         assert_eq!((on_chain.state, on_chain.epoch), (state, node.epoch), "node {id}");
         assert_eq!(on_chain.position as usize, position.map_or(0, |at| at + 1));
         assert_eq!(on_chain.lastReward.to::<u64>(), node.start);
-        assert_eq!((on_chain.owed.to::<u32>(), on_chain.kept.to::<u32>()), (node.owed, node.kept));
-        assert_eq!((on_chain.stake, on_chain.mark, on_chain.due), (node.stake, node.mark, node.due));
-        assert_eq!(on_chain.seed, node.seed.unwrap_or_default());
+        assert_eq!(
+            (on_chain.owed.to::<u32>(), on_chain.kept.to::<u32>()),
+            (node.owed, node.kept)
+        );
+        assert_eq!(
+            (on_chain.stake, on_chain.mark, on_chain.due),
+            (node.stake, node.mark, node.due)
+        );
+        assert_eq!(on_chain.count as usize, node.verdicts.len());
+        if let Some(seed) = node.seed {
+            assert_eq!(on_chain.seed, seed);
+        }
         assert_eq!(on_chain.group, node.group);
         let spent: BTreeSet<usize> = (0..64).filter(|bit| on_chain.spent >> bit & 1 == 1).collect();
         assert_eq!(spent, node.spent);
-        let verdicts: Vec<_> = on_chain
-            .verdicts
+        let verdicts: Vec<_> = words
             .iter()
             .map(|word| ((word >> 56) as usize, (word >> 32) as u32 & 0xff_ffff, *word as u32))
             .collect();
-        let by_rule: Vec<_> = node.verdicts.iter().map(|it| (it.place, it.downtime, it.latency)).collect();
+        let by_rule: Vec<_> = node
+            .verdicts
+            .iter()
+            .map(|it| (it.place, it.downtime, it.latency))
+            .collect();
         assert_eq!(verdicts, by_rule);
         let settlement = self.ask(&AuditManager::settlementCall { id });
         let now = self.chain.now();
@@ -314,7 +328,10 @@ impl World {
         let mut pool = *self.rule.pool();
         pool.sync(active, now);
         assert_eq!(self.ask(&AuditManager::promisedCall {}), U256::from(pool.promised()));
-        assert_eq!(self.ask(&AuditManager::unreleasedCall {}), U256::from(pool.unreleased(now)));
+        assert_eq!(
+            self.ask(&AuditManager::unreleasedCall {}),
+            U256::from(pool.unreleased(now))
+        );
         assert_eq!(self.ask(&AuditManager::rateCall {}), pool.rate());
         let staked = self.rule.total_stake();
         assert_eq!(self.ask(&AuditManager::totalStakeCall {}), U256::from(staked));
@@ -356,7 +373,10 @@ pub(crate) fn outcomes_of(receipt: &Receipt) -> Vec<VerdictOutcome> {
 
 /// Both went through, or both were refused for the same reason.
 #[track_caller]
-fn same<T: std::fmt::Debug>(played: Result<Receipt, Refused>, by_rule: Result<T, Refusal>) -> Result<(Receipt, T), Refusal> {
+fn same<T: std::fmt::Debug>(
+    played: Result<Receipt, Refused>,
+    by_rule: Result<T, Refusal>,
+) -> Result<(Receipt, T), Refusal> {
     match (played, by_rule) {
         (Ok(receipt), Ok(value)) => Ok((receipt, value)),
         (Err(refused), Err(refusal)) => {
@@ -389,7 +409,9 @@ fn translate(refused: &Refused) -> Option<Refusal> {
         });
     }
     if let Some(error) = refused.decode::<AuditManager::TooLateToFill>() {
-        return Some(Refusal::TooLateToFill { until: error.until.to() });
+        return Some(Refusal::TooLateToFill {
+            until: error.until.to(),
+        });
     }
     if refused.is::<AuditManager::GroupIsWhole>() {
         return Some(Refusal::GroupIsWhole);

@@ -121,7 +121,10 @@ impl Network {
             let verdicts: Vec<Verdict> = peers.iter().map(|peer| self.verdict(*auditor, peer)).collect();
             let known = verdicts.iter().filter(|verdict| verdict.known > 0).count();
             let outcomes = self.world.report(*auditor, &verdicts).unwrap();
-            let stored = outcomes.iter().filter(|outcome| **outcome == VerdictOutcome::Stored).count();
+            let stored = outcomes
+                .iter()
+                .filter(|outcome| **outcome == VerdictOutcome::Stored)
+                .count();
             assert_eq!(stored, known, "what knows nothing of a peer has no say");
         }
         self.world.chain.warp(window.end);
@@ -179,7 +182,11 @@ fn thirty_nodes_are_paid_what_the_rule_says_for_three_epochs() {
                 assert_eq!(settlement.kept, settlement.owed, "node {id}");
                 (0, share)
             };
-            assert_eq!((settlement.downtime, settlement.bounty), (downtime, bounty), "node {id} in epoch {epoch}");
+            assert_eq!(
+                (settlement.downtime, settlement.bounty),
+                (downtime, bounty),
+                "node {id} in epoch {epoch}"
+            );
             let group = &groups[*id as usize - 1];
             let voiceless = group.contains(&silent);
             assert_eq!(settlement.verdicts, 24 - u32::from(voiceless));
@@ -187,7 +194,10 @@ fn thirty_nodes_are_paid_what_the_rule_says_for_three_epochs() {
             assert_eq!(fine, *id != slow, "the median latency is an honest one's");
             *earned.entry(*id).or_default() += settlement.bounty;
         }
-        assert!(groups.iter().filter(|group| group.contains(&liar)).count() > 10, "the liar is heard");
+        assert!(
+            groups.iter().filter(|group| group.contains(&liar)).count() > 10,
+            "the liar is heard"
+        );
         let line = |id| format!("{:.4}", claimed[&id].bounty as f64 / WHOLE as f64);
         println!(
             "epoch {epoch}: {} each; down a tenth {}, slow {}, liar {}, silent {}, patchy {}",
@@ -216,6 +226,9 @@ fn eleven_liars_move_no_median() {
         assert_eq!((settlement.downtime, settlement.verdicts), (0, 24));
         assert!(settlement.latency < 90_000);
         let whole = settlement.maximum;
-        assert_eq!(settlement.bounty, if liars.contains(&id) { whole - whole / 5 } else { whole });
+        assert_eq!(
+            settlement.bounty,
+            if liars.contains(&id) { whole - whole / 5 } else { whole }
+        );
     }
 }

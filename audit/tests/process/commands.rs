@@ -50,7 +50,10 @@ async fn what_cannot_be_used_is_named_with_its_exit_code() {
     let (code, _, err) = world.audit(1, &["history"]).await;
     assert_eq!((code, err.contains("there is no database")), (2, true), "{err}");
     let (code, _, err) = world
-        .audit(1, &["status", "--contract", "0x00000000000000000000000000000000000000aa"])
+        .audit(
+            1,
+            &["status", "--contract", "0x00000000000000000000000000000000000000aa"],
+        )
         .await;
     assert_eq!((code, err.contains("is no AuditManager")), (2, true), "{err}");
     let (code, _, err) = world.audit(1, &["status", "--rpc", "http://127.0.0.1:1"]).await;

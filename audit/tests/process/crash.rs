@@ -15,7 +15,9 @@ async fn measured(world: &World) -> (crate::world::Running, u32, u64) {
 }
 
 async fn counted(world: &World) -> usize {
-    let (_, out, _) = world.audit(1, &["history", "--format", "csv", "--rows", "reports"]).await;
+    let (_, out, _) = world
+        .audit(1, &["history", "--format", "csv", "--rows", "reports"])
+        .await;
     out.matches(",counted,").count()
 }
 
@@ -24,14 +26,18 @@ async fn sigkill_between_report_and_receipt_reports_once() {
     let Some(world) = World::start(2).await else { return };
     let (one, epoch, next) = measured(&world).await;
     world.mine_at(next - WINDOW + 1).await;
-    world.until("the report is sent", &[&one], async || world.waiting().await == 1).await;
+    world
+        .until("the report is sent", &[&one], async || world.waiting().await == 1)
+        .await;
     one.kill().await;
     assert_eq!(counted(&world).await, 0, "sent is not counted");
 
     // Mined while nobody looks: the receipt is found afterwards.
     world.mine(3).await;
     let again = world.run(1, &[]).await;
-    world.mine_until("counted", &[&again], async || counted(&world).await == 1).await;
+    world
+        .mine_until("counted", &[&again], async || counted(&world).await == 1)
+        .await;
     assert_eq!(world.reported(1, 2, epoch).await, 1);
     assert_eq!(world.waiting().await, 0);
     again.kill().await;
@@ -42,14 +48,20 @@ async fn sigkill_before_the_report_is_mined_sends_no_second_one() {
     let Some(world) = World::start(2).await else { return };
     let (one, epoch, next) = measured(&world).await;
     world.mine_at(next - WINDOW + 1).await;
-    world.until("the report is sent", &[&one], async || world.waiting().await == 1).await;
+    world
+        .until("the report is sent", &[&one], async || world.waiting().await == 1)
+        .await;
     one.kill().await;
     // The pool has forgotten it, as after a restart of the node.
     world.rpc("anvil_dropAllTransactions", json!([])).await;
     let again = world.run(1, &[]).await;
-    world.mine_until("counted", &[&again], async || counted(&world).await == 1).await;
+    world
+        .mine_until("counted", &[&again], async || counted(&world).await == 1)
+        .await;
     assert_eq!(world.reported(1, 2, epoch).await, 1);
-    let nonce = world.rpc("eth_getTransactionCount", json!([world.account(1), "latest"])).await;
+    let nonce = world
+        .rpc("eth_getTransactionCount", json!([world.account(1), "latest"]))
+        .await;
     assert_eq!(nonce, json!("0x1"), "one transaction in all");
     again.kill().await;
 }
@@ -59,7 +71,9 @@ async fn a_report_that_a_reorganisation_takes_back_is_mined_again_and_counts_onc
     let Some(world) = World::start(2).await else { return };
     let (one, epoch, next) = measured(&world).await;
     world.mine_at(next - WINDOW + 1).await;
-    world.until("the report is sent", &[&one], async || world.waiting().await == 1).await;
+    world
+        .until("the report is sent", &[&one], async || world.waiting().await == 1)
+        .await;
     let before = world.rpc("evm_snapshot", json!([])).await;
     world.mine(1).await;
     assert_eq!(world.reported(1, 2, epoch).await, 1);
@@ -70,7 +84,9 @@ async fn a_report_that_a_reorganisation_takes_back_is_mined_again_and_counts_onc
     // The block that comes instead has nothing in it.
     world.rpc("anvil_dropAllTransactions", json!([])).await;
     world.mine(1).await;
-    world.mine_until("counted", &[&one], async || counted(&world).await == 1).await;
+    world
+        .mine_until("counted", &[&one], async || counted(&world).await == 1)
+        .await;
     assert_eq!(world.reported(1, 2, epoch).await, 1);
     one.kill().await;
 }

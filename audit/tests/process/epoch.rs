@@ -1,5 +1,8 @@
 //! A whole epoch: measured, reported, claimed, by the chain's clock alone.
 
+use alloy::primitives::U256;
+use audit::manager::ManagerClient;
+use audit::results::Results;
 use contracts::AuditManager;
 
 use crate::world::{INTERVAL, PERIOD, WINDOW, World};
@@ -41,14 +44,20 @@ async fn two_auditors_measure_report_and_claim_and_a_dead_channel_blocks_nothing
     let verdicts = world.events::<AuditManager::VerdictReported>().await;
     for verdict in &verdicts {
         assert_eq!(verdict.outcome, 0, "stored");
-        assert!(verdict.latency < 1_000_000, "microseconds of the loopback: {}", verdict.latency);
+        assert!(
+            verdict.latency < 1_000_000,
+            "microseconds of the loopback: {}",
+            verdict.latency
+        );
         let wanted = if verdict.subject == 3 { 2..=4 } else { 0..=0 };
         assert!(wanted.contains(&verdict.downtime), "{verdict:?}");
     }
     // Marked as counted only once it is final.
     world
         .mine_until("counted", &[&one, &two], async || {
-            let (_, out, _) = world.audit(1, &["history", "--format", "csv", "--rows", "reports"]).await;
+            let (_, out, _) = world
+                .audit(1, &["history", "--format", "csv", "--rows", "reports"])
+                .await;
             out.matches(",counted,").count() == 2
         })
         .await;
@@ -56,7 +65,8 @@ async fn two_auditors_measure_report_and_claim_and_a_dead_channel_blocks_nothing
     // SK-14: a second before the reward date nothing is claimed; at it, once.
     let due = world.epoch(1).await.2;
     world.mine_at(due - 2).await;
-    one.until("saw it", |health| health["head_timestamp"].as_u64() == Some(due - 2)).await;
+    one.until("saw it", |health| health["head_timestamp"].as_u64() == Some(due - 2))
+        .await;
     assert_eq!(world.waiting().await, 0);
     world.mine_at(due).await;
     world
@@ -64,11 +74,14 @@ async fn two_auditors_measure_report_and_claim_and_a_dead_channel_blocks_nothing
             world.events::<AuditManager::BountyPaid>().await.len() >= 2
         })
         .await;
-    world.until("told", &[&one], async || one.log().contains("bounty received") || {
-        world.mine(1).await;
-        false
-    })
-    .await;
+    world
+        .until("told", &[&one], async || {
+            one.log().contains("bounty received") || {
+                world.mine(1).await;
+                false
+            }
+        })
+        .await;
     let paid = world.events::<AuditManager::BountyPaid>().await;
     assert_eq!(paid.iter().filter(|paid| paid.id == 1).count(), 1);
     let first = paid.iter().find(|paid| paid.id == 1).unwrap();
@@ -76,13 +89,34 @@ async fn two_auditors_measure_report_and_claim_and_a_dead_channel_blocks_nothing
     // SK-17: the next epoch has begun, and is measured.
     let (later, started, _) = world.epoch(1).await;
     assert_eq!(later, epoch + 1);
-    one.until("the next epoch", |health| health["epoch"].as_u64() == Some(later.into())).await;
+    one.until("the next epoch", |health| {
+        health["epoch"].as_u64() == Some(later.into())
+    })
+    .await;
     assert!(started >= due);
+
+    // What others read of it: validators as a factor, the platform for its page.
+    let nodes = state::NodeConfig {
+        endpoints: vec![world.anvil.http().parse().unwrap()],
+        ..state::NodeConfig::default()
+    };
+    let node = state::Node::connect(nodes).await.unwrap();
+    let mut results = Results::new(ManagerClient::open(node, world.manager).await.unwrap(), 0);
+    results.advance().await.unwrap();
+    assert_eq!(results.nodes().count(), 3);
+    let settled = results.nodes().next().unwrap().settled.clone().unwrap();
+    assert_eq!(
+        (settled.epoch, settled.uptime, settled.intervals),
+        (epoch, Some(1.0), 8)
+    );
+    assert_eq!(settled.bounty, U256::from(first.settlement.bounty));
 
     let (code, out, err) = world.audit(1, &["status", "--id", "1"]).await;
     assert_eq!(code, 0, "{err}");
     assert!(out.contains("active, epoch 2"), "{out}");
-    let (_, out, _) = world.audit(1, &["history", "--format", "csv", "--rows", "bounties"]).await;
+    let (_, out, _) = world
+        .audit(1, &["history", "--format", "csv", "--rows", "bounties"])
+        .await;
     assert_eq!(out.lines().count(), 2, "{out}");
     assert!(out.contains(&format!(",{},", first.settlement.bounty)), "{out}");
     let picture = world.folder.path().join("history.html");
@@ -111,10 +145,13 @@ async fn who_slept_for_long_claims_once_and_an_empty_database_is_filled_from_the
     one.kill().await;
 
     std::fs::remove_dir_all(world.data(1)).unwrap();
+    std::fs::remove_file(world.folder.path().join("node1/log")).unwrap();
     let again = world.run(1, &["--no-measure"]).await;
     again.until_logged("events of this node").await;
     again.kill().await;
-    let (code, out, err) = world.audit(1, &["history", "--format", "csv", "--rows", "bounties"]).await;
+    let (code, out, err) = world
+        .audit(1, &["history", "--format", "csv", "--rows", "bounties"])
+        .await;
     assert_eq!(code, 0, "{err}");
     assert_eq!(out.lines().count(), 2, "{out}");
     assert_eq!(world.events::<AuditManager::BountyPaid>().await.len(), 1);

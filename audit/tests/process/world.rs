@@ -56,7 +56,9 @@ impl Fake {
         let shared = Arc::clone(&up);
         let health = move || {
             let reason = (!shared.load(Ordering::SeqCst)).then_some("told to be down");
-            std::future::ready(axum::Json(json!({ "reason": reason, "chain_id": chain_id + 1, "head": 1 })))
+            std::future::ready(axum::Json(
+                json!({ "reason": reason, "chain_id": chain_id + 1, "head": 1 }),
+            ))
         };
         let app = axum::Router::new().route("/health", axum::routing::get(health));
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
@@ -80,7 +82,10 @@ pub(crate) struct World {
 impl World {
     /// So many nodes, each measured by all others. Account 0 owns all; account n is the operator of node n. Blocks are made by hand.
     pub(crate) async fn start(nodes: usize) -> Option<Self> {
-        let anvil = anvil(Mining::Automatic, &["--gas-limit", "60000000", "--code-size-limit", "60000"])?;
+        let anvil = anvil(
+            Mining::Automatic,
+            &["--gas-limit", "60000000", "--code-size-limit", "60000"],
+        )?;
         let provider = anvil.provider();
         let chain_id = provider.get_chain_id().await.unwrap();
         let mut world = Self {
@@ -125,7 +130,9 @@ impl World {
             let subject = u32::try_from(number).unwrap();
             let group = world.view(&AuditManager::groupOfCall { subject }).await;
             if group.len() < nodes - 1 {
-                world.call(0, world.manager, &AuditManager::fillGroupCall { subject }).await;
+                world
+                    .call(0, world.manager, &AuditManager::fillGroupCall { subject })
+                    .await;
             }
         }
         let pool = Token::transferCall {
@@ -148,7 +155,12 @@ impl World {
     }
 
     pub(crate) async fn now(&self) -> u64 {
-        let block = self.provider.get_block(alloy::eips::BlockId::latest()).await.unwrap().unwrap();
+        let block = self
+            .provider
+            .get_block(alloy::eips::BlockId::latest())
+            .await
+            .unwrap()
+            .unwrap();
         block.header.timestamp
     }
 
@@ -203,15 +215,16 @@ impl World {
             .event_signature(E::SIGNATURE_HASH)
             .from_block(0);
         let logs = self.provider.get_logs(&filter).await.unwrap();
-        logs.into_iter().map(|log| E::decode_log(&log.inner).unwrap().data).collect()
+        logs.into_iter()
+            .map(|log| E::decode_log(&log.inner).unwrap().data)
+            .collect()
     }
 
     /// How often this auditor's verdict on this peer's epoch was consumed.
     pub(crate) async fn reported(&self, auditor: u32, subject: u32, epoch: u32) -> usize {
         let events = self.events::<AuditManager::VerdictReported>().await;
-        let same = |one: &&AuditManager::VerdictReported| {
-            (one.auditor, one.subject, one.epoch) == (auditor, subject, epoch)
-        };
+        let same =
+            |one: &&AuditManager::VerdictReported| (one.auditor, one.subject, one.epoch) == (auditor, subject, epoch);
         events.iter().filter(same).count()
     }
 
@@ -255,8 +268,10 @@ impl World {
     pub(crate) fn command(&self, number: usize, arguments: &[&str]) -> Command {
         let config = self.folder.path().join(format!("node{number}/audit.toml"));
         let key = alloy::hex::encode(self.anvil.instance().keys()[number].to_bytes());
-        let mut command = Command::new(env!("CARGO_BIN_EXE_audit"));
+        // A file that grows above a limit is an error to be handled, and not the end.
+        let mut command = Command::new("sh");
         command
+            .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_audit")])
             .args(arguments)
             .args(["--config", config.to_str().unwrap()])
             .env("OPERATOR_KEY", key)
@@ -266,10 +281,18 @@ impl World {
 
     /// Runs it to its end: exit code, standard output, standard error.
     pub(crate) async fn audit(&self, number: usize, arguments: &[&str]) -> (i32, String, String) {
-        let ended = tokio::time::timeout(PATIENCE, self.command(number, arguments).output());
-        let ended = ended.await.unwrap().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        (ended.status.code().unwrap_or(-1), text(ended.stdout), text(ended.stderr))
+        // In a file, so that what hangs can be asked what it said.
+        let log = self.folder.path().join(format!("node{number}/command"));
+        let mut command = self.command(number, arguments);
+        command
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::fs::File::create(&log).unwrap());
+        let ended = tokio::time::timeout(PATIENCE, command.spawn().unwrap().wait_with_output()).await;
+        let err = std::fs::read_to_string(&log).unwrap();
+        let Ok(ended) = ended else { panic!("{arguments:?} does not end\n{err}") };
+        let ended = ended.unwrap();
+        let out = String::from_utf8_lossy(&ended.stdout).into_owned();
+        (ended.status.code().unwrap_or(-1), out, err)
     }
 
     /// Starts `audit run`.
@@ -277,7 +300,11 @@ impl World {
         let home = self.folder.path().join(format!("node{number}"));
         let (ready, log) = (home.join("ready"), home.join("log"));
         drop(std::fs::remove_file(&ready));
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        let file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .unwrap();
         let mut arguments = vec!["run", "--ready-file", ready.to_str().unwrap()];
         arguments.extend(more);
         let child = self
@@ -301,7 +328,9 @@ impl World {
     pub(crate) async fn measured(&self, auditors: &[&Running], at: u64) {
         for auditor in auditors {
             auditor
-                .until(&format!("measured at {at}"), |health| health["measured_at"].as_u64() >= Some(at))
+                .until(&format!("measured at {at}"), |health| {
+                    health["measured_at"].as_u64() >= Some(at)
+                })
                 .await;
         }
     }
@@ -360,7 +389,10 @@ impl Running {
 
     pub(crate) async fn health(&self) -> Value {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let request = format!("GET /health HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address);
+        let request = format!(
+            "GET /health HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            self.address
+        );
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).await.unwrap();

@@ -11,17 +11,19 @@ use std::path::Path;
 use std::time::Duration;
 
 use community::arena::Contest;
-use community::driver::Patience;
+use community::driver::{Decision, Patience};
 use community::faucet::client::FaucetClient;
 use community::faucet::rule::FaucetRules;
 use community::mix::Mix;
-use community::report::Report;
+use community::report::{Pause, Report};
 use community::seed::Seed;
 use community::simulate::{self, Outcome};
 use community::spec::Spec;
 use community::{Community, CommunityError, Faucet, Founding, Home, Means};
 use node::exit::Failure;
 use tokio_util::sync::CancellationToken;
+
+use crate::localnet::race::{Attack, RaceReport};
 
 pub use options::{
     BenchmarkOptions, FaucetOptions, FoundArgs, HomeArgs, InitOptions, PhaseOptions, RunOptions, SimulateOptions,
@@ -32,9 +34,6 @@ pub use scoring::ValidatorScoring;
 const BUDGET: u64 = 1_000_000 * chain::ledger::RAO_PER_TAO;
 /// Founders that set weights, where nobody says otherwise.
 const VALIDATORS: u64 = 10;
-/// The rule that the network's validators run.
-const SCORING: fn() -> ValidatorScoring = ValidatorScoring::default;
-
 /// Ceremonies of a benchmark that stay in memory for its report.
 const KEPT: usize = 1_000;
 
@@ -104,7 +103,7 @@ async fn found(options: &InitOptions) -> Result<(), CommunityError> {
     if let Some(path) = &options.write {
         write(path, &founding.spec.to_toml())?;
     }
-    let scoring = SCORING();
+    let scoring = ValidatorScoring::default();
     let means = means(&scoring, options.faucet.as_deref(), "bots")?;
     let community = Community::found(&Home::from(&options.home), founding, means).await?;
     let (book, network) = (&community.held.book, &community.held.network);
@@ -126,7 +125,7 @@ async fn found(options: &InitOptions) -> Result<(), CommunityError> {
 /// # Errors
 /// There is no community, or it is another network's (2); the ledger or the faucet does not answer (3).
 pub async fn run(options: &RunOptions) -> Result<(), Failure> {
-    let scoring = SCORING();
+    let scoring = ValidatorScoring::default();
     let duties = async {
         let means = means(&scoring, options.faucet.as_deref(), &options.worker)?;
         let mut community = Community::open(&Home::from(&options.home), means).await?;
@@ -158,6 +157,7 @@ pub async fn simulate(options: &SimulateOptions, shutdown: &CancellationToken) -
         title: format!("{} ceremonies, seed {}", outcome.rows.len(), options.seed),
         outcome,
         costs: Vec::new(),
+        pauses: Vec::new(),
     };
     finish(&report, options.report.as_deref()).map_err(failure)?;
     if is_golden(options) {
@@ -182,7 +182,7 @@ async fn simulated(
     if options.found.community.is_none() {
         founding.spec = simulate::golden(founding.spec);
     }
-    let scoring = SCORING();
+    let scoring = ValidatorScoring::default();
     let mut community = Community::found(home, founding, means(&scoring, None, "simulate")?).await?;
     let mut broken = Vec::new();
     for _ceremony in 0..options.ceremonies {
@@ -220,7 +220,8 @@ pub async fn benchmark(options: &BenchmarkOptions, shutdown: &CancellationToken)
 
 async fn benchmarked(options: &BenchmarkOptions, shutdown: &CancellationToken) -> Result<Report, CommunityError> {
     let home = Home::from(&options.home);
-    let scoring = SCORING();
+    let pauses = options.race.as_deref().map_or(Ok(Vec::new()), raids)?;
+    let scoring = ValidatorScoring::default();
     let means = means(&scoring, None, "benchmark")?;
     let mut community = match Community::open(&home, means.clone()).await {
         Err(CommunityError::NotFounded(_)) => {
@@ -268,11 +269,35 @@ async fn benchmarked(options: &BenchmarkOptions, shutdown: &CancellationToken) -
         broken.truncate(KEPT);
     }
     drop(screen);
-    let title = format!("{}: {} accounts", community.held.book.spec.name, community.held.book.population());
+    let title = format!(
+        "{}: {} accounts",
+        community.held.book.spec.name,
+        community.held.book.population()
+    );
     community.close().await;
     let outcome = Outcome { rows, broken };
-    print!("{}", show::rows(&outcome.rows));
-    Ok(Report { title, outcome, costs })
+    print!("{}{}", show::rows(&outcome.rows), show::trends(&costs));
+    Ok(Report {
+        title,
+        outcome,
+        costs,
+        pauses,
+    })
+}
+
+/// The raids of a race's report.
+fn raids(path: &Path) -> Result<Vec<Pause>, CommunityError> {
+    let fail = |reason: std::io::Error| CommunityError::File {
+        path: path.to_owned(),
+        reason,
+    };
+    let text = std::fs::read(path).map_err(fail)?;
+    let race: RaceReport = serde_json::from_slice(&text).map_err(|error| fail(error.into()))?;
+    let pause = |attack: &Attack| Pause {
+        pooled_ms: attack.sent_to_pooled_us.map(|micros| micros as f64 / 1e3),
+        block_ms: attack.sent_to_block_ms as f64,
+    };
+    Ok(race.each.iter().map(pause).collect())
 }
 
 /// Writes the report where it is wanted, and fails when something does not hold.
@@ -300,20 +325,20 @@ fn write(path: &Path, text: &str) -> Result<(), CommunityError> {
 /// `bots faucet`.
 ///
 /// # Errors
-/// There is no community, or the address is taken (2).
+/// The folder cannot be used, or the address is taken (2).
 pub async fn faucet(options: &FaucetOptions, shutdown: CancellationToken) -> Result<(), Failure> {
-    let (store, held) = community::community::read(&options.state).await.map_err(failure)?;
+    let store = community::community::store(&options.state).await.map_err(failure)?;
     let listener = node::server::bind(options.listen).await?;
     let address = listener.local_addr()?;
     if let Some(path) = &options.ready_file {
         node::server::announce(path, address)?;
     }
-    tracing::info!(%address, left = held.book.faucet, "the faucet is open");
+    println!("the faucet is open: http://{address}/api");
     let rules = FaucetRules {
         amount: options.amount.rao(),
         allowance: options.allowance.rao(),
     };
-    Ok(community::faucet::service::serve(listener, store, held, rules, shutdown).await?)
+    Ok(community::faucet::service::serve(listener, store, rules, shutdown).await?)
 }
 
 /// `bots phase`.
@@ -326,7 +351,7 @@ pub async fn phase(options: &PhaseOptions, shutdown: &CancellationToken) -> Resu
 
 async fn driven(options: &PhaseOptions, shutdown: &CancellationToken) -> Result<(), CommunityError> {
     let home = Home::from(&options.home);
-    let scoring = SCORING();
+    let scoring = ValidatorScoring::default();
     let means = means(&scoring, None, "phase")?;
     if options.show {
         let mut community = Community::open(&home, means).await?;
@@ -347,5 +372,12 @@ async fn driven(options: &PhaseOptions, shutdown: &CancellationToken) -> Result<
         lease_blocks: options.lease_blocks,
         ..Patience::default()
     };
-    Community::drive(&home, patience, options.block_time, options.once, means, shutdown).await
+    let told = |ceremony, phase, decision| {
+        let why = match decision {
+            Decision::Barrier => "everybody is done",
+            _ => "nothing happens any more",
+        };
+        println!("ceremony {ceremony}: {phase} ended ({why})");
+    };
+    Community::drive(&home, patience, options.block_time, options.once, means, told, shutdown).await
 }

@@ -11,7 +11,12 @@ use clap::Args;
 #[derive(Debug, Clone, Args)]
 pub struct HomeArgs {
     /// The community's folder: its database, and its embedded ledger
-    #[arg(long, value_name = "FOLDER", default_value = "community", env = "PORTCULLIS_BOTS_STATE")]
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        default_value = "community",
+        env = "PORTCULLIS_BOTS_STATE"
+    )]
     pub state: PathBuf,
     /// Live on this ledger (http://HOST:PORT) instead of an embedded one; its epochs are the ceremonies then
     #[arg(long, value_name = "URL", env = "PORTCULLIS_BOTS_LEDGER")]
@@ -96,6 +101,9 @@ pub struct BenchmarkOptions {
     /// Write a report: JSON here, and a page with pictures beside it
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+    /// Show in it how fast raids were paused, too: what `bots race --report` wrote
+    #[arg(long, value_name = "FILE", requires = "report")]
+    pub race: Option<PathBuf>,
     /// Show the community alive on the terminal
     #[arg(long)]
     pub screen: bool,
@@ -130,7 +138,12 @@ pub struct SimulateOptions {
 #[derive(Debug, Clone, Args)]
 pub struct FaucetOptions {
     /// The community's folder
-    #[arg(long, value_name = "FOLDER", default_value = "community", env = "PORTCULLIS_BOTS_STATE")]
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        default_value = "community",
+        env = "PORTCULLIS_BOTS_STATE"
+    )]
     pub state: PathBuf,
     /// Address to serve on
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:5000")]

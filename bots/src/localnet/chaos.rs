@@ -1,11 +1,15 @@
-//! Whom `--kill` strikes, and when: drawn from the seed, so that a run that went wrong can be run again.
+//! Whom `--kill` and `--chaos` strike, and when: drawn from the seed, so that a run that went wrong can be run again.
 //!
-//! A moment is a share of the judged transactions, not a time: slow and fast machines are struck in the same place. Strikes come one
-//! after the other; the next one waits until the last victim serves again.
+//! A moment of `--kill` is a share of the judged transactions, not a time: slow and fast machines are struck in the same place. `--chaos`
+//! goes by the clock, and strikes anybody. Strikes come one after the other; the next one waits until the last victim serves again.
 
-use rand::SeedableRng;
+use std::time::Duration;
+
 use rand::seq::{IndexedRandom, SliceRandom};
+use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::plan::{Member, NetworkPlan};
 
@@ -64,13 +68,65 @@ pub fn strikes(kill: Kill, plan: &NetworkPlan, seed: u64) -> Vec<Strike> {
         .into_iter()
         .enumerate()
         .map(|(place, victim)| {
-            let within: f64 = rand::Rng::random(&mut rng);
+            let within: f64 = rng.random();
             Strike {
                 victim,
                 at: EARLIEST + slot * (place as f64 + within),
             }
         })
         .collect()
+}
+
+/// How a process is struck.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Blow {
+    /// Killed without warning, and started again.
+    #[default]
+    Killed,
+    /// Stopped in the middle of whatever it does, and let go on after a while.
+    Frozen,
+}
+
+/// Blow after blow for as long as a run lasts.
+#[derive(Debug)]
+pub struct Storm {
+    every: Duration,
+    next_at: Instant,
+    /// By kind: there are many miners, and it is not they alone who are to be struck.
+    kinds: [Vec<Member>; 4],
+    rng: ChaCha20Rng,
+}
+
+impl Storm {
+    /// The first blow falls after `every`, on anybody: the ledger, the platform, a validator, a miner.
+    pub fn new(every: Duration, plan: &NetworkPlan, seed: u64) -> Self {
+        let validators = plan.validators.iter().map(|validator| Member::Validator(validator.uid));
+        let miners = plan.miners.iter().map(|miner| Member::Miner(miner.uid));
+        Self {
+            every,
+            next_at: Instant::now() + every,
+            kinds: [
+                vec![Member::Ledger],
+                vec![Member::Platform],
+                validators.collect(),
+                miners.collect(),
+            ],
+            rng: ChaCha20Rng::seed_from_u64(seed ^ 0x0073_746f_726d),
+        }
+    }
+
+    /// The next blow, if it is time for it.
+    pub fn due(&mut self, now: Instant) -> Option<(Member, Blow)> {
+        if now < self.next_at {
+            return None;
+        }
+        // What came late is not made up for.
+        self.next_at = now + self.every;
+        let victim = *self.kinds.choose(&mut self.rng)?.choose(&mut self.rng)?;
+        let blow = if self.rng.random() { Blow::Killed } else { Blow::Frozen };
+        Some((victim, blow))
+    }
 }
 
 #[cfg(test)]
@@ -119,6 +175,34 @@ mod tests {
             ),
             "{struck:?}"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_storm_strikes_everybody_in_time_and_the_same_ones_for_the_same_seed() {
+        let blows = |seed| {
+            let mut storm = Storm::new(Duration::from_secs(10), &network(7), seed);
+            let start = Instant::now();
+            assert_eq!(storm.due(start + Duration::from_millis(9_999)), None);
+            let at = |blow: u64| start + Duration::from_secs(10 * blow);
+            let struck: Vec<(Member, Blow)> = (1..=3_000).filter_map(|blow| storm.due(at(blow))).collect();
+            assert_eq!(struck.len(), 3_000);
+            struck
+        };
+        let struck = blows(1);
+        assert_eq!(struck, blows(1));
+        assert_ne!(struck, blows(2));
+        for blow in [Blow::Killed, Blow::Frozen] {
+            let victims: std::collections::BTreeSet<Member> = struck
+                .iter()
+                .filter(|(_, other)| *other == blow)
+                .map(|(victim, _)| *victim)
+                .collect();
+            assert_eq!(
+                victims.len(),
+                15,
+                "ledger, platform, three validators, ten miners: {victims:?}"
+            );
+        }
     }
 
     proptest! {

@@ -17,6 +17,9 @@ use protos::v1::platform_client::PlatformClient;
 use protos::v1::validator_client::ValidatorClient;
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 use super::error::LocalnetError;
 use super::fleet::Folder;
@@ -62,6 +65,23 @@ fn channel(address: SocketAddr) -> Result<Channel, LocalnetError> {
         reason: error.to_string(),
     })?;
     Ok(endpoint.connect_timeout(DEADLINE).tcp_nodelay(true).connect_lazy())
+}
+
+/// Waits until a member says of itself that it serves.
+pub(crate) async fn serving(who: Member, address: SocketAddr) -> Result<(), LocalnetError> {
+    asked(who, || async move {
+        // A connection of its own: what an old one is worth after its other end stood still is not the question.
+        let mut health = HealthClient::new(channel(address).map_err(|error| error.to_string())?);
+        let answer = health
+            .check(HealthCheckRequest::default())
+            .await
+            .map_err(|status| status.to_string())?;
+        match answer.into_inner().status() {
+            ServingStatus::Serving => Ok(()),
+            other => Err(format!("its health is {}", other.as_str_name())),
+        }
+    })
+    .await
 }
 
 /// The ledger.

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::live::anvil::{guarded, listening};
 use super::plan::Member;
-use super::process::{KILL, Process, Spec, TERM, describe, last_lines};
+use super::process::{CONT, KILL, Process, STOP, Spec, TERM, describe, last_lines};
 
 /// How long a process may take until it serves: it may have to recover a database on a machine that is busy.
 const READY_WITHIN: Duration = Duration::from_secs(120);
@@ -154,6 +154,7 @@ impl Fleet {
             Member::Ledger => "ledger",
             Member::Node => "anvil",
             Member::Platform => "platform",
+            Member::Keeper => "keeper",
             Member::Validator(_) => "validator",
             Member::Miner(_) => "miner",
         })
@@ -307,6 +308,15 @@ impl Fleet {
         self.start(member, address, args)?;
         self.ready(member).await?;
         Ok(struck.elapsed())
+    }
+
+    /// Lets a member stand still for a while; gives its address once it may go on.
+    pub(crate) async fn freeze(&self, member: Member, time: Duration) -> Result<SocketAddr, FleetError> {
+        let running = self.running.get(&member).ok_or(FleetError::Unknown(member))?;
+        running.process.signal(STOP);
+        tokio::time::sleep(time).await;
+        running.process.signal(CONT);
+        self.address(member)
     }
 
     /// Ends everybody: asks, waits five seconds, kills.

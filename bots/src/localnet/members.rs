@@ -51,6 +51,8 @@ impl Wiring {
         match member {
             // Not a binary of this project: `live::anvil` makes its arguments.
             Member::Node => return Vec::new(),
+            // All that it is told stands in its file.
+            Member::Keeper => {}
             Member::Ledger => {
                 add("--database", self.folder.database(member).into());
                 add("--block-time", BLOCK_TIME.into());

@@ -2,7 +2,7 @@
 //!
 //! A ledger, a platform, validators and miners are started as processes of their own on free loopback ports, a recording is replayed
 //! through them, or a living chain followed ([`live`]), and a report says what was found, how fast, and what everybody earned for it. What is pure is apart from what
-//! starts processes: [`plan`] (who is in the network), [`chaos`] (whom `--kill` strikes), [`gas`] and [`report`] (what it came to),
+//! starts processes: [`plan`] (who is in the network), [`chaos`] (whom `--kill` and `--chaos` strike), [`gas`] and [`report`] (what it came to),
 //! [`tables`] (how it is told).
 
 pub mod chaos;

@@ -61,12 +61,18 @@ pub struct Options {
     /// Validators that judge each transaction
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub replicas: usize,
-    /// Decides keys, places of the roles, who is drawn, and whom --kill strikes
+    /// Decides keys, places of the roles, who is drawn, and whom --kill and --chaos strike
     #[arg(long, value_name = "N", default_value_t = 7)]
     pub seed: u64,
     /// Kill one of this kind with SIGKILL in mid-run, and start it again
     #[arg(long, value_name = "KIND")]
     pub kill: Option<Kill>,
+    /// Strike somebody this often, in a way that the seed decides: killed with SIGKILL and started again, or frozen with SIGSTOP
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, conflicts_with = "kill")]
+    pub chaos: Option<Duration>,
+    /// How long --chaos freezes whom it freezes
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "5s")]
+    pub freeze: Duration,
     /// Write the report as JSON into this file (docs/report.md describes it)
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,

@@ -52,6 +52,8 @@ pub enum Member {
     Node,
     /// The platform.
     Platform,
+    /// The keeper that pauses what guards hold.
+    Keeper,
     /// The validator of this uid.
     Validator(u32),
     /// The miner of this uid.
@@ -65,6 +67,7 @@ impl fmt::Display for Member {
             Self::Ledger => write!(f, "ledger"),
             Self::Node => write!(f, "anvil"),
             Self::Platform => write!(f, "platform"),
+            Self::Keeper => write!(f, "keeper"),
             Self::Validator(uid) => write!(f, "validator-{uid}"),
             Self::Miner(uid) => write!(f, "miner-{uid}"),
         }
@@ -342,7 +345,7 @@ mod tests {
             prop_assert_eq!(stakes.len(), validators);
             let uids: Vec<u32> = plan.neurons().map(|(member, _)| match member {
                 Member::Validator(uid) | Member::Miner(uid) => uid,
-                Member::Ledger | Member::Node | Member::Platform => 0,
+                Member::Ledger | Member::Node | Member::Platform | Member::Keeper => 0,
             }).collect();
             prop_assert_eq!(uids, (1..=(validators + miners) as u32).collect::<Vec<_>>());
         }

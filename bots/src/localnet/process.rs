@@ -22,6 +22,10 @@ const LOG_TAIL: u64 = 16 << 10;
 pub(crate) const TERM: i32 = 15;
 /// SIGKILL: ends without a word.
 pub(crate) const KILL: i32 = 9;
+/// SIGSTOP: stands still.
+pub(crate) const STOP: i32 = if cfg!(target_os = "linux") { 19 } else { 17 };
+/// SIGCONT: goes on.
+pub(crate) const CONT: i32 = if cfg!(target_os = "linux") { 18 } else { 19 };
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -64,7 +68,7 @@ impl Process {
         let mut child = command.wrap(ProcessGroup::leader()).wrap(KillOnDrop).spawn()?;
         // `wait` closes a standard input that the child still owns, and that would end it.
         let lifeline = child.stdin().take();
-        // Two signals are ever sent to one child (please end, end); a third is dropped.
+        // At most two signals wait for one child (stop and go on, or please end and end); a fifth would be dropped.
         let (signals, inbox) = mpsc::channel(4);
         let (ended, exit) = watch::channel(None);
         let task = tokio::spawn(supervise(child, lifeline, inbox, ended));

@@ -12,8 +12,8 @@ use protos::v1;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::chaos::{Strike, strikes};
-use super::clients::{LedgerView, PlatformView, validator_status};
+use super::chaos::{Blow, Storm, Strike, strikes};
+use super::clients::{LedgerView, PlatformView, serving, validator_status};
 use super::error::LocalnetError;
 use super::fleet::{Fleet, Folder};
 use super::input::{Done, Input, Stillness};
@@ -33,6 +33,8 @@ const POLL: Duration = Duration::from_millis(150);
 const POLL_FOR_STRIKE: Duration = Duration::from_millis(25);
 /// How long all miners may take to say on the ledger where they serve.
 const AXONS_WITHIN: Duration = Duration::from_secs(60);
+/// How soon whoever `--chaos` strikes must serve again.
+const BACK_WITHIN: Duration = Duration::from_secs(10);
 /// Any free port of this machine.
 const ANY_PORT: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
 
@@ -194,6 +196,8 @@ struct Network<'a> {
     progress: &'a mut Progress,
     /// Still to come, the next one last.
     strikes: Vec<Strike>,
+    /// From the first transaction on, where there is one.
+    storm: Option<Storm>,
     kills: Vec<KillRecord>,
     standing: Standing,
     give_up_at: Instant,
@@ -229,6 +233,7 @@ impl<'a> Network<'a> {
         Self {
             options,
             strikes,
+            storm: None,
             kills: Vec::new(),
             standing: Standing {
                 total: Some(input.transactions()),
@@ -361,6 +366,8 @@ impl<'a> Network<'a> {
             let status = self.fleet.guard(platform.status()).await?;
             if status.transactions > 0 && first_seen.is_none() {
                 first_seen = Some(Instant::now());
+                let storm = |every| Storm::new(every, &self.plan, self.options.seed);
+                self.storm = self.options.chaos.map(storm);
             }
             let took = first_seen.map_or(Duration::ZERO, |first| first.elapsed());
             self.show(&status, took, ledger).await?;
@@ -394,6 +401,7 @@ impl<'a> Network<'a> {
                 });
             }
             self.strike_if_due(status.judged).await?;
+            self.storm_if_due(status.judged).await?;
             tokio::time::sleep(if self.strikes.is_empty() { POLL } else { POLL_FOR_STRIKE }).await;
         }
     }
@@ -443,17 +451,43 @@ impl<'a> Network<'a> {
         let Some(strike) = self.strikes.pop_if(|next| next.is_due(judged, total)) else {
             return Ok(());
         };
-        let victim = strike.victim;
-        self.progress.say(&format!(
-            "killing {victim} (SIGKILL) after {judged} judged transactions"
-        ));
-        let args = self.wiring.args(victim, &self.plan);
-        let down = self.fleet.strike(victim, args).await?;
+        self.strike(strike.victim, Blow::Killed, judged).await
+    }
+
+    async fn storm_if_due(&mut self, judged: u64) -> Result<(), LocalnetError> {
+        match self.storm.as_mut().and_then(|storm| storm.due(Instant::now())) {
+            Some((victim, blow)) => self.strike(victim, blow, judged).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn strike(&mut self, victim: Member, blow: Blow, judged: u64) -> Result<(), LocalnetError> {
+        let down = match blow {
+            Blow::Killed => {
+                self.progress.say(&format!(
+                    "killing {victim} (SIGKILL) after {judged} judged transactions"
+                ));
+                let args = self.wiring.args(victim, &self.plan);
+                self.fleet.strike(victim, args).await?
+            }
+            Blow::Frozen => {
+                let time = self.options.freeze;
+                self.progress.say(&format!(
+                    "freezing {victim} (SIGSTOP) for {} after {judged} judged transactions",
+                    humantime::format_duration(time)
+                ));
+                let address = self.fleet.freeze(victim, time).await?;
+                let thawed = Instant::now();
+                self.fleet.guard(serving(victim, address)).await?;
+                thawed.elapsed()
+            }
+        };
         let down_ms = u64::try_from(down.as_millis()).unwrap_or(u64::MAX);
         self.progress.say(&format!("{victim} serves again after {down_ms} ms"));
         self.kills.push(KillRecord {
             process: victim.to_string(),
             at_judged: judged,
+            blow,
             down_ms,
         });
         Ok(())
@@ -528,6 +562,7 @@ impl<'a> Network<'a> {
                 validators,
                 standings: ledger.standings().await?,
                 kills: self.kills.clone(),
+                back_within: self.options.chaos.map(|_| BACK_WITHIN),
                 judging: judging.took,
                 ledger_block: chain.block,
                 ledger_epochs: chain.epoch_index,

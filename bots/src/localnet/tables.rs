@@ -5,6 +5,7 @@ use std::fmt::Write;
 use alloy::primitives::U256;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
+use super::chaos::Blow;
 use super::report::{Incident, Live, Miner, Report};
 
 /// Values above this are shown in hex: nobody reads forty digits.
@@ -226,8 +227,12 @@ pub fn closing(report: &Report) -> String {
     sentences.push(work(report));
     sentences.extend(pay(report));
     for kill in &report.kills {
+        let (blow, since) = match kill.blow {
+            Blow::Killed => ("killed", "later"),
+            Blow::Frozen => ("frozen", "after it could go on"),
+        };
         sentences.push(format!(
-            "{} was killed after {} judged transactions and served again {} ms later.",
+            "{} was {blow} after {} judged transactions and served again {} ms {since}.",
             kill.process, kill.at_judged, kill.down_ms
         ));
     }

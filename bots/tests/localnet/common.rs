@@ -122,13 +122,14 @@ impl Place {
         command
     }
 
-    /// Runs a race to its end.
-    pub(crate) fn race(&self, args: &[&str]) -> Ended {
+    /// Runs a race to its end, its nodes traced by the collector at `otlp`.
+    pub(crate) fn race(&self, args: &[&str], otlp: &str) -> Ended {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bots"));
         command
             .arg("race")
             .args(args)
             .env("TMPDIR", self.runs())
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", otlp)
             .stdin(Stdio::null());
         Ended::from(command.output().unwrap())
     }

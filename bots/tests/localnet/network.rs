@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use crate::common::Place;
+use bots::localnet::chaos::Blow;
 use bots::localnet::plan::Role;
+use bots::localnet::report::Report;
 
 /// The scenario's attack is in its eighth block; one comes before, one after.
 const AROUND_THE_ATTACK: std::ops::Range<usize> = 6..9;
@@ -100,6 +102,43 @@ fn one_of_each_is_killed_and_everything_is_judged_once() {
         report.validators
     );
     assert_eq!((report.gas_mismatches, report.disputed), (0, 0));
+    place.assert_clean();
+}
+
+/// Short here, and five minutes long by `bots localnet --pace 2/s --chaos 10s`.
+#[test]
+fn in_a_storm_of_kills_and_freezes_nothing_is_left_unjudged_and_nothing_false_is_confirmed() {
+    let place = Place::new();
+    let [feed, invariants] = place.scenario_blocks(AROUND_THE_ATTACK);
+    let calm = ["--feed", &feed, "--invariants", &invariants, "--settle-epochs", "0"];
+    let undisturbed = place.report(&calm);
+    let storm = ["--pace", "20/s", "--chaos", "700ms", "--freeze", "300ms", "--seed", "3"];
+    let report = place.report(&[&calm[..], &storm[..]].concat());
+
+    assert!(report.kills.len() >= 4, "{:?}", report.kills);
+    for blow in [Blow::Killed, Blow::Frozen] {
+        assert!(report.kills.iter().any(|kill| kill.blow == blow), "{:?}", report.kills);
+    }
+    assert_eq!(report.back_within_ms, Some(10_000));
+    assert_eq!(
+        (report.judged, report.transactions, report.reported),
+        (
+            undisturbed.judged,
+            undisturbed.transactions,
+            2 * undisturbed.transactions
+        )
+    );
+    let confirmed = |report: &Report| -> Vec<_> {
+        let mut all: Vec<_> = report
+            .incidents
+            .iter()
+            .map(|incident| (incident.tx, incident.invariant.clone()))
+            .collect();
+        all.sort();
+        all
+    };
+    assert!(!undisturbed.incidents.is_empty());
+    assert_eq!(confirmed(&report), confirmed(&undisturbed));
     place.assert_clean();
 }
 

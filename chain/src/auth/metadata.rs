@@ -30,7 +30,7 @@ pub(super) fn write(
     nonce_ns: u64,
 ) {
     let lines = super::message(METHOD, path, digest, nonce_ns, keypair.address(), receiver);
-    let signature = format!("0x{}", hex::encode(keypair.sign(lines.as_bytes())));
+    let signature = format!("0x{}", super::hex_of(&keypair.sign(lines.as_bytes())));
     // Addresses, digits and hex are always such a value.
     let mut put = |key, text: &str, never_again: bool| {
         if let Ok(mut value) = HeaderValue::from_str(text) {

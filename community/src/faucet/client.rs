@@ -74,11 +74,16 @@ impl FaucetClient {
             address: address.to_owned(),
             reason,
         };
-        let url: Url = address.parse().map_err(|error: url::ParseError| fail(error.to_string()))?;
+        let url: Url = address
+            .parse()
+            .map_err(|error: url::ParseError| fail(error.to_string()))?;
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
             return Err(fail("not http".to_owned()));
         }
-        let client = reqwest::Client::builder().timeout(DEADLINE).build().map_err(|error| fail(error.to_string()))?;
+        let client = reqwest::Client::builder()
+            .timeout(DEADLINE)
+            .build()
+            .map_err(|error| fail(error.to_string()))?;
         Ok(Self { url, client })
     }
 
@@ -100,7 +105,8 @@ impl FaucetClient {
             reason: error.without_url().to_string(),
         };
         let mut url = self.url.clone();
-        url.query_pairs_mut().extend_pairs(accounts.iter().map(|account| ("accounts", account.to_string())));
+        url.query_pairs_mut()
+            .extend_pairs(accounts.iter().map(|account| ("accounts", account.to_string())));
         let mut response = self.client.post(url).send().await.map_err(unreachable)?;
         let status = response.status();
         let refused = |said: String| FaucetError::Refused {

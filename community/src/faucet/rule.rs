@@ -122,7 +122,11 @@ mod tests {
         assert_eq!(drip(purse(0, 0), 100, &RULES), Ok((purse(10, 10), 90)));
         assert_eq!(drip(purse(9, 10), 90, &RULES), Ok((purse(19, 20), 80)));
         assert_eq!(drip(purse(0, 20), 80, &RULES), Err(Dry::AllowanceSpent(25)));
-        assert_eq!(drip(purse(10, 20), 80, &RULES), Ok((purse(10, 20), 80)), "it has enough");
+        assert_eq!(
+            drip(purse(10, 20), 80, &RULES),
+            Ok((purse(10, 20), 80)),
+            "it has enough"
+        );
     }
 
     #[test]

@@ -3,7 +3,6 @@
 //! Writes are serialised by the community's database; a bounded number of requests waits, one more is told to come back. A request
 //! without accounts is answered with an explanation; a `GET` changes nothing.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,30 +40,32 @@ pub struct FaucetAnswer {
 
 struct Faucet {
     store: Store,
-    held: Mutex<Held>,
+    /// None until the community is founded.
+    held: Mutex<Option<Held>>,
     rules: FaucetRules,
     queue: Semaphore,
 }
 
-/// Serves the faucet of a community until `shutdown`.
+/// Serves the faucet of a community until `shutdown`. It may be founded later: whoever asks before is told so.
 ///
 /// # Errors
 /// The socket fails.
 pub async fn serve(
     listener: TcpListener,
     store: Store,
-    held: Held,
     rules: FaucetRules,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
     let faucet = Faucet {
         store,
-        held: Mutex::new(held),
+        held: Mutex::new(None),
         rules,
         queue: Semaphore::new(QUEUE),
     };
-    let service = Router::new().route("/api", get(explain).post(drip)).with_state(Arc::new(faucet));
-    axum::serve(listener, service.into_make_service_with_connect_info::<SocketAddr>())
+    let service = Router::new()
+        .route("/api", get(explain).post(drip))
+        .with_state(Arc::new(faucet));
+    axum::serve(listener, service)
         .with_graceful_shutdown(async move { shutdown.cancelled().await })
         .await
 }
@@ -105,25 +106,44 @@ async fn drip(State(faucet): State<Arc<Faucet>>, RawQuery(query): RawQuery) -> R
         return busy();
     };
     match tokio::time::timeout(DEADLINE, fund(&faucet, &accounts)).await {
-        Ok(Ok(results)) => {
+        Ok(Ok(None)) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no community lives here yet: `bots init` founds one\n",
+        )
+            .into_response(),
+        Ok(Ok(Some(results))) => {
             let success = results.iter().all(|drip| drip.success);
             Json(FaucetAnswer { success, results }).into_response()
         }
         Ok(Err(error)) => {
             tracing::error!(%error, "the faucet's database failed");
-            (StatusCode::INTERNAL_SERVER_ERROR, "the faucet's database failed; see its log\n").into_response()
+            (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the faucet's database failed; see its log\n",
+            )
+                .into_response()
         }
         Err(_elapsed) => busy(),
     }
 }
 
-async fn fund(faucet: &Faucet, accounts: &[String]) -> Result<Vec<Drip>, StoreError> {
-    let mut held = faucet.held.lock().await;
-    faucet.store.refresh(&mut held).await?;
-    let results = faucet.store.update(&mut held, |book| rule::serve(book, accounts, &faucet.rules)).await?;
+/// None where there is no community.
+async fn fund(faucet: &Faucet, accounts: &[String]) -> Result<Option<Vec<Drip>>, StoreError> {
+    let mut place = faucet.held.lock().await;
+    if place.is_none() {
+        *place = faucet.store.load().await?;
+    }
+    let Some(held) = place.as_mut() else {
+        return Ok(None);
+    };
+    faucet.store.refresh(held).await?;
+    let results = faucet
+        .store
+        .update(held, |book| rule::serve(book, accounts, &faucet.rules))
+        .await?;
     let funded = results.iter().filter(|drip| drip.success).count();
     tracing::info!(asked = accounts.len(), funded, left = held.book.faucet, "drip");
-    Ok(results)
+    Ok(Some(results))
 }
 
 #[cfg(test)]

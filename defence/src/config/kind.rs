@@ -166,4 +166,3 @@ impl Kind {
         matches!(self, Self::PauseAgent { .. })
     }
 }
-

@@ -6,8 +6,8 @@ use alloy_primitives::{Address, B256, Bytes, keccak256};
 use node::config::Secret;
 use serde::Deserialize;
 
-use super::kind::{GuardedPause, KeeperJob, Kind, Tls, Way};
 use super::ActionConfig;
+use super::kind::{GuardedPause, KeeperJob, Kind, Tls, Way};
 use crate::escape::Format;
 use crate::limit::RateLimit;
 use crate::retry::{RetryPolicy, WhenUnknown};

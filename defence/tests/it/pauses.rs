@@ -89,10 +89,7 @@ impl Pauser for Actor {
     }
 
     fn rehearse(&self, request: PauseRequest) -> BoxFuture<'_, Result<String, PauseError>> {
-        async move {
-            Ok(format!("{:?} would be called", request.target))
-        }
-        .boxed()
+        async move { Ok(format!("{:?} would be called", request.target)) }.boxed()
     }
 }
 

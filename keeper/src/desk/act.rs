@@ -167,7 +167,13 @@ impl Desk {
                 gas: self.jobs.max_gas,
             };
             // What it comes to is worth nothing: what it read is.
-            let _read = simulate(self.follower.reader(), &snapshot, vec![trial], Instant::now() + TRIAL_TIME).await?;
+            let _read = simulate(
+                self.follower.reader(),
+                &snapshot,
+                vec![trial],
+                Instant::now() + TRIAL_TIME,
+            )
+            .await?;
         }
         Ok(())
     }

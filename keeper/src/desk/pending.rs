@@ -74,13 +74,17 @@ impl Desk {
     async fn ready_behind(&self, job: &Job) -> Result<Option<(Ready, Vec<Pending>)>, DeskError> {
         let pending = self.pool.of(&job.resolver);
         let question = Trial {
-            from: self.follower.agent().address(),
+            // No transaction comes from a contract (EIP-3607); the execution behind it has the Agent ask.
+            from: self.worker,
             to: job.resolver,
             value: U256::ZERO,
             data: job.data.clone(),
             gas: RESOLVER_GAS + INTRINSIC_GAS,
         };
-        let trials = pending.iter().flat_map(|call| [trial(call), question.clone()]).collect();
+        let trials = pending
+            .iter()
+            .flat_map(|call| [trial(call), question.clone()])
+            .collect();
         let snapshot = self.follower.snapshot();
         let simulated = simulate(self.follower.reader(), &snapshot, trials, Instant::now() + TRIAL_TIME).await?;
         let Ok(simulated) = simulated else {
@@ -127,7 +131,9 @@ impl Desk {
 
     /// What is under way behind a pending transaction is raised along with it.
     async fn go_along(&mut self, job: &Job, fees: Fees) {
-        let Some(out) = self.under_way.get_mut(&job.key) else { return };
+        let Some(out) = self.under_way.get_mut(&job.key) else {
+            return;
+        };
         if out.behind.is_some_and(|behind| behind != fees) {
             out.behind = Some(fees);
             if let Err(error) = self.sender.follow(&out.key, Some(fees)).await {

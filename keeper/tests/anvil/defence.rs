@@ -2,8 +2,8 @@
 
 use alloy::primitives::{B256, Bytes, U256};
 use alloy::sol_types::SolCall as _;
-use contracts::{Agent, Contract, PauseGuard, TestJob, TestPausable};
 use contracts::guard as pause;
+use contracts::{Agent, Contract, PauseGuard, TestJob, TestPausable};
 
 use crate::world::{ACTIVE, DEFENCE, RESOLVER, World, terms, whole};
 

@@ -27,8 +27,10 @@ use crate::world::{World, whole};
 
 const CHAIN: u64 = 31_337;
 const GWEI: u64 = 1_000_000_000;
-/// The development accounts of the validator, who is the vault's guardian and the guard's reporter, and of the thief.
+/// The development accounts of the validator, who is the vault's guardian and one of the guard's reporters, of another reporter, and of
+/// the thief.
 const VALIDATOR: usize = 1;
+const OTHER: usize = 2;
 const THIEF: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -43,7 +45,8 @@ struct Gate {
 }
 
 impl Gate {
-    async fn start() -> Option<Self> {
+    /// The guard wants so many confirmations.
+    async fn start(threshold: u64) -> Option<Self> {
         let world = World::start().await?;
         world.join(1, 1_000, "").await;
         let creation = VaultAdmin::constructorCall {
@@ -59,8 +62,8 @@ impl Gate {
             owner_: world.account(0),
             protocol_: admin,
             call_: VaultAdmin::pauseCall {}.abi_encode().into(),
-            reporters: vec![world.account(VALIDATOR)],
-            threshold_: U256::ONE,
+            reporters: vec![world.account(VALIDATOR), world.account(OTHER)],
+            threshold_: U256::from(threshold),
         };
         let guard = world.create(Contract::PauseGuard.creation(&creation)).await;
         let right = VaultAdmin::setGuardCall { guard_: guard };
@@ -86,8 +89,13 @@ impl Gate {
         })
     }
 
-    /// The thief's raid is in the pool.
+    /// The thief's raid is in the pool, offering the builder 40 gwei.
     async fn raid(&self) -> Transaction {
+        self.raid_for(40, None).await
+    }
+
+    /// A raid that offers the builder so many gwei, at this nonce.
+    async fn raid_for(&self, tip: u64, nonce: Option<u64>) -> Transaction {
         let call = Raider::raidCall {
             vault: self.vault,
             wanted: whole(1),
@@ -95,10 +103,17 @@ impl Gate {
         let tx = json!({
             "from": self.world.account(THIEF), "to": self.raider, "value": whole(5), "gas": "0x1e8480",
             "input": Bytes::from(call.abi_encode()),
-            "maxFeePerGas": U256::from(50 * GWEI), "maxPriorityFeePerGas": U256::from(40 * GWEI),
+            "maxFeePerGas": U256::from((tip + 10) * GWEI), "maxPriorityFeePerGas": U256::from(tip * GWEI),
+            "nonce": nonce.map(U256::from),
         });
         let hash: B256 = serde_json::from_value(self.world.rpc("eth_sendTransaction", json!([tx])).await).unwrap();
-        let known = self.world.provider.get_transaction_by_hash(hash).await.unwrap().unwrap();
+        let known = self
+            .world
+            .provider
+            .get_transaction_by_hash(hash)
+            .await
+            .unwrap()
+            .unwrap();
         Transaction::decode(&known.inner.encoded_2718()).unwrap()
     }
 
@@ -111,9 +126,25 @@ impl Gate {
     async fn until_pending(&self, count: u64, why: impl Fn() -> String) {
         let deadline = Instant::now() + PATIENCE;
         while self.pending().await < count {
-            assert!(Instant::now() < deadline, "{} in the pool: {}", self.pending().await, why());
+            assert!(
+                Instant::now() < deadline,
+                "{} in the pool: {}",
+                self.pending().await,
+                why()
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// Wei per gas that the account's transaction in the pool offers.
+    async fn offered(&self, account: Address) -> U256 {
+        let pool = self.world.rpc("txpool_content", json!([])).await;
+        let all = pool["pending"].as_object().unwrap().values();
+        let mut transactions = all.flat_map(|of_one| of_one.as_object().unwrap().values());
+        let own = transactions.find(|tx| tx["from"] == json!(account));
+        own.map_or(U256::ZERO, |tx| {
+            serde_json::from_value(tx["maxFeePerGas"].clone()).unwrap()
+        })
     }
 
     /// Senders and receivers of the newest block's transactions, in order.
@@ -186,7 +217,9 @@ impl Validator {
         let (running, stopped) = (Arc::clone(&gatekeeper), stop.clone());
         tokio::spawn(async move { running.run(stopped).await });
         let pauser = Arc::clone(&gatekeeper) as Arc<dyn defence::Pauser>;
-        let defence = Defence::open(config, &folder.join("defence.db"), Some(pauser)).await.unwrap();
+        let defence = Defence::open(config, &folder.join("defence.db"), Some(pauser))
+            .await
+            .unwrap();
         Self {
             defence,
             gatekeeper,
@@ -249,13 +282,16 @@ impl Drop for Validator {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_keeper_executes_the_pause_behind_the_confirmation_in_the_block_of_the_raid() {
-    let Some(gate) = Gate::start().await else { return };
+    let Some(gate) = Gate::start(1).await else { return };
     gate.world.push_to(1);
     gate.world.by_hand().await;
     let keeper = gate.world.run(1).await;
     let block = gate.world.mine().await;
     gate.world.worked(&[&keeper], block).await;
-    let validator = Validator::start(&gate, json!([gate.through_keepers("10s")])).await;
+    let validator = Validator::start(&gate, json!([gate.through_keepers("50s")])).await;
+    let said = validator.defence.test_fire("keepers").await.unwrap();
+    let executes = format!("{} executes: it would succeed", gate.world.account(4));
+    assert!(said.contains(&executes), "{said}");
     let (credits, stake) = (gate.world.job(gate.job).await.credits, gate.world.stake(1).await);
 
     let raid = gate.raid().await;
@@ -273,26 +309,97 @@ async fn a_keeper_executes_the_pause_behind_the_confirmation_in_the_block_of_the
     assert_eq!(gate.block().await, expected, "{incident:#?}\n{}", keeper.log());
     assert_eq!(gate.vault_holds().await, whole(10));
     let executions = gate.world.events::<Agent::Execute>().await;
-    let [(_, execution)] = executions.as_slice() else { panic!("{executions:?}") };
+    let [(_, execution)] = executions.as_slice() else {
+        panic!("{executions:?}")
+    };
     assert!(execution.ok && execution.keeperId == U256::ONE);
     let left = gate.world.job(gate.job).await.credits;
     let paid = U256::from(credits) - U256::from(left);
     assert_eq!(paid, U256::from(execution.compensation), "the job paid for it");
     assert_eq!(gate.world.stake(1).await, stake);
-    let fired = incident.timeline.iter().any(|line| line.detail.contains("pausing at the guard itself"));
+    let fired = incident
+        .timeline
+        .iter()
+        .any(|line| line.detail.contains("pausing at the guard itself"));
     assert!(!fired, "the validator itself had nothing to do: {incident:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_two_reporters_the_first_confirms_alone_and_the_keeper_follows_both_in_one_block() {
+    let Some(gate) = Gate::start(2).await else { return };
+    gate.world.push_to(1);
+    gate.world.by_hand().await;
+    let keeper = gate.world.run(1).await;
+    let block = gate.world.mine().await;
+    gate.world.worked(&[&keeper], block).await;
+    let validator = Validator::start(&gate, json!([gate.through_keepers("50s")])).await;
+
+    let raid = gate.raid().await;
+    let id = validator.confirmed(&raid).await;
+    gate.until_pending(2, || keeper.log()).await;
+    let incident = guard::incident(CHAIN, validator.invariant.id, raid.hash());
+    let tx = json!({
+        "from": gate.world.account(OTHER), "to": gate.guard, "gas": "0x30d40", "input": guard::confirm(incident),
+        "maxFeePerGas": U256::from(70 * GWEI), "maxPriorityFeePerGas": U256::from(60 * GWEI),
+    });
+    gate.world.rpc("eth_sendTransaction", json!([tx])).await;
+    gate.until_pending(4, || keeper.log()).await;
+    gate.world.mine().await;
+    validator.until(id, State::Contained).await;
+
+    let senders: Vec<Address> = gate.block().await.into_iter().map(|(from, _)| from).collect();
+    let expected = [OTHER, VALIDATOR, 4, THIEF].map(|index| gate.world.account(index));
+    assert_eq!(senders, expected, "{}", keeper.log());
+    assert_eq!(gate.vault_holds().await, whole(10));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_attacker_raises_his_offer_confirmation_and_execution_go_along() {
+    let Some(gate) = Gate::start(1).await else { return };
+    gate.world.push_to(1);
+    gate.world.by_hand().await;
+    let keeper = gate.world.run(1).await;
+    let block = gate.world.mine().await;
+    gate.world.worked(&[&keeper], block).await;
+    let validator = Validator::start(&gate, json!([gate.through_keepers("50s")])).await;
+
+    let raid = gate.raid().await;
+    let id = validator.confirmed(&raid).await;
+    gate.until_pending(3, || keeper.log()).await;
+    let dearer = gate.raid_for(150, Some(raid.nonce())).await;
+    assert_eq!(validator.confirmed(&dearer).await, id, "it attaches to the incident");
+    let [reporter, worker, thief] = [VALIDATOR, 4, THIEF].map(|index| gate.world.account(index));
+    let deadline = Instant::now() + PATIENCE;
+    while gate.offered(worker).await <= gate.offered(thief).await {
+        assert!(
+            Instant::now() < deadline,
+            "{}\n{}",
+            validator.said(id).await,
+            keeper.log()
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(gate.offered(reporter).await > gate.offered(worker).await);
+    gate.world.mine().await;
+    validator.until(id, State::Contained).await;
+    let senders: Vec<Address> = gate.block().await.into_iter().map(|(from, _)| from).collect();
+    assert_eq!(senders, [reporter, worker, thief]);
+    assert_eq!(gate.vault_holds().await, whole(10));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn when_no_keeper_acts_the_validator_pauses_at_the_guard_itself_in_the_same_block() {
-    let Some(gate) = Gate::start().await else { return };
+    let Some(gate) = Gate::start(1).await else { return };
     gate.world.by_hand().await;
     gate.world.mine().await;
     let validator = Validator::start(&gate, json!([gate.through_keepers("100ms")])).await;
 
     let raid = gate.raid().await;
     let id = validator.confirmed(&raid).await;
-    gate.until_pending(3, || "the confirmation, the pause, and the raid are expected".to_owned()).await;
+    gate.until_pending(3, || {
+        "the confirmation, the pause, and the raid are expected".to_owned()
+    })
+    .await;
     gate.world.mine().await;
     let incident = validator.until(id, State::Contained).await;
 
@@ -307,7 +414,7 @@ async fn when_no_keeper_acts_the_validator_pauses_at_the_guard_itself_in_the_sam
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_confirmation_that_no_job_could_follow_is_not_sent_and_the_next_rung_calls_the_protocol() {
-    let Some(gate) = Gate::start().await else { return };
+    let Some(gate) = Gate::start(1).await else { return };
     // The protocol no longer listens to the guard: a confirmation would stop nothing, whoever executes.
     let nobody = VaultAdmin::setGuardCall { guard_: Address::ZERO };
     gate.world.call(VALIDATOR, gate.admin, U256::ZERO, &nobody).await;
@@ -321,12 +428,17 @@ async fn a_confirmation_that_no_job_could_follow_is_not_sent_and_the_next_rung_c
 
     let raid = gate.raid().await;
     let id = validator.confirmed(&raid).await;
-    gate.until_pending(2, || "the raid and the protocol's own pause are expected".to_owned()).await;
+    gate.until_pending(2, || "the raid and the protocol's own pause are expected".to_owned())
+        .await;
     gate.world.mine().await;
     let incident = validator.until(id, State::Contained).await;
 
     let (reporter, thief) = (gate.world.account(VALIDATOR), gate.world.account(THIEF));
-    assert_eq!(gate.block().await, [(reporter, gate.admin), (thief, gate.raider)], "{incident:#?}");
+    assert_eq!(
+        gate.block().await,
+        [(reporter, gate.admin), (thief, gate.raider)],
+        "{incident:#?}"
+    );
     assert_eq!(gate.vault_holds().await, whole(10));
     let said = validator.said(id).await;
     assert!(said.contains("behind the pause too"), "{said}");

@@ -108,7 +108,14 @@ impl World {
     pub(crate) async fn start() -> Option<Self> {
         let anvil = anvil(
             Mining::Automatic,
-            &["--gas-limit", "60000000", "--code-size-limit", "60000", "--order", "fees"],
+            &[
+                "--gas-limit",
+                "60000000",
+                "--code-size-limit",
+                "60000",
+                "--order",
+                "fees",
+            ],
         )?;
         let provider = anvil.provider();
         let mut world = Self {
@@ -278,7 +285,6 @@ impl World {
             .args(arguments)
             .env("WORKER_KEY", self.private_key(3 + number))
             .env("ADMIN_KEY", self.private_key(6 + number))
-            .env("RUST_LOG", "keeper=debug")
             .kill_on_drop(true);
         command
     }

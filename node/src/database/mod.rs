@@ -9,9 +9,9 @@ pub mod shared;
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::SqlitePool;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection as _, SqlitePool};
 
 pub use self::place::{Place, PlaceError};
 pub use self::shared::Database;
@@ -28,7 +28,8 @@ pub struct DatabaseError {
 }
 
 impl DatabaseError {
-    fn new(place: impl std::fmt::Display, reason: impl std::fmt::Display) -> Self {
+    /// Of the database at `place`.
+    pub fn new(place: impl std::fmt::Display, reason: impl std::fmt::Display) -> Self {
         Self {
             place: place.to_string(),
             reason: reason.to_string(),
@@ -56,6 +57,8 @@ pub async fn open(path: &Path, migrations: &Migrator) -> Result<SqlitePool, Data
     let pool = SqlitePoolOptions::new()
         .max_connections(4)
         .acquire_timeout(PATIENCE)
+        // See [`shared`]: after a full disk the driver takes a connection for one in a transaction for ever.
+        .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
         .connect_with(options)
         .await
         .map_err(|error| fail(error.to_string()))?;

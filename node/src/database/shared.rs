@@ -5,7 +5,7 @@
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::Migrator;
-use sqlx::{Any, AnyPool, ConnectOptions as _, Executor as _, Transaction};
+use sqlx::{Any, AnyPool, ConnectOptions as _, Connection as _, Executor as _, Transaction};
 
 use super::place::Place;
 use super::{DatabaseError, PATIENCE, dialect, make_folder};
@@ -68,6 +68,9 @@ impl Database {
             .after_connect(move |connection, _| {
                 Box::pin(async move { connection.execute(sqlx::raw_sql(setting)).await.map(drop) })
             })
+            // On a full disk SQLite rolls back by itself; the driver's own rollback then fails, and it takes the connection for one in a
+            // transaction for ever. Such a one is closed.
+            .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
             .connect_with(options)
             .await
             .map_err(|error| fail(&error))?;

@@ -14,12 +14,12 @@ use node::exit::{Code, Failure};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use self::rule::{Sightings, Turn};
+use self::rule::{Beat, Sightings, Turn};
 use crate::store::Store;
 use crate::validators::Validators;
 
 /// How often an instance says that it lives, and looks at the others.
-const BEAT: Duration = Duration::from_millis(500);
+const EVERY: Duration = Duration::from_millis(500);
 /// Who has not beaten for so long is taken for dead: its validators are not counted, its turn passes on.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// After so long a dead instance's rows go.
@@ -62,21 +62,27 @@ impl Cluster {
     /// When the database fails, or the turn was lost ([`Code::Restart`]).
     pub async fn live(&self, shutdown: CancellationToken) -> Result<(), Failure> {
         let mut sightings = Sightings::default();
-        let mut ticks = tokio::time::interval(BEAT);
+        let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        for beat in 1.. {
+        let mut beat = 0;
+        loop {
             tokio::select! {
                 _ = ticks.tick() => {}
                 () = shutdown.cancelled() => break,
             }
+            beat += 1;
             self.look(beat, &mut sightings).await?;
         }
-        // The feed has stopped, or its next batch is refused: the next instance need not wait until this one is missed.
+        // The feed has stopped, or its next batch is refused: the others need not wait until this one is missed.
         self.store.replace_feeder(Some(&self.name), None).await?;
-        Ok(())
+        let last = Beat {
+            instance: self.name.clone(),
+            beat,
+        };
+        Ok(self.store.forget_instance(&last).await?)
     }
 
-    async fn look(&self, beat: u64, sightings: &mut Sightings) -> Result<(), Failure> {
+    async fn look(&self, beat: i64, sightings: &mut Sightings) -> Result<(), Failure> {
         self.store.beat(&self.name, beat, &self.validators.live_here()).await?;
         let beats = self.store.beats().await?;
         let now = Instant::now();

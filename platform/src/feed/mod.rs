@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use protos::v1;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::log::{Event, LogError};
 
@@ -29,6 +30,8 @@ pub struct FeedItem {
     pub position: String,
     /// When it is due, in the feed's own time: only differences count.
     pub due: Duration,
+    /// When a node first showed it, where one did.
+    pub seen: Option<Instant>,
 }
 
 /// Why a feed cannot go on.

@@ -86,8 +86,11 @@ pub async fn pump(
             to: to.clone(),
             ended,
         };
+        // From its first sight to its place in the log: a transaction's trace begins here.
+        let traced: Vec<_> = batch.iter().filter_map(|item| begin_trace(item, start)).collect();
         log.append(assigned(batch, &candidates, distribution.replicas, progress))
             .await?;
+        drop(traced);
         position = Some(to);
 
         if let Some(error) = failed {
@@ -123,6 +126,18 @@ fn collect(
     (batch, None)
 }
 
+fn transaction_hash(item: &FeedItem) -> Option<engine::B256> {
+    match &item.event {
+        Event::Pending(pending) => wire::transaction_hash(pending.transaction.as_ref()?).ok(),
+        _ => None,
+    }
+}
+
+fn begin_trace(item: &FeedItem, start: Instant) -> Option<node::trace::Span<'static>> {
+    let span = node::trace::transaction(transaction_hash(item)?);
+    Some(span.began_before(item.seen.unwrap_or(start + item.due).elapsed()))
+}
+
 fn assigned(items: Vec<FeedItem>, candidates: &[[u8; 32]], replicas: usize, progress: Progress) -> Batch {
     let mut batch = Batch {
         entries: Vec::with_capacity(items.len()),
@@ -131,14 +146,8 @@ fn assigned(items: Vec<FeedItem>, candidates: &[[u8; 32]], replicas: usize, prog
     };
     let mut transactions = 0;
     for item in items {
+        let tx_hash = transaction_hash(&item);
         batch.codes.extend(item.codes);
-        let tx_hash = match &item.event {
-            Event::Pending(pending) => pending
-                .transaction
-                .as_ref()
-                .and_then(|tx| wire::transaction_hash(tx).ok()),
-            _ => None,
-        };
         transactions += u64::from(tx_hash.is_some());
         let assigned = tx_hash
             .map(|hash| assign(hash, candidates, replicas))

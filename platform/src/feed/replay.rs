@@ -279,6 +279,7 @@ impl Reader {
                 codes,
                 position,
                 due,
+                seen: None,
             }))
             .map_err(|_| Stop::Closed)
     }

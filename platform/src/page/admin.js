@@ -1,7 +1,7 @@
 // The key that this tab uses; and for admins all keys and the audit log.
 
 import { key, page, post, remove, setKey } from "./api.js";
-import { failed, field, h, more, section, table, time } from "./dom.js";
+import { failed, field, h, paged, section, table, time } from "./dom.js";
 
 const own = () => {
   const input = h("input", { type: "password", name: "key", value: key(), autocomplete: "off", spellcheck: "false" });
@@ -45,22 +45,18 @@ const keys = (found) => {
     ]), "There is none."), form, said);
 };
 
-const audit = (first) => {
-  const shown = h("div", {});
-  const add = (found) => {
-    shown.lastElementChild?.matches("p") && shown.lastElementChild.remove();
-    shown.append(table("Audit log", ["when", "who", "what", "where", "answer"], found.items.map((one) => [
-      time(one.at), [one.actor, "wide"], one.method, [one.path, "wide code"], String(one.status),
-    ]), "Nothing was changed."), more(found.next, async (after) => add(await page("/v1/audit", after))) ?? "");
-  };
-  add(first);
-  return section("Audit log", shown);
-};
+const audit = async () => section("Audit log", await paged(async (after) => {
+  const found = await page("/v1/audit", after, 50);
+  const shown = table("Audit log", ["when", "who", "what", "where", "answer"], found.items.map((one) => [
+    time(one.at), [one.actor, "wide"], one.method, [one.path, "wide code"], String(one.status),
+  ]), "Nothing was changed.");
+  return { shown, next: found.next };
+}));
 
 export const show = async () => {
   try {
-    const [all, changes] = await Promise.all([page("/v1/keys"), page("/v1/audit", null, 50)]);
-    return [own(), keys(all), audit(changes)];
+    const [all, changes] = await Promise.all([page("/v1/keys"), audit()]);
+    return [own(), keys(all), changes];
   } catch (error) {
     if (error.status !== 401 && error.status !== 403) throw error;
     return [own(), section("Keys and audit log", h("p", { class: "hint" }, "These need a key with the role admin."))];

@@ -22,6 +22,7 @@ const VIEWS = {
   incident: { title: "Incident", show: incidents.one, of: "incidents", lists: [] },
   miners: { title: "Miners", show: subnet.miners, lists: ["miners"] },
   validators: { title: "Validators", show: subnet.validators, lists: ["validators"] },
+  audits: { title: "Audits", show: subnet.audits, lists: [] },
   admin: { title: "Keys", show: admin.show, lists: [] },
 };
 
@@ -74,7 +75,8 @@ document.getElementById("skip").addEventListener("click", (event) => {
 });
 addEventListener("hashchange", () => {
   show(true);
-  main.focus();
+  main.focus({ preventScroll: true });
+  scrollTo(0, 0);
 });
 main.replaceChildren(h("p", { class: "hint" }, "Loading"));
 show(true);

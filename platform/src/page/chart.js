@@ -1,7 +1,7 @@
 // Small curves, as SVG in the document: no library, no image to load. The numbers are in the title, for those who do not see the curve.
 
 const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 160;
+const WIDTH = 120;
 const HEIGHT = 36;
 const EDGE = 3;
 

@@ -1,7 +1,7 @@
 // Contracts, and what expressions call them.
 
 import { page, post } from "./api.js";
-import { failed, field, h, more, section, table, tell } from "./dom.js";
+import { failed, field, h, paged, section, table, tell } from "./dom.js";
 
 const FIELDS = ["address", "network", "name", "layout", "abi"];
 
@@ -16,14 +16,13 @@ const row = (one) => [
 ];
 
 export const show = async () => {
-  const shown = h("div", {});
-  const load = async (after) => {
+  const list = () => paged(async (after) => {
     const found = await page("/v1/contracts", after);
-    shown.lastElementChild?.matches("p") && shown.lastElementChild.remove();
-    shown.append(table("Contracts", ["id", "name", "address", "network", "layout", "ABI", "invariants"], found.items.map(row),
-      "No contract is registered."), more(found.next, load) ?? "");
-  };
-  await load();
+    const shown = table("Contracts", ["id", "name", "address", "network", "layout", "ABI", "invariants"], found.items.map(row),
+      "No contract is registered.");
+    return { shown, next: found.next };
+  });
+  let shown = await list();
   const said = h("div", { "aria-live": "polite" });
   const submit = async (event) => {
     event.preventDefault();
@@ -43,8 +42,9 @@ export const show = async () => {
       await post("/v1/contracts", body);
       form.reset();
       said.replaceChildren(h("p", { class: "good" }, "It is registered."));
-      shown.replaceChildren();
-      await load();
+      const fresh = await list();
+      shown.replaceWith(fresh);
+      shown = fresh;
     } catch (error) {
       const rest = (error.errors ?? []).filter((flaw) => !tell(flaw.pointer.split("/")[1], flaw.detail));
       said.replaceChildren(failed(error), ...rest.map((flaw) => h("p", { class: "bad" }, flaw.detail)));

@@ -82,6 +82,25 @@ export const span = (seconds) => {
 
 export const failed = (error) => h("p", { class: "bad", role: "alert" }, error.message);
 
-// A page of a list, and a button for the next one.
-export const more = (next, load) =>
-  next === undefined || next === null ? null : h("p", {}, h("button", { type: "button", onclick: () => load(next) }, "Show more"));
+// A list, page by page: `load(after)` gives `{ shown, next }`; a button asks for the page that begins after `next`.
+export const paged = async (load) => {
+  const all = h("div", {});
+  const add = async (after) => {
+    const { shown, next } = await load(after);
+    all.append(shown);
+    if (next === undefined || next === null) return;
+    const more = h("button", { type: "button" }, "Show more");
+    more.addEventListener("click", async () => {
+      more.disabled = true;
+      try {
+        await add(next);
+        more.remove();
+      } catch (error) {
+        more.replaceWith(failed(error));
+      }
+    });
+    all.append(more);
+  };
+  await add();
+  return all;
+};

@@ -1,7 +1,7 @@
 // What was broken, the evidence, and what was done about it.
 
 import { get, page } from "./api.js";
-import { code, figures, h, more, number, section, table, time, units } from "./dom.js";
+import { code, figures, h, number, paged, section, table, time, units } from "./dom.js";
 
 export const HEAD = ["id", "reported", "invariant", "before → after", "transaction", "seen to confirmed", "confirmed by", "state"];
 
@@ -19,13 +19,10 @@ export const rows = (incidents) => incidents.map((one) => [
 ]);
 
 export const list = async () => {
-  const shown = h("div", {});
-  const load = async (after) => {
+  const shown = await paged(async (after) => {
     const found = await page("/v1/incidents", after, 50);
-    shown.lastElementChild?.matches("p") && shown.lastElementChild.remove();
-    shown.append(table("Incidents", HEAD, rows(found.items), "Nothing was broken."), more(found.next, load) ?? "");
-  };
-  await load();
+    return { shown: table("Incidents", HEAD, rows(found.items), "Nothing was broken."), next: found.next };
+  });
   return [section("Incidents", shown)];
 };
 

@@ -1,7 +1,7 @@
 // What must hold, what is in its slot now, and how far that is from breaking.
 
 import { get, getTagged, page, remove } from "./api.js";
-import { code, failed, figures, h, more, number, section, table, units } from "./dom.js";
+import { code, failed, figures, h, number, paged, section, table, units } from "./dom.js";
 
 const margin = (value) => {
   if (!value?.value) return ["not known", "quiet"];
@@ -20,17 +20,13 @@ const row = (value) => (one) => [
 ];
 
 export const list = async () => {
-  const shown = h("div", {});
-  const load = async (after) => {
+  const shown = await paged(async (after) => {
     const [invariants, values] = await Promise.all([page("/v1/invariants", after), page("/v1/values", after)]);
     const value = new Map(values.items.map((one) => [one.id, one]));
-    shown.lastElementChild?.matches("p") && shown.lastElementChild.remove();
-    shown.append(
-      table("Invariants", ["id", "name", "must hold", "value", "margin", "at block", "severity", "contract"],
-        invariants.items.map(row(value)), "Nothing is watched."),
-      more(invariants.next, load) ?? "");
-  };
-  await load();
+    const shown = table("Invariants", ["id", "name", "must hold", "value", "margin", "at block", "severity", "contract"],
+      invariants.items.map(row(value)), "Nothing is watched.");
+    return { shown, next: invariants.next };
+  });
   return [
     section("Invariants",
       h("p", { class: "hint" }, "The value is what the newest transaction read that touched the slot; the margin is how far it is from breaking."),

@@ -22,8 +22,11 @@ const ADMINS: [&str; 2] = ["/v1/keys", "/v1/audit"];
 pub(super) fn needs(method: &Method, path: &str) -> Needs {
     let safe = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
     let changes = !safe && !QUESTIONS.contains(&path);
-    let below = |root: &&str| path.strip_prefix(*root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    let role = match (ADMINS.iter().any(|root| below(&root)), changes) {
+    let below = |root: &&str| {
+        path.strip_prefix(*root)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let role = match (ADMINS.iter().any(below), changes) {
         (true, _) => Role::Admin,
         (false, true) => Role::Write,
         (false, false) => Role::Read,

@@ -28,8 +28,9 @@ use axum::{Json, Router};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
+use tower::util::option_layer;
 use tower_http::cors::{Any, CorsLayer};
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
@@ -40,7 +41,9 @@ use utoipa_axum::routes;
 
 use self::error::{Misfit, Refusal, name};
 use self::key::{Keys, Role};
+use self::limits::Limits;
 use self::vault::Vault;
+use crate::audits::Standings;
 use crate::page;
 use crate::store::{Kind, Store};
 
@@ -58,7 +61,9 @@ pub struct Rest {
     /// What may be done without a key.
     anonymous: Option<Role>,
     request_limit: Duration,
+    limits: Option<Limits>,
     shutdown: CancellationToken,
+    audits: watch::Receiver<Standings>,
     values: v1::values::Values,
     watch: v1::overview::Watch,
     dry_runs: Arc<Semaphore>,
@@ -139,7 +144,9 @@ impl Rest {
             vault,
             anonymous,
             request_limit: REQUEST_LIMIT,
+            limits: None,
             shutdown: CancellationToken::new(),
+            audits: watch::channel(Standings::default()).1,
             values: v1::values::Values::default(),
             watch: v1::overview::Watch::default(),
             dry_runs: Arc::new(Semaphore::new(1)),
@@ -161,9 +168,23 @@ impl Rest {
         self
     }
 
+    /// Shows what the audits of the network's nodes came to.
+    #[must_use]
+    pub fn audits(mut self, audits: watch::Receiver<Standings>) -> Self {
+        self.audits = audits;
+        self
+    }
+
+    /// Lets nobody ask more often. Needs requests that know their caller's address ([`serve::serve`]).
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = Some(limits);
+        self
+    }
+
     /// The routes, with everything around them.
     pub fn router(self) -> Router {
-        let request_limit = self.request_limit;
+        let (request_limit, limits) = (self.request_limit, self.limits.clone());
         let (api, mut document) = OpenApiRouter::with_openapi(Document::openapi())
             .routes(routes!(welcome))
             .routes(routes!(invariants::list, invariants::create))
@@ -198,6 +219,9 @@ impl Rest {
             .layer(TimeoutLayer::with_status_code(
                 StatusCode::REQUEST_TIMEOUT,
                 request_limit,
+            ))
+            .layer(option_layer(
+                limits.map(|limits| axum::middleware::from_fn_with_state(limits, limits::limit)),
             ))
             .layer(axum::middleware::from_fn(v1::problem::everywhere))
             .layer(cors)
@@ -244,12 +268,6 @@ fn key_of(headers: &HeaderMap) -> Option<&str> {
             .ok()?
             .strip_prefix("Bearer ")
     })
-}
-
-/// Unix milliseconds.
-fn now_ms() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// RFC 3339.

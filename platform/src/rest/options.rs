@@ -9,13 +9,15 @@ use node::database::Place;
 use node::exit::{Failure, OrConfiguration as _};
 use node::tls::Tls;
 use serde::Deserialize;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Rest;
 use super::key::{Role, make};
-use super::limits::{LimitOptions, Limits, limit};
+use super::limits::{LimitOptions, Limits};
 use super::serve::serve;
 use super::vault::Vault;
+use crate::audits::Standings;
 use crate::store::Store;
 
 /// How the registry is served over HTTP.
@@ -70,6 +72,7 @@ impl HttpOptions {
     pub async fn serve(
         &self,
         store: Arc<Store>,
+        audits: watch::Receiver<Standings>,
         tls: Option<&Tls>,
         shutdown: CancellationToken,
     ) -> Result<(), Failure> {
@@ -93,8 +96,10 @@ impl HttpOptions {
             node::server::announce(path, address)?;
         }
         tracing::info!(%address, "the registry is served over HTTP; /docs is a page to try it on");
-        let rest = Rest::new(store, vault, anonymous).until(shutdown.clone());
-        let limits = axum::middleware::from_fn_with_state(Limits::new(self.limits), limit);
-        Ok(serve(listener, rest.router().layer(limits), tls, shutdown).await?)
+        let rest = Rest::new(store, vault, anonymous)
+            .until(shutdown.clone())
+            .audits(audits)
+            .limits(Limits::new(self.limits));
+        Ok(serve(listener, rest.router(), tls, shutdown).await?)
     }
 }

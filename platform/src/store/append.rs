@@ -11,7 +11,8 @@ use sqlx::{AnyConnection, AssertSqlSafe};
 
 use super::rows::{list, runs, values};
 use super::{now_ms, signed, unsigned};
-use crate::log::{Event, LogError};
+use crate::log::{Entry, Event, LogError};
+use crate::tail::Delivered;
 
 pub(super) const KIND_HEAD: i64 = 1;
 pub(super) const KIND_PENDING: i64 = 2;
@@ -45,6 +46,16 @@ pub(super) struct Appending {
     assignments: Vec<(i64, i64)>,
     new_transactions: u64,
     assigned: u64,
+    taken: Vec<Delivered>,
+}
+
+/// What was appended: for the log's readers, once it is committed.
+#[derive(Debug)]
+pub(super) struct Appended {
+    /// The last cursor.
+    pub last: u64,
+    /// In their order.
+    pub items: Vec<Delivered>,
 }
 
 #[derive(Debug)]
@@ -72,15 +83,16 @@ impl Appending {
         }
     }
 
-    /// Takes the next event, assigned to the validators of these numbers.
+    /// Takes the next entry; `validators` are the numbers of those to whom it is assigned.
     pub(super) async fn take(
         &mut self,
         db: &mut AnyConnection,
-        event: Event,
+        entry: Entry,
         validators: &[i64],
     ) -> Result<(), LogError> {
         self.cursor += 1;
         let cursor = self.cursor;
+        let Entry { event, assigned } = entry;
         let pending = match &event {
             Event::Pending(pending) => pending.transaction.as_ref(),
             _ => None,
@@ -105,22 +117,33 @@ impl Appending {
             event: Some(event),
             codes: Vec::new(),
         };
+        let payload = item.encode_to_vec();
+        let bytes = payload.len();
+        let readers = tx_hash.is_some().then_some(assigned);
         self.items.push(Item {
             cursor,
             kind: item.event.as_ref().map_or(0, kind),
             tx_hash,
-            payload: item.encode_to_vec(),
+            payload,
         });
         match &item.event {
-            Some(Event::Replaced(replaced)) => self.left(db, &replaced.old_hash).await,
-            Some(Event::Dropped(dropped)) => self.left(db, &dropped.hash).await,
-            Some(Event::Head(head)) => self.included(db, &head.included).await,
-            _ => Ok(()),
+            Some(Event::Replaced(replaced)) => self.left(db, &replaced.old_hash).await?,
+            Some(Event::Dropped(dropped)) => self.left(db, &dropped.hash).await?,
+            Some(Event::Head(head)) => self.included(db, &head.included).await?,
+            _ => {}
         }
+        let cursor = unsigned(cursor);
+        self.taken.push(Delivered {
+            cursor,
+            item: Some(v1::StreamItem { cursor, ..item }),
+            readers,
+            bytes,
+        });
+        Ok(())
     }
 
-    /// Writes what is left; gives the last cursor.
-    pub(super) async fn end(mut self, db: &mut AnyConnection) -> Result<u64, LogError> {
+    /// Writes what is left.
+    pub(super) async fn end(mut self, db: &mut AnyConnection) -> Result<Appended, LogError> {
         self.write(db).await?;
         if self.new_transactions + self.assigned > 0 {
             sqlx::query("UPDATE totals SET transactions = transactions + $1, assigned = assigned + $2")
@@ -129,7 +152,10 @@ impl Appending {
                 .execute(db)
                 .await?;
         }
-        Ok(unsigned(self.cursor))
+        Ok(Appended {
+            last: unsigned(self.cursor),
+            items: self.taken,
+        })
     }
 
     async fn left(&mut self, db: &mut AnyConnection, hash: &[u8]) -> Result<(), LogError> {

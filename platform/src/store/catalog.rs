@@ -55,7 +55,7 @@ impl Relation {
         Self::DashboardAction,
     ];
 
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::ContractInvariant => "contract_invariant",
             Self::InvariantAction => "invariant_action",
@@ -388,6 +388,12 @@ impl Store {
             if deleted.rows_affected() == 0 {
                 return Err(CatalogError::Unknown(kind, id));
             }
+        }
+        if kind == Kind::Contract {
+            sqlx::query("DELETE FROM descriptions WHERE contract = $1")
+                .bind(signed(id))
+                .execute(writing.connection())
+                .await?;
         }
         for relation in Relation::ALL {
             for (is, column) in [(relation.owner(), "owner"), (relation.member(), "member")] {

@@ -1,5 +1,7 @@
 //! What people wrote: the sources of invariants, and the names, layouts and ABIs of contracts.
 
+use std::collections::BTreeSet;
+
 use sqlx::{AnyConnection, Row as _};
 
 use super::registry::{Row, bump, insert, row, update};
@@ -141,6 +143,27 @@ impl Store {
         Ok(Change::Made)
     }
 
+    /// The links of a relation whose owners lie between these numbers, both included, owner first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn members_between(
+        &self,
+        relation: Relation,
+        first: u64,
+        last: u64,
+    ) -> Result<BTreeSet<(u64, u64)>, LogError> {
+        let pairs: Vec<(i64, i64)> =
+            sqlx::query_as("SELECT owner, member FROM links WHERE relation = $1 AND owner BETWEEN $2 AND $3")
+                .bind(relation.name())
+                .bind(signed(first))
+                .bind(signed(last))
+                .fetch_all(self.pool())
+                .await?;
+        let pair = |(owner, member)| (unsigned(owner), unsigned(member));
+        Ok(pairs.into_iter().map(pair).collect())
+    }
+
     /// The contracts with greater numbers than `after`, by number, with what expressions call them; at most `limit`.
     ///
     /// # Errors
@@ -232,11 +255,8 @@ async fn current(db: &mut AnyConnection, id: u64) -> Result<Option<Row>, LogErro
     found.as_ref().map(row).transpose()
 }
 
+/// Of an invariant that has no source yet.
 async fn put_source(db: &mut AnyConnection, id: u64, source: Option<&Source>) -> Result<(), LogError> {
-    sqlx::query("DELETE FROM sources WHERE invariant = $1")
-        .bind(signed(id))
-        .execute(&mut *db)
-        .await?;
     if let Some(source) = source {
         sqlx::query("INSERT INTO sources (invariant, expression, severity, description) VALUES ($1, $2, $3, $4)")
             .bind(signed(id))

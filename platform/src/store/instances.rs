@@ -2,7 +2,7 @@
 
 use sqlx::Row as _;
 
-use super::{Store, fixed, signed};
+use super::{Store, fixed};
 use crate::assignment::Hotkey;
 use crate::cluster::rule::Beat;
 use crate::log::LogError;
@@ -30,7 +30,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn beat(&self, instance: &str, beat: u64, connected: &[Hotkey]) -> Result<(), LogError> {
+    pub async fn beat(&self, instance: &str, beat: i64, connected: &[Hotkey]) -> Result<(), LogError> {
         self.remember(connected).await?;
         let numbers = self.numbers_of(connected)?;
         let mut writing = self.begin().await?;
@@ -38,7 +38,7 @@ impl Store {
             "INSERT INTO instances (name, beat) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET beat = excluded.beat",
         )
         .bind(instance)
-        .bind(signed(beat))
+        .bind(beat)
         .execute(writing.connection())
         .await?;
         sqlx::query("DELETE FROM presences WHERE instance = $1")

@@ -9,14 +9,10 @@ use sqlx::{AnyConnection, Row};
 use tokio::sync::watch;
 use wire::{ShippedPrestate, Wire};
 
-use super::append::Appending;
+use super::append::{Appended, Appending};
 use super::{KNOWN_CODES, Store, decode, last_cursor, lock, signed, unsigned};
 use crate::assignment::Hotkey;
-use crate::log::{Batch, Entry, Event, Log, LogError, LogFuture, Page, Progress, Waiting};
-
-/// A page ends after so many items, or as soon as it holds so many bytes: what a stream keeps in memory.
-pub(crate) const PAGE_ITEMS: usize = 64;
-pub(crate) const PAGE_BYTES: usize = 4 << 20;
+use crate::log::{Batch, Entry, Event, Log, LogError, LogFuture, PAGE_BYTES, PAGE_ITEMS, Page, Progress, Waiting};
 
 impl Log for Store {
     fn append(&self, batch: Batch) -> LogFuture<'_, u64> {
@@ -76,7 +72,7 @@ impl Store {
                 .execute(writing.connection())
                 .await?;
         }
-        let last = self.insert_entries(writing.connection(), batch.entries).await?;
+        let appended = self.insert_entries(writing.connection(), batch.entries).await?;
         writing.commit().await?;
 
         let mut stored = lock(&self.stored_codes);
@@ -85,7 +81,8 @@ impl Store {
         }
         stored.extend(codes.into_iter().map(|(hash, _)| hash));
         drop(stored);
-        self.announce(last);
+        let last = appended.last;
+        self.announce(appended);
         Ok(last)
     }
 
@@ -103,12 +100,16 @@ impl Store {
         Ok(kept)
     }
 
-    /// Appends events behind the last one, inside a transaction of the caller's; gives the last cursor.
-    pub(super) async fn insert_entries(&self, db: &mut AnyConnection, entries: Vec<Entry>) -> Result<u64, LogError> {
+    /// Appends events behind the last one, inside a transaction of the caller's.
+    pub(super) async fn insert_entries(
+        &self,
+        db: &mut AnyConnection,
+        entries: Vec<Entry>,
+    ) -> Result<Appended, LogError> {
         let mut appending = Appending::behind(last_cursor(&mut *db).await?);
         for entry in entries {
             let numbers = self.numbers_of(&entry.assigned)?;
-            appending.take(db, entry.event, &numbers).await?;
+            appending.take(db, entry, &numbers).await?;
         }
         appending.end(db).await
     }
@@ -126,6 +127,10 @@ impl Store {
     }
 
     async fn read_page(&self, reader: &Hotkey, after: u64) -> Result<Page, LogError> {
+        let newest = lock(&self.tail).page(reader, after);
+        if let Some(page) = newest {
+            return Ok(page);
+        }
         // Read before the items: what is appended in between belongs to the next page.
         let last = self.last_cursor().await?;
         let mut page = Page {

@@ -35,10 +35,10 @@ use sqlx::{Any, AnyConnection, AnyPool, Transaction};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use self::append::Appended;
 pub use self::catalog::{Action, CatalogError, Contract, Kind, Members, Relation};
 pub use self::described::{Change, Described, Description, Source};
 pub use self::keys::{AuditRow, KeyRow};
-pub(crate) use self::log::{PAGE_BYTES, PAGE_ITEMS};
 pub use self::logged::Logged;
 pub use self::recent::Recent;
 pub use self::registry::Row as RegisteredInvariant;
@@ -47,6 +47,7 @@ pub use self::services::{Service, ServiceError};
 pub use self::subnet::{Epoch, NeuronRow, Told};
 use crate::assignment::Hotkey;
 use crate::log::LogError;
+use crate::tail::Tail;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
@@ -68,6 +69,8 @@ pub struct Store {
     database: Database,
     turn: tokio::sync::Mutex<()>,
     grown: watch::Sender<u64>,
+    /// What this process appended last.
+    tail: Mutex<Tail>,
     /// Row numbers of hotkeys. As many as there were ever validators.
     numbers: Mutex<HashMap<Hotkey, i64>>,
     stored_codes: Mutex<HashSet<B256>>,
@@ -91,9 +94,13 @@ impl Store {
             database,
             turn: tokio::sync::Mutex::default(),
             grown: watch::Sender::new(0),
+            tail: Mutex::default(),
             numbers: Mutex::default(),
             stored_codes: Mutex::default(),
         };
+        let last = store.last_cursor().await;
+        let last = last.map_err(|error| DatabaseError::new(store.database.place(), error))?;
+        store.announce_through(last);
         Ok(store)
     }
 
@@ -116,7 +123,7 @@ impl Store {
         let mut ticks = tokio::time::interval(POLL);
         loop {
             tokio::select! {
-                _ = ticks.tick() => self.announce(self.last_cursor().await?),
+                _ = ticks.tick() => self.announce_through(self.last_cursor().await?),
                 () = shutdown.cancelled() => return Ok(()),
             }
         }
@@ -204,7 +211,17 @@ impl Store {
         Ok(unsigned(last_cursor(&mut *self.pool().acquire().await?).await?))
     }
 
-    fn announce(&self, last: u64) {
+    /// Gives the log's readers what was appended, once it is committed.
+    fn announce(&self, appended: Appended) {
+        let mut tail = lock(&self.tail);
+        for item in appended.items {
+            tail.push(item);
+        }
+        drop(tail);
+        self.announce_through(appended.last);
+    }
+
+    fn announce_through(&self, last: u64) {
         self.grown.send_if_modified(|known| {
             let more = last > *known;
             *known = last.max(*known);

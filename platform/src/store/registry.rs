@@ -6,7 +6,7 @@ use engine::{B256, Invariant, U256};
 use sqlx::{AnyConnection, Row as _};
 use wire::{InvariantSet, Wire};
 
-use super::append::KIND_INVARIANT_SET;
+use super::append::{Appended, KIND_INVARIANT_SET};
 use super::{Store, fixed, now_ms, signed, unsigned};
 use crate::log::{Entry, Event, LogError};
 use crate::registry::Draft;
@@ -151,7 +151,7 @@ impl Store {
         Ok(())
     }
 
-    pub(super) async fn log_set(&self, db: &mut AnyConnection) -> Result<u64, LogError> {
+    pub(super) async fn log_set(&self, db: &mut AnyConnection) -> Result<Appended, LogError> {
         let set = current_set(&mut *db).await?;
         let entry = Entry {
             event: Event::InvariantSet(set.to_wire()),
@@ -189,7 +189,8 @@ pub(super) async fn insert(db: &mut AnyConnection, service: Option<u64>, draft: 
     Ok(unsigned(id))
 }
 
-/// Puts an invariant in the place of the active one of this number; false when there is none. The caller makes the new version.
+/// Puts an invariant in the place of the active one of this number, without what that was written as; false when there is none. The
+/// caller makes the new version.
 pub(super) async fn update(db: &mut AnyConnection, id: u64, draft: &Draft) -> Result<bool, LogError> {
     let Draft {
         invariant,
@@ -210,8 +211,13 @@ pub(super) async fn update(db: &mut AnyConnection, id: u64, draft: &Draft) -> Re
     .bind(network)
     .bind(variable.as_deref())
     .bind(signed(id))
-    .execute(db)
+    .execute(&mut *db)
     .await?;
+    // What it was written as says something else now.
+    sqlx::query("DELETE FROM sources WHERE invariant = $1")
+        .bind(signed(id))
+        .execute(db)
+        .await?;
     Ok(replaced.rows_affected() > 0)
 }
 

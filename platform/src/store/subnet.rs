@@ -174,16 +174,16 @@ impl Store {
         Ok(epochs)
     }
 
-    /// What validators saw of their miners since then (Unix milliseconds), oldest first; at most 20,000 windows, the newest.
+    /// What validators saw of their miners in the last so many milliseconds, oldest first; at most 20,000 windows, the newest.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn told_of_miners(&self, since_ms: u64) -> Result<Vec<Told>, LogError> {
+    pub async fn told_of_miners(&self, back_ms: u64) -> Result<Vec<Told>, LogError> {
         let rows = sqlx::query(
             "SELECT w.*, v.hotkey FROM miner_windows w JOIN validators v ON v.id = w.validator
              WHERE w.told_at_ms > $1 ORDER BY w.told_at_ms DESC, w.validator LIMIT 20000",
         )
-        .bind(signed(since_ms))
+        .bind(now_ms().saturating_sub(signed(back_ms)))
         .fetch_all(self.pool())
         .await?;
         let told = |row: &sqlx::any::AnyRow| {

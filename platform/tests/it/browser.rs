@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use alloy::primitives::hex;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -44,8 +45,20 @@ impl Page {
         let program = chromium()?;
         let home = tempfile::tempdir().unwrap();
         let browser = tokio::process::Command::new(program)
-            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"])
-            .args(["--disable-background-networking", "--disable-component-update", "--disable-sync", "--remote-debugging-port=0"])
+            .args([
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-quic",
+                "--no-first-run",
+                "--hide-scrollbars",
+            ])
+            .args([
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+                "--remote-debugging-port=0",
+            ])
             .arg(format!("--user-data-dir={}", home.path().display()))
             .arg("about:blank")
             .stdin(Stdio::null())
@@ -65,7 +78,9 @@ impl Page {
         };
         let told = tokio::time::timeout(LIMIT, told).await.expect("the browser starts");
         let (port, path) = told.split_once('\n').unwrap();
-        let (socket, _) = tokio_tungstenite::connect_async(format!("ws://127.0.0.1:{port}{path}")).await.unwrap();
+        let (socket, _) = tokio_tungstenite::connect_async(format!("ws://127.0.0.1:{port}{path}"))
+            .await
+            .unwrap();
         let mut page = Self {
             socket,
             session: String::new(),
@@ -93,7 +108,9 @@ impl Page {
         self.socket.send(Message::text(message.to_string())).await.unwrap();
         loop {
             let answer = tokio::time::timeout(LIMIT, self.socket.next()).await.expect(method);
-            let Message::Text(text) = answer.unwrap().unwrap() else { continue };
+            let Message::Text(text) = answer.unwrap().unwrap() else {
+                continue;
+            };
             let answer: Value = serde_json::from_str(&text).unwrap();
             self.listen(&answer);
             if answer["id"] == self.number {
@@ -122,7 +139,11 @@ impl Page {
         // The same page with another place after # is not loaded anew.
         self.call("Page.navigate", json!({ "url": url })).await;
         let view = url.split_once('#').map_or("overview", |(_, view)| view);
-        self.until(&format!("document.getElementById('main')?.dataset.shown === {}", json!(view))).await;
+        self.until(&format!(
+            "document.getElementById('main')?.dataset.shown === {}",
+            json!(view)
+        ))
+        .await;
     }
 
     pub(crate) async fn evaluate(&mut self, script: &str) -> Value {
@@ -146,17 +167,26 @@ impl Page {
 
     /// All that can be read on the page.
     pub(crate) async fn text(&mut self) -> String {
-        self.evaluate("document.body.innerText").await.as_str().unwrap().to_owned()
+        self.evaluate("document.body.innerText")
+            .await
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 
     /// Types into a field, in the place of what is in it.
     pub(crate) async fn fill(&mut self, selector: &str, text: &str) {
-        self.evaluate(&format!("{{ const e = document.querySelector({}); e.focus(); e.select(); }}", json!(selector))).await;
+        self.evaluate(&format!(
+            "{{ const e = document.querySelector({}); e.focus(); e.select(); }}",
+            json!(selector)
+        ))
+        .await;
         self.call("Input.insertText", json!({ "text": text })).await;
     }
 
     pub(crate) async fn click(&mut self, selector: &str) {
-        self.evaluate(&format!("document.querySelector({}).click()", json!(selector))).await;
+        self.evaluate(&format!("document.querySelector({}).click()", json!(selector)))
+            .await;
     }
 
     /// Presses the tabulator, and tells what has the focus then.
@@ -180,28 +210,11 @@ impl Page {
 
     /// Keeps a picture, where pictures are wanted (`PORTCULLIS_PICTURES`, a folder).
     pub(crate) async fn picture(&mut self, name: &str) {
-        let Some(folder) = std::env::var_os("PORTCULLIS_PICTURES") else { return };
+        let Some(folder) = std::env::var_os("PORTCULLIS_PICTURES") else {
+            return;
+        };
         let shot = self.call("Page.captureScreenshot", json!({ "format": "png" })).await;
-        let bytes = base64(shot["data"].as_str().unwrap());
+        let bytes = BASE64_STANDARD.decode(shot["data"].as_str().unwrap()).unwrap();
         std::fs::write(Path::new(&folder).join(name), bytes).unwrap();
     }
-}
-
-/// RFC 4648.
-fn base64(text: &str) -> Vec<u8> {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let digit = |c: u8| DIGITS.iter().position(|digit| *digit == c).unwrap() as u32;
-    let mut bytes = Vec::new();
-    let text = text.trim_end_matches('=').as_bytes();
-    for part in text.chunks(4) {
-        let word = part.iter().fold(0, |word, c| word << 6 | digit(*c)) << (6 * (4 - part.len()));
-        bytes.extend_from_slice(&word.to_be_bytes()[1..part.len()]);
-    }
-    bytes
-}
-
-#[test]
-fn base64_is_read() {
-    assert_eq!(base64("Zm9vYmFy"), b"foobar");
-    assert_eq!(hex::encode(base64("Zm8=")), "666f");
 }

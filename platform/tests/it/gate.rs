@@ -4,7 +4,6 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-
 use serde_json::Value;
 use testkit::{Fault, PaidService, Proxy};
 

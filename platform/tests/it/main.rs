@@ -7,11 +7,12 @@
     missing_docs
 )]
 
+mod browser;
 mod cli;
+mod cluster;
 mod crash;
 mod gate;
 mod live;
-mod browser;
 mod page;
 mod postgres;
 mod replay;
@@ -22,6 +23,7 @@ mod seen;
 mod served;
 mod store;
 mod stream;
+mod tls;
 mod v1;
 mod walk;
 mod world;

@@ -18,20 +18,21 @@ const EVIL: [&str; 4] = [
     "\"><svg onload=window.taken=1>",
 ];
 
-fn layout() -> Value {
-    json!({
-        "storage": [{ "label": "totalAssets", "slot": "0", "offset": 0, "type": "t_uint256" }],
-        "types": { "t_uint256": { "encoding": "inplace", "label": "uint256", "numberOfBytes": "32" } },
-    })
-}
-
 /// A platform with something on every view.
 async fn world() -> World {
     let world = World::new().await;
-    let vault = json!({ "address": seen::VAULT.to_string(), "name": "vault", "layout": layout() });
+    let vault = json!({ "address": seen::VAULT.to_string(), "name": "vault", "layout": seen::layout() });
     world.make("/v1/contracts", vault).await;
-    let paid = world.store.add_service("vault protocol", Address::repeat_byte(1)).await.unwrap();
-    let unpaid = world.store.add_service("late payer", Address::repeat_byte(2)).await.unwrap();
+    let paid = world
+        .store
+        .add_service("vault protocol", Address::repeat_byte(1))
+        .await
+        .unwrap();
+    let unpaid = world
+        .store
+        .add_service("late payer", Address::repeat_byte(2))
+        .await
+        .unwrap();
     let runway = Conclusion::Paid {
         runway: 93_600,
         paid_until: 2_000_000_000,
@@ -53,7 +54,8 @@ async fn world() -> World {
 
 /// Waits until the page shows this text.
 async fn shows(page: &mut Page, text: &str) {
-    page.until(&format!("document.body.innerText.includes({})", json!(text))).await;
+    page.until(&format!("document.body.innerText.includes({})", json!(text)))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -62,10 +64,18 @@ async fn every_view_shows_what_is_known() {
     let world = world().await;
     page.look(1280, 900, false).await;
     page.go(&world.url("/app")).await;
-    for text in ["1 d 2 h of runway", "unpaid; 12 base units are missing", "live", "solvency", "seen to judged, p50"] {
+    for text in [
+        "1 d 2 h of runway",
+        "unpaid; 12 base units are missing",
+        "live",
+        "solvency",
+        "seen to judged, p50",
+    ] {
         shows(&mut page, text).await;
     }
-    page.picture("page-overview-light.png").await;
+    page.until("document.querySelector('#now dd').textContent !== '–'")
+        .await;
+    page.picture("page-light.png").await;
     page.go(&world.url("/app#invariants")).await;
     for text in ["vault.totalAssets >= 100", "1,000", "900", "critical"] {
         shows(&mut page, text).await;
@@ -78,7 +88,14 @@ async fn every_view_shows_what_is_known() {
     page.go(&world.url("/app#incidents")).await;
     shows(&mut page, "1,000 → 3").await;
     page.go(&world.url("/app#incident/1")).await;
-    for text in ["contained", "fired", "by pause", "paused by 0x00c0de", "ahead of the attack", "4 of 5"] {
+    for text in [
+        "contained",
+        "fired",
+        "by pause",
+        "paused by 0x00c0de",
+        "ahead of the attack",
+        "4 of 5",
+    ] {
         shows(&mut page, text).await;
     }
     let witness = page.evaluate("document.getElementById('witness').innerText").await;
@@ -91,14 +108,20 @@ async fn every_view_shows_what_is_known() {
     for text in ["127.0.0.1:9004", "2.5 ms", "75.0 %", "98 / 99 / 100"] {
         shows(&mut page, text).await;
     }
-    let curves = page.evaluate("[...document.querySelectorAll('svg.curve title')].map((t) => t.textContent)").await;
-    assert_eq!(curves.as_array().unwrap().len(), 4, "score and latency of two miners: {curves}");
-    assert!(curves[1].as_str().unwrap().contains("2.5 ms"), "{curves}");
+    let curves = page
+        .evaluate("[...document.querySelectorAll('svg.curve title')].map((t) => t.textContent)")
+        .await;
+    assert_eq!(
+        curves.as_array().unwrap().len(),
+        6,
+        "score, incentive and latency of two miners: {curves}"
+    );
+    assert!(curves[2].as_str().unwrap().contains("2.5 ms"), "{curves}");
     page.picture("page-miners-light.png").await;
     page.go(&world.url("/app#validators")).await;
     shows(&mut page, "100.0 %").await;
     page.go(&world.url("/app#contracts")).await;
-    shows(&mut page, "0xb1B1").await;
+    shows(&mut page, &seen::VAULT.to_string()).await;
     assert!(page.complaints.is_empty(), "{:?}", page.complaints);
 }
 
@@ -114,23 +137,45 @@ async fn the_form_says_what_is_wrong_as_it_is_typed_and_puts_in_force_what_is_ri
     page.go(&world.url("/app#new")).await;
     page.fill("input[name=name]", "reserve").await;
     page.fill("textarea[name=expression]", "vault.totalAsets >= 7").await;
-    page.until("document.getElementById('field-expression-wrong').textContent.includes('^')").await;
-    let wrong = page.evaluate("document.getElementById('field-expression-wrong').textContent").await;
+    page.until("document.getElementById('field-expression-wrong').textContent.includes('^')")
+        .await;
+    let wrong = page
+        .evaluate("document.getElementById('field-expression-wrong').textContent")
+        .await;
     assert!(wrong.as_str().unwrap().contains("totalAsets"), "{wrong}");
-    assert_eq!(page.evaluate("document.getElementById('field-expression').getAttribute('aria-invalid')").await, "true");
-    assert_eq!(page.evaluate("document.querySelector('button[type=submit]').disabled").await, true);
+    assert_eq!(
+        page.evaluate("document.getElementById('field-expression').getAttribute('aria-invalid')")
+            .await,
+        "true"
+    );
+    assert_eq!(
+        page.evaluate("document.querySelector('button[type=submit]').disabled")
+            .await,
+        true
+    );
     page.picture("page-form-light.png").await;
 
-    page.fill("textarea[name=expression]", "vault.totalAssets * 2 >= 7").await;
+    page.fill("textarea[name=expression]", "vault.totalAssets * 2 >= 7")
+        .await;
     shows(&mut page, "this expression says more").await;
-    assert_eq!(page.evaluate("document.querySelector('button[type=submit]').disabled").await, true);
+    assert_eq!(
+        page.evaluate("document.querySelector('button[type=submit]').disabled")
+            .await,
+        true
+    );
     page.fill("textarea[name=expression]", "vault.totalAssets >= 50").await;
     shows(&mut page, "The network judges this.").await;
-    assert_eq!(page.evaluate("document.getElementById('field-expression').getAttribute('aria-invalid')").await, Value::Null);
+    assert_eq!(
+        page.evaluate("document.getElementById('field-expression').getAttribute('aria-invalid')")
+            .await,
+        Value::Null
+    );
     page.click("#verdict ~ p button[type=button]").await;
     shows(&mut page, "On the newest 2 transactions").await;
     let tried = page.evaluate("document.getElementById('tried').innerText").await;
     assert!(tried.as_str().unwrap().contains("-47"), "the margin after: {tried}");
+    page.evaluate("document.getElementById('tried').scrollIntoView({ block: 'end' })")
+        .await;
     page.picture("page-tried-light.png").await;
     page.click("button[type=submit]").await;
     shows(&mut page, "Invariant 2").await;
@@ -138,21 +183,34 @@ async fn the_form_says_what_is_wrong_as_it_is_typed_and_puts_in_force_what_is_ri
     assert_eq!((&made["name"], &made["target"]), (&json!("reserve"), &json!("50")));
 
     page.go(&world.url("/app#edit/2")).await;
-    page.until("document.querySelector('textarea[name=expression]').value === 'vault.totalAssets >= 50'").await;
+    page.until("document.querySelector('textarea[name=expression]').value === 'vault.totalAssets >= 50'")
+        .await;
     page.fill("textarea[name=expression]", "vault.totalAssets >= 60").await;
-    page.until("!document.querySelector('button[type=submit]').disabled").await;
+    page.until("!document.querySelector('button[type=submit]').disabled")
+        .await;
     // Meanwhile somebody else changes it.
     let other = json!({ "name": "reserve", "expression": "vault.totalAssets >= 55" });
     let any = [("if-match", "*")];
-    assert_eq!(world.send(&world.key, Method::PUT, "/v1/invariants/2", Some(other), &any).await.status, 200);
+    assert_eq!(
+        world
+            .send(&world.key, Method::PUT, "/v1/invariants/2", Some(other), &any)
+            .await
+            .status,
+        200
+    );
     page.click("button[type=submit]").await;
     shows(&mut page, "it was changed since you have read it").await;
-    assert_eq!(world.get("/v1/invariants/2").await.1["target"], "55", "nobody's change is written over");
+    assert_eq!(
+        world.get("/v1/invariants/2").await.1["target"],
+        "55",
+        "nobody's change is written over"
+    );
 
     page.go(&world.url("/app#contracts")).await;
     page.fill("input[name=address]", "0x12").await;
     page.click("form button[type=submit]").await;
-    page.until("document.getElementById('field-address-wrong').textContent.includes('40 hex digits')").await;
+    page.until("document.getElementById('field-address-wrong').textContent.includes('40 hex digits')")
+        .await;
     assert!(page.complaints.is_empty(), "{:?}", page.complaints);
 }
 
@@ -167,15 +225,15 @@ async fn what_happens_is_shown_without_asking() {
     shows(&mut page, "broken again").await;
     // The platform ends, and the page says so.
     world.shutdown.cancel();
-    page.until("document.getElementById('state').className !== 'good'").await;
+    page.until("document.getElementById('state').className !== 'good'")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn html_and_sql_in_every_field_are_text() {
     let Some(mut page) = Page::open().await else { return };
     let world = world().await;
-    let mut written = 0;
-    for evil in EVIL {
+    for (written, evil) in EVIL.into_iter().enumerate() {
         let name = format!("{evil}{written}");
         let invariant = json!({ "name": name, "expression": "vault.totalAssets >= 100", "description": evil });
         let id = world.make("/v1/invariants", invariant).await;
@@ -185,23 +243,42 @@ async fn html_and_sql_in_every_field_are_text() {
         let action = json!({ "type": "TELEGRAM_ALERT", "network": "ethereum", "tg_api_key": evil, "tg_chat_id": evil, "role_id": evil,
             "function_sig": evil });
         let action = world.make("/defense-actions", action).await;
-        assert_eq!(world.get(&format!("/defense-actions/{action}")).await.1["tg_api_key"], MASK);
+        assert_eq!(
+            world.get(&format!("/defense-actions/{action}")).await.1["tg_api_key"],
+            MASK
+        );
         world.store.add_service(&name, Address::repeat_byte(9)).await.unwrap();
         let key = json!({ "name": evil, "role": "read" });
-        assert_eq!(world.ask_with(&world.admin, Method::POST, "/v1/keys", Some(key)).await.0, 201);
+        assert_eq!(
+            world
+                .ask_with(&world.admin, Method::POST, "/v1/keys", Some(key))
+                .await
+                .0,
+            201
+        );
         let noise = vec![(1, 1); written + 3];
         let logged = seen::log(&world.store, &noise).await;
         seen::incident(&world.store, id, &name, logged[written + 2], evil).await;
-        written += 1;
     }
     let incidents = world.get("/v1/incidents").await.1["items"].as_array().unwrap().len();
+    seen::audits(&world);
     page.go(&world.url("/app#admin")).await;
     page.fill("input[name=key]", &world.admin).await;
     page.click("form button").await;
     page.until("sessionStorage.getItem('portcullis-key')").await;
-    let mut views: Vec<String> = ["overview", "invariants", "new", "contracts", "incidents", "miners", "validators", "admin"]
-        .map(str::to_owned)
-        .to_vec();
+    let mut views: Vec<String> = [
+        "overview",
+        "invariants",
+        "new",
+        "contracts",
+        "incidents",
+        "miners",
+        "validators",
+        "audits",
+        "admin",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     views.extend((1..=9).map(|id| format!("invariant/{id}")));
     views.extend((1..=9).map(|id| format!("edit/{id}")));
     views.extend((1..=incidents).map(|id| format!("incident/{id}")));
@@ -211,7 +288,9 @@ async fn html_and_sql_in_every_field_are_text() {
         page.go(&world.url(&format!("/app#{view}"))).await;
         let text = page.text().await;
         found += usize::from(EVIL.iter().any(|evil| text.contains(evil)));
-        let alien = page.evaluate("document.querySelectorAll('main img, main script, main [onload], main [onerror]').length").await;
+        let alien = page
+            .evaluate("document.querySelectorAll('main img, main script, main [onload], main [onerror]').length")
+            .await;
         assert_eq!(alien, 0, "{view}");
     }
     let strange = format!("location.hash = {}", json!(views.last().unwrap()));
@@ -221,10 +300,19 @@ async fn html_and_sql_in_every_field_are_text() {
     page.go(&world.url("/app#new")).await;
     page.fill("input[name=name]", EVIL[0]).await;
     page.fill("textarea[name=expression]", EVIL[1]).await;
-    page.until("document.getElementById('field-expression-wrong').textContent.includes('<script>')").await;
-    assert_eq!(page.evaluate("window.taken ?? null").await, Value::Null, "nothing of it was run");
+    page.until("document.getElementById('field-expression-wrong').textContent.includes('<script>')")
+        .await;
+    assert_eq!(
+        page.evaluate("window.taken ?? null").await,
+        Value::Null,
+        "nothing of it was run"
+    );
     assert_eq!(page.evaluate("document.title").await, "New invariant – Portcullis");
-    assert_eq!(world.get("/v1/invariants").await.1["items"].as_array().unwrap().len(), 9, "the tables are there");
+    assert_eq!(
+        world.get("/v1/invariants").await.1["items"].as_array().unwrap().len(),
+        9,
+        "the tables are there"
+    );
     assert!(page.complaints.is_empty(), "{:?}", page.complaints);
 }
 
@@ -237,36 +325,63 @@ async fn it_fits_a_phone_by_day_and_by_night_and_is_reached_by_keyboard() {
     page.go(&world.url("/app")).await;
     shows(&mut page, "1 d 2 h of runway").await;
     let night = page.evaluate(ground).await;
-    page.picture("page-overview-dark.png").await;
+    page.picture("page-dark.png").await;
     page.look(1280, 900, false).await;
     assert_ne!(page.evaluate(ground).await, night);
     page.look(390, 844, false).await;
-    for view in ["overview", "invariants", "invariant/1", "new", "contracts", "incidents", "incident/1", "miners", "validators", "admin"] {
+    for view in [
+        "overview",
+        "invariants",
+        "invariant/1",
+        "new",
+        "contracts",
+        "incidents",
+        "incident/1",
+        "miners",
+        "validators",
+        "audits",
+        "admin",
+    ] {
         page.go(&world.url(&format!("/app#{view}"))).await;
         let wide = page.evaluate("document.documentElement.scrollWidth").await;
         assert!(wide.as_u64().unwrap() <= 390, "{view} is {wide} pixels wide on a phone");
         let nameless = "[...document.querySelectorAll('input, textarea, select, button, a')]
             .filter((e) => !(e.labels?.length || e.textContent.trim() || e.getAttribute('aria-label'))).length";
-        assert_eq!(page.evaluate(nameless).await, 0, "{view}: everything that can be used has a name");
-        if ["overview", "incident/1"].contains(&view) {
-            page.picture(&format!("page-{}-phone.png", view.split('/').next().unwrap())).await;
+        assert_eq!(
+            page.evaluate(nameless).await,
+            0,
+            "{view}: everything that can be used has a name"
+        );
+        if view == "overview" {
+            page.picture("page-phone.png").await;
         }
     }
     page.look(390, 844, true).await;
     page.go(&world.url("/app#miners")).await;
     page.picture("page-miners-phone-dark.png").await;
 
-    page.evaluate("document.activeElement.blur(); window.scrollTo(0, 0); document.body.focus()").await;
+    page.evaluate("document.activeElement.blur(); window.scrollTo(0, 0); document.body.focus()")
+        .await;
     page.go(&world.url("/app#new")).await;
     page.evaluate("document.getElementById('skip').focus()").await;
     let mut reached = Vec::new();
     for _ in 0..20 {
         reached.push(page.tab().await);
     }
-    for wanted in ["Overview", "Invariants", "Miners", "API", "name", "network", "contracts"] {
+    for wanted in [
+        "Overview",
+        "Invariants",
+        "Miners",
+        "API",
+        "name",
+        "network",
+        "contracts",
+    ] {
         assert!(reached.iter().any(|one| one == wanted), "{wanted} in {reached:?}");
     }
-    let outline = page.evaluate("document.querySelector('nav a').focus() ?? getComputedStyle(document.activeElement).outlineStyle").await;
+    let outline = page
+        .evaluate("document.querySelector('nav a').focus() ?? getComputedStyle(document.activeElement).outlineStyle")
+        .await;
     assert_ne!(outline, "none", "what has the focus is seen");
     assert!(page.complaints.is_empty(), "{:?}", page.complaints);
 }

@@ -8,6 +8,7 @@ use engine::{Account, AccountState, Address, B256, BlockEnv, Bytes, Hardfork, Pr
 use platform::log::{Entry, Event, Log};
 use platform::store::{NeuronRow, Store};
 use protos::v1;
+use serde_json::{Value, json};
 use wire::{ShippedPrestate, Wire};
 
 use crate::world::{CHAIN, batch, for_all, hotkey};
@@ -17,6 +18,14 @@ const SET: [u8; 7] = [0x60, 0x00, 0x35, 0x60, 0x00, 0x55, 0x00];
 
 /// The vault's address.
 pub(crate) const VAULT: Address = Address::repeat_byte(0xb1);
+
+/// Its storage layout.
+pub(crate) fn layout() -> Value {
+    json!({
+        "storage": [{ "label": "totalAssets", "slot": "0", "offset": 0, "type": "t_uint256" }],
+        "types": { "t_uint256": { "encoding": "inplace", "label": "uint256", "numberOfBytes": "32" } },
+    })
+}
 
 /// The head of block 99, on which those of block 100 are judged.
 fn head_hash() -> B256 {
@@ -79,7 +88,9 @@ fn setting(n: u64, before: u64, after: u64) -> (Transaction, Prestate) {
     let mut vault = account(vault);
     vault.storage.insert(U256::ZERO, U256::from(before));
     state.accounts.insert(VAULT, vault);
-    state.accounts.insert(Address::repeat_byte(0xbe), AccountState::default());
+    state
+        .accounts
+        .insert(Address::repeat_byte(0xbe), AccountState::default());
     state.codes.insert(keccak256(&code), code);
     (Transaction::decode(&envelope.encoded_2718()).unwrap(), state)
 }
@@ -158,7 +169,12 @@ pub(crate) async fn incident(store: &Store, id: u64, name: &str, (cursor, hash):
         timeline: vec![
             moment(1_700_000_000_000, "seen", "", ""),
             moment(1_700_000_000_040, "fired", "pause", detail),
-            moment(1_700_000_012_000, "included", "pause", "in block 100, ahead of the attack"),
+            moment(
+                1_700_000_012_000,
+                "included",
+                "pause",
+                "in block 100, ahead of the attack",
+            ),
         ],
         view: Some(v1::NetworkView {
             asked: 5,
@@ -221,4 +237,41 @@ pub(crate) async fn subnet(store: &Store) {
         ..Default::default()
     };
     store.report(&hotkey(1), &request).await.unwrap();
+}
+
+/// Two audited nodes: one that was settled, and one that nobody has measured, whose owner wrote more than an address.
+pub(crate) fn audits(world: &crate::served::World) {
+    let settled = audit::results::Settled {
+        epoch: 3,
+        block: 77,
+        transaction: B256::repeat_byte(5).to_string(),
+        downtime: 2,
+        late: 0,
+        intervals: 8,
+        uptime: Some(0.75),
+        latency_us: 900,
+        verdicts: 20,
+        group_size: 24,
+        quorum: true,
+        bounty: U256::from(1) << 128,
+    };
+    let known = audit::results::Standing {
+        id: 1,
+        kind: Some(audit::probe::Kind::Miner),
+        owner: Address::repeat_byte(1),
+        hotkey: Some(hotkey(4)),
+        endpoint: "http://10.0.0.4:9004".to_owned(),
+        active: true,
+        settled: Some(settled),
+    };
+    let unknown = audit::results::Standing {
+        id: 7,
+        kind: None,
+        hotkey: None,
+        endpoint: "http://<img src=x onerror=window.taken=1>".to_owned(),
+        active: false,
+        settled: None,
+        ..known.clone()
+    };
+    world.audits.send_replace(std::sync::Arc::new(vec![known, unknown]));
 }

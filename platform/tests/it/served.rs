@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use platform::audits::Standings;
 use platform::rest::Rest;
 use platform::rest::key::{Role, make};
 use platform::rest::vault::Vault;
@@ -11,6 +12,7 @@ use platform::store::Store;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method};
 use serde_json::Value;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::world::open;
@@ -27,6 +29,8 @@ pub(crate) struct World {
     pub admin: String,
     pub store: Arc<Store>,
     pub shutdown: CancellationToken,
+    /// What the audits came to.
+    pub audits: watch::Sender<Standings>,
     _folder: tempfile::TempDir,
     serving: tokio::task::JoinHandle<()>,
 }
@@ -70,8 +74,10 @@ impl World {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
+        let (audits, audited) = watch::channel(Standings::default());
         let rest = Rest::new(Arc::clone(&store), vault, anonymous)
             .until(shutdown.clone())
+            .audits(audited)
             .request_limit(limit);
         let router = rest.router();
         let ended = shutdown.clone();
@@ -86,6 +92,7 @@ impl World {
             admin,
             store,
             shutdown,
+            audits,
             _folder: folder,
             serving,
         }

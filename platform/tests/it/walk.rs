@@ -63,7 +63,10 @@ struct Operation {
 impl Operation {
     /// With the parameters' names left out.
     fn row(&self) -> String {
-        let steps = self.path.split('/').map(|step| if step.starts_with('{') { "{}" } else { step });
+        let steps = self
+            .path
+            .split('/')
+            .map(|step| if step.starts_with('{') { "{}" } else { step });
         let path = Vec::from_iter(steps).join("/");
         format!("{} {path}", self.method.as_str().to_lowercase())
     }
@@ -71,7 +74,13 @@ impl Operation {
     /// With these numbers in their places.
     fn at(&self, numbers: &[&str]) -> String {
         let mut numbers = numbers.iter();
-        let steps = self.path.split('/').map(|step| if step.starts_with('{') { *numbers.next().unwrap() } else { step });
+        let steps = self.path.split('/').map(|step| {
+            if step.starts_with('{') {
+                *numbers.next().unwrap()
+            } else {
+                step
+            }
+        });
         Vec::from_iter(steps).join("/")
     }
 
@@ -137,7 +146,8 @@ impl Client {
     fn value(&mut self, schema: &Value) -> Value {
         let schema = self.resolved(schema).clone();
         if let Some(pattern) = schema["pattern"].as_str() {
-            let strategy = proptest::string::string_regex(pattern.trim_start_matches('^').trim_end_matches('$')).unwrap();
+            let strategy =
+                proptest::string::string_regex(pattern.trim_start_matches('^').trim_end_matches('$')).unwrap();
             return strategy.new_tree(&mut self.runner).unwrap().current().into();
         }
         let kind = match &schema["type"] {
@@ -183,15 +193,26 @@ impl Client {
 
     /// The answer has every field that the document says it has.
     fn fits(&self, operation: &Operation, answer: &Value) {
-        let schema = operation.document.pointer("/responses/200/content/application~1json/schema").unwrap();
+        let schema = operation
+            .document
+            .pointer("/responses/200/content/application~1json/schema")
+            .unwrap();
         let list = schema["items"].is_object();
         let schema = if list { &schema["items"] } else { schema };
-        let answers = if list { answer.as_array().unwrap().clone() } else { vec![answer.clone()] };
+        let answers = if list {
+            answer.as_array().unwrap().clone()
+        } else {
+            vec![answer.clone()]
+        };
         let (properties, required) = self.properties(schema);
         for answer in answers {
             let fields: BTreeSet<String> = answer.as_object().unwrap().keys().cloned().collect();
             assert!(required.is_subset(&fields), "{}: {answer}", operation.row());
-            assert!(fields.iter().all(|field| properties.contains_key(field)), "{}: {answer}", operation.row());
+            assert!(
+                fields.iter().all(|field| properties.contains_key(field)),
+                "{}: {answer}",
+                operation.row()
+            );
         }
     }
 }
@@ -289,7 +310,9 @@ async fn nothing_that_does_not_fit_changes_anything_at_any_endpoint() {
         let row = operation.row();
         let ask = async |key: &str, numbers: &[&str], body: Option<Value>| {
             let path = operation.at(numbers);
-            let answer = world.send(key, operation.method.clone(), &path, body, &[("if-match", "*")]).await;
+            let answer = world
+                .send(key, operation.method.clone(), &path, body, &[("if-match", "*")])
+                .await;
             assert!(answer.status < 500, "{row}: {}", answer.body);
             (answer.status, answer.body)
         };
@@ -314,7 +337,9 @@ async fn nothing_that_does_not_fit_changes_anything_at_any_endpoint() {
         }
         let Some(schema) = operation.body() else { continue };
         for text in ["", "{", "[]", "null", "\"x\"", "7", "{\"a\":1}{", "\u{0}"] {
-            let request = world.client.request(operation.method.clone(), world.url(&operation.at(&ones)));
+            let request = world
+                .client
+                .request(operation.method.clone(), world.url(&operation.at(&ones)));
             let request = request.header("X-API-Key", &world.admin).header("if-match", "*");
             let status = request.body(text).send().await.unwrap().status().as_u16();
             let nowhere = operation.parameters() > 0 && status == 404;
@@ -348,7 +373,10 @@ async fn nothing_that_does_not_fit_changes_anything_at_any_endpoint() {
         }
     }
     assert_eq!(everything(&world).await, before, "nothing was changed");
-    println!("{} endpoints, {refused} requests with bad keys, {bodies} with bad bodies", operations.len());
+    println!(
+        "{} endpoints, {refused} requests with bad keys, {bodies} with bad bodies",
+        operations.len()
+    );
 }
 
 /// The status of what comes back on a connection on which this was sent; what is sent stays open.
@@ -358,11 +386,19 @@ async fn status_of(world: &World, sent: &[u8]) -> u16 {
     let mut answer = Vec::new();
     let mut part = [0; 1024];
     while !answer.windows(2).any(|end| end == b"\r\n") {
-        let read = tokio::time::timeout(Duration::from_secs(20), socket.read(&mut part)).await.unwrap().unwrap();
+        let read = tokio::time::timeout(Duration::from_secs(20), socket.read(&mut part))
+            .await
+            .unwrap()
+            .unwrap();
         assert!(read > 0, "closed without an answer");
         answer.extend_from_slice(&part[..read]);
     }
-    String::from_utf8_lossy(&answer).split(' ').nth(1).unwrap().parse().unwrap()
+    String::from_utf8_lossy(&answer)
+        .split(' ')
+        .nth(1)
+        .unwrap()
+        .parse()
+        .unwrap()
 }
 
 #[tokio::test]
@@ -370,7 +406,10 @@ async fn a_body_that_is_too_large_or_too_slow_is_refused_at_every_endpoint() {
     let world = World::limited(Some(Role::Read), Duration::from_millis(300)).await;
     let client = Client::new(&world).await;
     let before = everything(&world).await;
-    let with_body = client.operations().into_iter().filter(|operation| operation.body().is_some());
+    let with_body = client
+        .operations()
+        .into_iter()
+        .filter(|operation| operation.body().is_some());
     let mut slow = tokio::task::JoinSet::new();
     let world = std::sync::Arc::new(world);
     let mut count = 0;

@@ -111,7 +111,10 @@ pub(crate) fn address(folder: &Path) -> String {
     let address = in_schema(&server, &name);
     // Asked for from within runtimes and from without.
     let made = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         runtime.block_on(schema(&server, &name))
     });
     made.join().unwrap();
@@ -123,7 +126,7 @@ fn schema_name(folder: &Path) -> String {
     format!("t{}", hex::encode(&digest[..8]))
 }
 
-fn in_schema(server: &str, name: &str) -> String {
+pub(crate) fn in_schema(server: &str, name: &str) -> String {
     format!("{server}?options[search_path]={name}")
 }
 
@@ -163,12 +166,22 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) async fn start(store: Arc<Store>, validators: impl IntoIterator<Item = u8>) -> Self {
+        Self::start_with(store, None, validators).await
+    }
+
+    /// Streams come from `log`, where one is given.
+    pub(crate) async fn start_with(
+        store: Arc<Store>,
+        log: Option<Arc<dyn Log>>,
+        validators: impl IntoIterator<Item = u8>,
+    ) -> Self {
         let known = Validators::new([]);
         let permits = permitted(validators);
         store.remember(&Vec::from_iter(permits.iter().copied())).await.unwrap();
         known.update(permits);
         let shutdown = CancellationToken::new();
-        let service = PlatformService::new(store.clone(), known.clone(), None, shutdown.clone());
+        let log = log.unwrap_or_else(|| store.clone());
+        let service = PlatformService::new(store.clone(), known.clone(), None, shutdown.clone()).with_log(log);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let routes = tonic::service::Routes::new(service.into_server());

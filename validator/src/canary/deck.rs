@@ -21,7 +21,7 @@ const WORDS: usize = 4_096;
 #[derive(Debug, Clone)]
 pub struct Card {
     /// As it was asked, with its prestate.
-    pub challenge: Challenge,
+    pub challenge: Arc<Challenge>,
 }
 
 /// The newest cards.
@@ -33,7 +33,7 @@ pub struct Deck {
 
 impl Deck {
     /// Remembers a challenge that was judged. One without state, or with too much of it, only tells where the chain stands.
-    pub fn put(&mut self, challenge: &Challenge, set: &Arc<InvariantSet>, ran: bool) {
+    pub fn put(&mut self, challenge: &Arc<Challenge>, set: &Arc<InvariantSet>, ran: bool) {
         self.here = Some(Here::of(challenge, set));
         if !ran || challenge.prestate.as_ref().is_none_or(|state| state.words() > WORDS) {
             return;
@@ -44,7 +44,7 @@ impl Deck {
             self.cards.pop_front();
         }
         self.cards.push_back(Card {
-            challenge: challenge.clone(),
+            challenge: Arc::clone(challenge),
         });
     }
 
@@ -85,7 +85,7 @@ impl Card {
             head_hash: here.head_hash,
             env: here.env.clone(),
             invariant_set_version: here.set.version,
-            ..self.challenge
+            ..Arc::unwrap_or_clone(self.challenge)
         };
         Some((challenge, state))
     }

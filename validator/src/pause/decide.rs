@@ -1,6 +1,6 @@
 //! Whether a pause is sent: what was sent before, what the engine says, and whether it can be ahead.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use alloy::primitives::B256;
 use defence::{PauseError, PauseOutcome, PauseProgress, PauseRequest, PauseTarget};
@@ -8,9 +8,9 @@ use engine::Transaction;
 use sender::{Fees, Handle, IdempotencyKey, Lane, Request, State};
 
 use super::follow::Course;
-use super::scheme::{self, scheme};
+use super::scheme::{self, Worker, scheme};
 use super::simulate::Found;
-use super::simulator::{Scheme, Trial};
+use super::simulator::{Scheme, Simulator, Trial};
 use super::timing::Marks;
 use super::{Gatekeeper, cannot, failed, fees_of, guard, higher, lock};
 
@@ -83,10 +83,17 @@ impl Gatekeeper {
             },
         };
         drop(turn);
-        match request.target {
+        let mut span = node::trace::stage(request.opened_by, "pause.follow");
+        let ended = match request.target {
             PauseTarget::Call { .. } => self.follow(&mut course).await,
             PauseTarget::Guard(guarded) => self.follow_guarded(&mut course, &guarded).await,
+        };
+        match &ended {
+            Ok(PauseOutcome::CannotWin { reason }) => span.failed(reason.clone()),
+            Ok(PauseOutcome::Included { block, .. }) => span.set("block", i64::try_from(*block).unwrap_or(i64::MAX)),
+            Err(error) => span.failed(error.to_string()),
         }
+        ended
     }
 
     /// The first block that what was sent before may have had an effect in.
@@ -162,6 +169,7 @@ impl Gatekeeper {
             invariant,
             sighting: sighting.clone(),
         };
+        let mut span = node::trace::stage(request.opened_by, "pause.try");
         let (found, block) = self
             .simulator
             .run(trial, asked + self.config.simulation)
@@ -171,7 +179,10 @@ impl Gatekeeper {
         metrics::histogram!("validator_pause_simulation_seconds").record((decided - asked).as_secs_f64());
         let gas_used = match found {
             Found::Stops { gas_used } => gas_used,
-            Found::Cannot(why) => return Ok(Err(format!("tried on block {block}: {why}"))),
+            Found::Cannot(why) => {
+                span.failed(why.to_string());
+                return Ok(Err(format!("tried on block {block}: {why}")));
+            }
             Found::Lacks(missing) => return Err(failed(&format!("the pause cannot be tried: {missing} is missing"))),
         };
         let marks = sighting.map(|sighting| Marks {
@@ -196,35 +207,10 @@ impl Gatekeeper {
         target: &PauseTarget,
         incident: B256,
     ) -> Result<Result<Scheme, String>, PauseError> {
-        let worker = match target {
-            PauseTarget::Guard(guarded) => match &guarded.keepers {
-                None => None,
-                Some(job) => {
-                    let known = lock(&self.workers).get(job).copied().flatten();
-                    let worker = match known {
-                        Some(worker) => Some(worker),
-                        None => {
-                            let node = self.simulator.reader().node();
-                            let found = guard::workers(node, &[*job]).await;
-                            let found = found.map_err(|error| failed(&format!("the job's keeper: {error}")))?;
-                            found.into_iter().next().flatten()
-                        }
-                    };
-                    if worker.is_none() {
-                        return Ok(Err(format!(
-                            "the job {} has no keeper, and no keeper is active",
-                            job.job
-                        )));
-                    }
-                    worker
-                }
-            },
-            PauseTarget::Call { .. } => None,
-        };
-        let (account, gas) = (self.simulator.account(), self.simulator.gas_limit());
-        scheme(target, incident, account, gas, worker)
-            .map(Ok)
-            .map_err(|error| failed(&error))
+        let known = target
+            .job()
+            .and_then(|job| lock(&self.workers).get(job).copied().flatten());
+        scheme_of(&self.simulator, target, incident, known).await
     }
 
     async fn submit(
@@ -273,72 +259,28 @@ impl Gatekeeper {
     }
 }
 
-/// Does everything of a pause but sending it: who would send it, with what balance, and how it would end.
-///
-/// # Errors
-/// It would not succeed, or the node does not tell.
-pub async fn rehearse(
-    simulator: &super::simulator::Simulator,
-    request: &PauseRequest,
-    limit: Duration,
-) -> Result<String, PauseError> {
-    use engine::State as _;
-    let deadline = Instant::now() + limit;
-    simulator.follow().await.map_err(|error| failed(&error))?;
-    let contract = request.target.contract();
-    let incident = scheme::incident(request);
-    let keepers = match &request.target {
-        PauseTarget::Guard(guarded) => guarded.keepers,
-        PauseTarget::Call { .. } => None,
-    };
-    let mut worker = None;
-    if let Some(job) = keepers {
-        let found = guard::workers(simulator.reader().node(), &[job]).await;
-        worker = found.map_err(|error| failed(&error))?.into_iter().next().flatten();
+/// The whole of a pause, or why there is none; `known` executes the target's job, or whoever the node names.
+pub(super) async fn scheme_of(
+    simulator: &Simulator,
+    target: &PauseTarget,
+    incident: B256,
+    known: Option<Worker>,
+) -> Result<Result<Scheme, String>, PauseError> {
+    let mut worker = known;
+    if let Some(job) = target.job().filter(|_| known.is_none()) {
+        let found = guard::workers(simulator.reader().node(), &[*job]).await;
+        let found = found.map_err(|error| failed(&format!("the job's keeper: {error}")))?;
+        worker = found.into_iter().next().flatten();
         if worker.is_none() {
-            return Err(failed(&format!(
+            return Ok(Err(format!(
                 "the job {} has no keeper, and no keeper is active",
                 job.job
             )));
         }
     }
-    let account = simulator.account();
-    let pause = scheme(&request.target, incident, account, simulator.gas_limit(), worker);
-    let pause = pause.map_err(|error| failed(&error))?;
-    let executions = simulator
-        .alone(&pause, deadline)
-        .await
-        .map_err(|error| failed(&error))?;
-    let snapshot = simulator.reader().head();
-    let known = |address| snapshot.account(address).ok().flatten();
-    let calldata = scheme::calldata(&request.target, incident);
-    let mut said = format!(
-        "{account} calls {contract} on chain {} with {calldata}",
-        simulator.chain_id()
-    );
-    if let Some(worker) = worker {
-        said = format!("{said}, and keeper {} executes", worker.keeper);
-    }
-    if !known(contract).is_some_and(|account| account.has_code()) {
-        return Err(failed(&format!("{said}: there is no contract")));
-    }
-    let mut gas = 0_u64;
-    for (execution, step) in executions.iter().zip(&pause.steps) {
-        if execution.status != engine::Status::Success {
-            let who = if step.from == account {
-                "it"
-            } else {
-                "the keeper's execution"
-            };
-            return Err(failed(&format!("{said}: {who} would {}", execution.status)));
-        }
-        gas = gas.saturating_add(execution.gas_used);
-    }
-    let balance = known(account).map(|account| account.balance).unwrap_or_default();
-    Ok(format!(
-        "{said}: it would succeed on block {} with {gas} gas; the account holds {balance} wei",
-        snapshot.head().number
-    ))
+    scheme(target, incident, simulator.account(), simulator.gas_limit(), worker)
+        .map(Ok)
+        .map_err(|error| failed(&error))
 }
 
 /// The transactions of the attack that a pause is tried against, in the order of confirmation.

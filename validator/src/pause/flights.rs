@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(flights.beat(&target(1)), Some(fees(10, 3)), "the higher of each");
         assert_eq!(
             flights.repeated(&target(1), &fees(12, 1), B256::repeat_byte(1)),
-            [key.clone()]
+            std::slice::from_ref(&key)
         );
         assert_eq!(flights.attack(&target(1)), [B256::repeat_byte(1), B256::repeat_byte(2)]);
         assert_eq!(flights.repeated(&target(2), &fees(1, 1), B256::ZERO), []);

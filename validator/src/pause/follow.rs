@@ -61,6 +61,9 @@ impl<'a> Course<'a> {
             {
                 let latency = Latency::new(marks, &now.timing);
                 metrics::histogram!("validator_seen_to_broadcast_seconds").record(latency.total.as_secs_f64());
+                let mut span = node::trace::stage(self.request.opened_by, "pause.send");
+                span.set("transaction", transaction.to_string());
+                drop(span.began_before(marks.confirmed.elapsed()));
                 detail = format!("{detail}; {latency}");
             }
             self.told = Some(transaction);

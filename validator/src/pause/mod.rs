@@ -23,6 +23,7 @@ mod flights;
 mod follow;
 mod guard;
 mod layers;
+mod rehearse;
 pub mod scheme;
 pub mod simulate;
 pub mod simulator;
@@ -46,9 +47,9 @@ use wire::InvariantSet;
 
 use self::blocks::Blocks;
 use self::config::PauseConfig;
-pub use self::decide::rehearse;
 use self::flights::Flights;
 pub use self::layers::Assumption;
+pub use self::rehearse::rehearse;
 use self::scheme::Worker;
 use self::simulator::{Sighting, Simulator};
 

@@ -12,6 +12,8 @@ use contracts::{Contract, Raider, Vault, layout};
 use rand::Rng;
 use tokio::time::Instant;
 
+use super::gates::Gates;
+use super::report::Through;
 use crate::localnet::LocalnetError;
 use crate::localnet::live::LiveError;
 use crate::localnet::live::rpc::{NodeClient, Sent};
@@ -20,7 +22,7 @@ use crate::scenario::{NETWORK, StatedInvariant};
 
 const GWEI: u128 = 1_000_000_000;
 /// Wei that each vault holds.
-const TREASURE: u64 = 10;
+pub(super) const TREASURE: u64 = 10;
 /// Wei with which a raid begins, in ether.
 const STAKE: u64 = 5;
 /// Raiders, each with a captain of its own.
@@ -34,13 +36,13 @@ const TOGETHER: usize = 15;
 /// How long a block of the setup may take.
 const MINED_WITHIN: Duration = Duration::from_secs(60);
 /// What everybody pays for the setup.
-const SETUP_FEES: Fees = Fees {
+pub(super) const SETUP_FEES: Fees = Fees {
     max: 1_000 * GWEI,
     tip: GWEI,
 };
 
 /// Wei of so many ether.
-fn ether(amount: u64) -> U256 {
+pub(super) fn ether(amount: u64) -> U256 {
     U256::from(amount) * U256::from(10).pow(U256::from(18))
 }
 
@@ -49,6 +51,15 @@ fn ether(amount: u64) -> U256 {
 struct Captain {
     wallet: Wallet,
     raider: Address,
+}
+
+/// A watched vault.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target {
+    pub(super) vault: Address,
+    pub(super) through: Through,
+    /// Who sends the transaction that pauses it.
+    pub(super) pauser: Address,
 }
 
 /// A raid, signed.
@@ -71,14 +82,21 @@ pub(super) struct Field {
     pub(super) watched: Vec<Address>,
     /// The vaults that nobody watches.
     pub(super) unwatched: Vec<Address>,
+    /// The watched vaults that are paused through keepers.
+    pub(super) gates: Option<Gates>,
 }
 
 impl Field {
-    /// Builds `count` vaults that will be watched, and as many that will not.
+    /// Builds `count` vaults that will be watched, as many that will not, and with `keepers` as many that are paused through keepers.
     ///
     /// # Errors
     /// A node that does not take it.
-    pub(super) async fn build(node: &NodeClient, seed: u64, count: usize) -> Result<Self, LocalnetError> {
+    pub(super) async fn build(
+        node: &NodeClient,
+        seed: u64,
+        count: usize,
+        keepers: bool,
+    ) -> Result<Self, LocalnetError> {
         let wallet = |role: &str, index| Wallet::derive(seed, role, index).map_err(LiveError::Story);
         node.check_chain().await?;
         let mut guardian = wallet("guardian", 0)?;
@@ -108,13 +126,39 @@ impl Field {
             mine(node, together).await?;
         }
         let unwatched = vaults.split_off(count);
+        let gates = match keepers {
+            true => Some(Gates::build(node, &mut guardian, seed, count).await?),
+            false => None,
+        };
         Ok(Self {
             guardian,
             captains,
             raids: 0,
             watched: vaults,
             unwatched,
+            gates,
         })
+    }
+
+    /// The watched vaults in the order of their attacks, each way in turn, with who sends the transaction that pauses it.
+    pub(super) fn targets(&self) -> Vec<Target> {
+        let called = self.watched.iter().map(|vault| Target {
+            vault: *vault,
+            through: Through::Call,
+            pauser: self.guardian.address(),
+        });
+        let Some(gates) = &self.gates else {
+            return called.collect();
+        };
+        let guarded = gates.vaults.iter().map(|gated| Target {
+            vault: gated.vault,
+            through: Through::Keepers,
+            pauser: gates.worker(),
+        });
+        called
+            .zip(guarded)
+            .flat_map(|(called, guarded)| [called, guarded])
+            .collect()
     }
 
     /// The one who may pause the vaults.
@@ -146,7 +190,11 @@ impl Field {
             offset: variable.offset,
             network: NETWORK.to_owned(),
         };
-        Ok(self.watched.iter().enumerate().map(stated).collect())
+        let guarded = self
+            .gates
+            .iter()
+            .flat_map(|gates| gates.vaults.iter().map(|gated| &gated.vault));
+        Ok(self.watched.iter().chain(guarded).enumerate().map(stated).collect())
     }
 
     /// Writes them as the platform reads them.
@@ -220,7 +268,7 @@ fn create(wallet: &mut Wallet, input: Bytes, value: U256) -> Result<TxEnvelope, 
 }
 
 /// Sends these and waits until they are mined, successfully.
-async fn mine(node: &NodeClient, transactions: &[TxEnvelope]) -> Result<(), LocalnetError> {
+pub(super) async fn mine(node: &NodeClient, transactions: &[TxEnvelope]) -> Result<(), LocalnetError> {
     let raw: Vec<Bytes> = transactions.iter().map(|tx| tx.encoded_2718().into()).collect();
     let mut seen = node.head().await?;
     for said in node.send_all(&raw).await? {

@@ -5,51 +5,47 @@
 //! the validator has to see it, have it judged, try a pause against it, and get that mined ahead. What always holds: however it ends,
 //! all processes end with it.
 
+mod collect;
 mod field;
+mod gates;
 mod report;
+mod setup;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use alloy::primitives::{Address, B256, U256};
-use protos::v1;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use validator::pause::timing::Latency;
 
-pub use self::report::{Attack, Part, Percentiles, RaceReport};
+pub use self::report::{Attack, Part, Percentiles, RaceReport, Side, Through};
 
-use self::field::{Field, Raid, pause_calldata};
-use super::clients::{LedgerView, PlatformView};
+use self::field::{Field, Raid, Target};
 use super::error::LocalnetError;
 use super::fleet::{Fleet, Folder};
 use super::live::anvil::Surroundings;
 use super::live::rpc::{BlockInfo, NodeClient, Sent};
 use super::live::{self, Endpoint, LiveError};
-use super::members::{FeedWiring, Wiring};
 use super::plan::{Member, NetworkPlan, Shape};
 use super::progress::Progress;
 use crate::scenario::CHAIN_ID;
 
-/// Any free port of this machine.
-const ANY_PORT: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
 /// How often the chain is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How often the network is asked whether it is ready.
 const ASK_EVERY: Duration = Duration::from_millis(200);
-/// How long the network may take until it is ready.
-const READY_WITHIN: Duration = Duration::from_secs(90);
 /// Blocks after which a raid that is not mined is given up.
 const PATIENCE_BLOCKS: u32 = 15;
 /// Raids on unwatched vaults in one block.
 const UNWATCHED_TOGETHER: usize = 10;
-/// How long reports of the last incident may take to reach the platform.
-const REPORTED_WITHIN: Duration = Duration::from_secs(20);
+/// Most vaults that are paused through keepers: a validator has at most a hundred actions.
+const MOST_GATES: usize = 99;
+/// How often the pool is looked at for the pause.
+const POOL_EVERY: Duration = Duration::from_millis(2);
 
 /// Races attacks against the pause, with Portcullis and without
 #[derive(Debug, Clone, clap::Args)]
@@ -57,6 +53,9 @@ pub struct RaceOptions {
     /// Attacks with Portcullis, and as many without
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub attacks: u16,
+    /// How the pause reaches the protocol; `keepers`: as many attacks again on vaults that a keeper pauses, each way in turn
+    #[arg(long, value_enum, default_value_t = Through::Call)]
+    pub through: Through,
     /// From block to block
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = humantime::parse_duration)]
     pub block_time: Duration,
@@ -143,6 +142,8 @@ struct Race<'a> {
 /// A raid that was sent.
 struct Started {
     raid: Raid,
+    through: Through,
+    pooled: Option<Duration>,
     sent: Instant,
     sent_ms: u64,
     mined: Option<(Instant, Mined)>,
@@ -169,8 +170,16 @@ impl Race<'_> {
         let endpoint = Endpoint::new(&format!("ws://{}", self.fleet.ready(Member::Node).await?));
         let node = NodeClient::new(&endpoint.rpc)?;
         let count = usize::from(self.options.attacks);
-        self.progress.phase(&format!("building {} vaults", count * 2));
-        let building = Field::build(&node, self.options.seed, count);
+        let keepers = self.options.through == Through::Keepers;
+        if keepers && count > MOST_GATES {
+            return Err(LocalnetError::Nonsense {
+                who: "--through keepers".to_owned(),
+                reason: format!("takes at most --attacks {MOST_GATES}: each guard is an action of its own"),
+            });
+        }
+        let vaults = count * if keepers { 3 } else { 2 };
+        self.progress.phase(&format!("building {vaults} vaults"));
+        let building = Field::build(&node, self.options.seed, count, keepers);
         let mut field = self.fleet.guard(building).await?;
         let lost = self.without(&node, &mut field).await?;
         let platform = self.start_network(&endpoint, &field, &node).await?;
@@ -206,126 +215,31 @@ impl Race<'_> {
         Ok(lost)
     }
 
-    /// Ledger, platform, miners, and one validator that may pause the vaults.
-    async fn start_network(
-        &mut self,
-        endpoint: &Endpoint,
-        field: &Field,
-        node: &NodeClient,
-    ) -> Result<PlatformView, LocalnetError> {
-        self.progress.phase("starting the network");
-        let mut wiring = Wiring {
-            folder: self.folder.clone(),
-            feed: FeedWiring::Node(endpoint.clone()),
-            ledger: None,
-            platform: None,
-        };
-        self.start(&wiring, Member::Ledger, Vec::new())?;
-        let ledger = self.fleet.ready(Member::Ledger).await?;
-        wiring.ledger = Some(ledger);
-        let ledger = LedgerView::new(ledger)?;
-        self.fleet.guard(ledger.register(&self.plan, &self.folder)).await?;
-        let invariants = self.folder.path().join("invariants.json");
-        field.write_invariants(&invariants)?;
-        let args = wiring.add_invariants(&invariants);
-        self.fleet.run_once("invariants", Member::Platform, args).await?;
-        self.start(&wiring, Member::Platform, Vec::new())?;
-        let miners: Vec<Member> = self.plan.miners.iter().map(|miner| Member::Miner(miner.uid)).collect();
-        for miner in &miners {
-            self.start(&wiring, *miner, Vec::new())?;
-        }
-        for miner in &miners {
-            self.fleet.ready(*miner).await?;
-        }
-        let address = self.fleet.ready(Member::Platform).await?;
-        wiring.platform = Some(address);
-        let until = Instant::now() + READY_WITHIN;
-        while self.fleet.guard(ledger.axons()).await? < miners.len() {
-            self.in_time(until, "not every miner said where it serves")?;
-            tokio::time::sleep(ASK_EVERY).await;
-        }
-        let config = self.write_defence(endpoint, field)?;
-        for validator in self.plan.validators.clone() {
-            let member = Member::Validator(validator.uid);
-            self.start(&wiring, member, vec!["--config".into(), config.clone().into()])?;
-            self.fleet.ready(member).await?;
-        }
-        let platform = PlatformView::new(address)?;
-        loop {
-            let status = self.fleet.guard(platform.status()).await?;
-            let head = node.head().await?;
-            let follows = status
-                .feed
-                .as_ref()
-                .is_some_and(|feed| feed.head_number + 2 >= head.number);
-            if follows && status.validators_connected as usize == self.plan.validators.len() {
-                return Ok(platform);
-            }
-            self.in_time(
-                until,
-                "the platform does not follow the chain, or the validator is not there",
-            )?;
-            tokio::time::sleep(ASK_EVERY).await;
-        }
-    }
-
-    fn in_time(&self, until: Instant, what: &str) -> Result<(), LocalnetError> {
-        if Instant::now() <= until {
-            return Ok(());
-        }
-        Err(LocalnetError::Silent {
-            who: "the network".to_owned(),
-            reason: format!("{what} after {} s", READY_WITHIN.as_secs()),
-        })
-    }
-
-    fn start(&mut self, wiring: &Wiring, member: Member, more: Vec<OsString>) -> Result<(), LocalnetError> {
-        let mut args = wiring.args(member, &self.plan);
-        args.extend(more);
-        Ok(self.fleet.start(member, SocketAddr::from(ANY_PORT), args)?)
-    }
-
-    /// The validator's configuration: one action, the pause, sent by the vaults' guardian.
-    fn write_defence(&self, endpoint: &Endpoint, field: &Field) -> Result<PathBuf, LocalnetError> {
-        let key = self.folder.path().join("guardian.key");
-        write(&key, &format!("{:x}\n", field.guardian().key()))?;
-        let path = self.folder.path().join("defence.toml");
-        let text = format!(
-            "[defence]\nsource = \"race\"\n\n\
-             [[defence.actions]]\nid = \"stop\"\nkind = \"pause_agent\"\ncalldata = \"{}\"\n\n\
-             [pause]\npoll = \"250ms\"\n\n\
-             [sender]\nendpoints = [\"{}\"]\nchain_id = {CHAIN_ID}\npoll = \"250ms\"\nconfirmations = 2\n\n\
-             [sender.keys.default]\nhex = \"file:{}\"\n",
-            pause_calldata(),
-            endpoint.rpc,
-            key.display()
-        );
-        write(&path, &text)?;
-        Ok(path)
-    }
-
     /// Attacks the watched vaults, one a block; gives what was sent, and where everything stands that was mined.
     async fn with(
         &mut self,
         node: &NodeClient,
         field: &mut Field,
     ) -> Result<(Vec<Started>, HashMap<B256, Mined>), LocalnetError> {
-        let vaults = field.watched.clone();
+        let targets = field.targets();
         let mut blocks = HashMap::new();
         let mut all: Vec<Started> = Vec::new();
         let mut head = node.head().await?;
-        for (number, vault) in vaults.iter().enumerate() {
+        for (number, target) in targets.iter().enumerate() {
             self.progress
-                .phase(&format!("attack {} of {}", number + 1, vaults.len()));
+                .phase(&format!("attack {} of {}", number + 1, targets.len()));
             head = self.next_head(node, &head, &mut blocks).await?;
             note_mined(&mut all, &blocks);
             let half = u64::try_from(self.options.block_time.as_millis() / 2).unwrap_or(1_000);
             tokio::time::sleep(Duration::from_millis(self.rng.random_range(0..half.max(1)))).await;
-            let raid = field.raid(*vault, head.next_base_fee, &mut self.rng)?;
+            let raid = field.raid(target.vault, head.next_base_fee, &mut self.rng)?;
+            let before = nonce(node, target.pauser).await?;
             let (sent, sent_ms) = (Instant::now(), now_ms());
             send(node, &raid).await?;
             all.push(Started {
                 raid,
+                through: target.through,
+                pooled: self.pooled(node, target, before, sent).await?,
                 sent,
                 sent_ms,
                 mined: None,
@@ -340,90 +254,21 @@ impl Race<'_> {
         Ok((all, blocks))
     }
 
-    async fn collect(
-        &mut self,
-        node: &NodeClient,
-        platform: &PlatformView,
-        started: Vec<Started>,
-        blocks: &HashMap<B256, Mined>,
-    ) -> Result<Vec<Attack>, LocalnetError> {
-        self.progress.phase("collecting what the validator reported");
-        let incidents = self.reported(platform, &started).await?;
-        let head = node.head().await?;
-        let mut each = Vec::with_capacity(started.len());
-        for Started {
-            raid,
-            sent,
-            sent_ms,
-            mined,
-        } in started
-        {
-            let timeline = incidents.get(&raid.hash);
-            let pause = timeline.and_then(pause_of);
-            let place = |mined: Mined| (mined.block, mined.index);
-            let raid_place = mined.map(|(_, mined)| place(mined));
-            let pause_place = pause
-                .and_then(|(hash, _)| blocks.get(&hash))
-                .filter(|mined| mined.succeeded);
-            let mut attack = Attack {
-                vault: raid.vault,
-                raid: raid.hash,
-                tip: raid.tip,
-                block: raid_place.map(|(block, _)| block),
-                robbed: mined.is_some_and(|(_, mined)| mined.succeeded),
-                pause: pause.map(|(hash, _)| hash),
-                ahead: match (pause_place, raid_place) {
-                    (Some(pause), Some(raid)) => place(*pause) < raid,
-                    _ => false,
-                },
-                kept: balance(node, &head, raid.vault).await? >= Field::treasure(),
-                sent_to_broadcast_ms: pause.map(|(_, at_ms)| at_ms.saturating_sub(sent_ms)),
-                sent_to_block_ms: mined.map_or(0, |(at, _)| u64::try_from((at - sent).as_millis()).unwrap_or(u64::MAX)),
-                seen_to_broadcast_us: None,
-                parts_us: None,
-                note: String::new(),
-            };
-            if let Some(timeline) = timeline {
-                let moments = || timeline.timeline.iter();
-                if let Some(latency) = moments().find_map(|moment| Latency::read(&moment.detail)) {
-                    attack.measured(&latency);
-                }
-                let escalated = moments().rev().find(|moment| moment.moment == "escalated");
-                attack.note = escalated.map(|moment| moment.detail.clone()).unwrap_or_default();
-            } else {
-                attack.note = format!("no incident was reported for the raid {}", raid.hash);
-            }
-            each.push(attack);
-        }
-        Ok(each)
-    }
-
-    /// The timelines of the raids' incidents, by raid, once all of them have ended.
-    async fn reported(
+    /// Waits until the target's pauser has another transaction in the pool, at most for a block's time; how long that was from `sent`.
+    async fn pooled(
         &self,
-        platform: &PlatformView,
-        started: &[Started],
-    ) -> Result<HashMap<B256, v1::IncidentTimeline>, LocalnetError> {
-        let until = Instant::now() + REPORTED_WITHIN;
-        loop {
-            let mut timelines = HashMap::new();
-            for incident in self.fleet.guard(platform.incidents(0)).await? {
-                if let (Ok(hash), Some(timeline)) = (
-                    B256::try_from(incident.tx_hash.as_ref()),
-                    incident.timelines.into_iter().next(),
-                ) {
-                    timelines.insert(hash, timeline);
-                }
+        node: &NodeClient,
+        target: &Target,
+        before: u64,
+        sent: Instant,
+    ) -> Result<Option<Duration>, LocalnetError> {
+        while sent.elapsed() < self.options.block_time {
+            if nonce(node, target.pauser).await? > before {
+                return Ok(Some(sent.elapsed()));
             }
-            let ended = |started: &Started| {
-                let timeline = timelines.get(&started.raid.hash);
-                timeline.is_some_and(|timeline| matches!(timeline.state.as_str(), "contained" | "escalated" | "closed"))
-            };
-            if started.iter().all(ended) || Instant::now() > until {
-                return Ok(timelines);
-            }
-            tokio::time::sleep(ASK_EVERY).await;
+            tokio::time::sleep(POOL_EVERY).await;
         }
+        Ok(None)
     }
 
     /// Waits for a block after `last`, and notes what the new ones include.
@@ -471,15 +316,6 @@ fn note_mined(all: &mut [Started], blocks: &HashMap<B256, Mined>) {
     }
 }
 
-/// The pause that was broadcast last before one was included, and when the first was.
-fn pause_of(timeline: &v1::IncidentTimeline) -> Option<(B256, u64)> {
-    let hash = |moment: &v1::TimelineMoment| moment.detail.split_whitespace().next()?.parse::<B256>().ok();
-    let first = timeline.timeline.iter().find(|moment| moment.moment == "broadcast")?;
-    let included = timeline.timeline.iter().find(|moment| moment.moment == "included");
-    let pause = included.and_then(hash).or_else(|| hash(first))?;
-    Some((pause, first.at_ms))
-}
-
 async fn send(node: &NodeClient, raid: &Raid) -> Result<(), LocalnetError> {
     match node.send(&raid.raw).await? {
         Sent::Taken => Ok(()),
@@ -504,11 +340,9 @@ async fn balance(node: &NodeClient, head: &BlockInfo, account: Address) -> Resul
     Ok(known.balances.get(&account).copied().unwrap_or_default())
 }
 
-fn write(path: &Path, text: &str) -> Result<(), LocalnetError> {
-    std::fs::write(path, text).map_err(|error| LocalnetError::File {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    })
+/// The nonce of an account's next transaction, those in the pool counted.
+async fn nonce(node: &NodeClient, account: Address) -> Result<u64, LocalnetError> {
+    Ok(node.nonces(&[account]).await?.first().copied().unwrap_or_default())
 }
 
 fn now_ms() -> u64 {

@@ -10,11 +10,32 @@ use validator::pause::timing::Latency;
 /// Longest time that is told apart, in microseconds.
 const LONGEST_US: u64 = 600_000_000;
 
+/// How a vault is paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Through {
+    /// By a call of the validator's.
+    Call,
+    /// By a keeper, once the validator has confirmed the incident at the vault's guard.
+    Keepers,
+}
+
+impl std::fmt::Display for Through {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Call => "call",
+            Self::Keepers => "keepers",
+        })
+    }
+}
+
 /// One attack on a watched vault.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attack {
     /// The vault.
     pub vault: Address,
+    /// How it is paused.
+    pub through: Through,
     /// The raid.
     pub raid: B256,
     /// Wei per gas that the raid offered the builder.
@@ -31,6 +52,8 @@ pub struct Attack {
     pub kept: bool,
     /// From sending the raid to the pause being taken by a node, in milliseconds, on this machine's clock.
     pub sent_to_broadcast_ms: Option<u64>,
+    /// From sending the raid until the transaction that pauses was in the node's pool, in microseconds, as the race saw it.
+    pub sent_to_pooled_us: Option<u64>,
     /// From sending the raid to its block, in milliseconds: the time there was.
     pub sent_to_block_ms: u64,
     /// From reading the raid's transaction to the pause being taken by a node, in microseconds, as the validator measured it.
@@ -97,6 +120,37 @@ pub struct Part {
     pub times: Percentiles,
 }
 
+/// One way of pausing, beside another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Side {
+    /// Which.
+    pub through: Through,
+    /// Attacks on vaults that are paused so.
+    pub attacks: usize,
+    /// Of those, the pause was mined first.
+    pub paused_ahead: usize,
+    /// From reading the raid's transaction until a node had taken the validator's own: the pause, or the confirmation.
+    pub seen_to_broadcast: Percentiles,
+    /// From sending the raid until the transaction that pauses, whoever sends it, was in the node's pool.
+    pub sent_to_pooled: Percentiles,
+    /// From sending the raid to its block, in which the pause stands before it.
+    pub sent_to_block: Percentiles,
+}
+
+impl Side {
+    fn new(through: Through, each: &[Attack]) -> Option<Self> {
+        let each: Vec<&Attack> = each.iter().filter(|attack| attack.through == through).collect();
+        (!each.is_empty()).then(|| Self {
+            through,
+            attacks: each.len(),
+            paused_ahead: each.iter().filter(|attack| attack.ahead).count(),
+            seen_to_broadcast: Percentiles::of(each.iter().filter_map(|attack| attack.seen_to_broadcast_us)),
+            sent_to_pooled: Percentiles::of(each.iter().filter_map(|attack| attack.sent_to_pooled_us)),
+            sent_to_block: Percentiles::of(each.iter().map(|attack| attack.sent_to_block_ms.saturating_mul(1_000))),
+        })
+    }
+}
+
 /// The whole race.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RaceReport {
@@ -120,6 +174,8 @@ pub struct RaceReport {
     pub sent_to_broadcast: Percentiles,
     /// From sending the raid to its block: the time there was.
     pub sent_to_block: Percentiles,
+    /// Each way of pausing that was raced.
+    pub sides: Vec<Side>,
     /// Each attack.
     pub each: Vec<Attack>,
 }
@@ -156,6 +212,10 @@ impl RaceReport {
                     .map(|ms| ms.saturating_mul(1_000)),
             ),
             sent_to_block: Percentiles::of(each.iter().map(|attack| attack.sent_to_block_ms.saturating_mul(1_000))),
+            sides: [Through::Call, Through::Keepers]
+                .into_iter()
+                .filter_map(|through| Side::new(through, &each))
+                .collect(),
             each,
         }
     }
@@ -199,6 +259,12 @@ impl RaceReport {
         }
         row("sent to broadcast", &self.sent_to_broadcast, None);
         row("sent to block", &self.sent_to_block, None);
+        for side in self.sides.iter().filter(|_| self.sides.len() > 1) {
+            let name = |what: &str| format!("{}: {what}", side.through);
+            row(&name("seen to broadcast"), &side.seen_to_broadcast, None);
+            row(&name("sent to pause in the pool"), &side.sent_to_pooled, None);
+            row(&name("sent to block"), &side.sent_to_block, None);
+        }
         format!(
             "{} attacks with Portcullis: {} paused ahead, {} vaults kept their funds\n\
              {} attacks without:         {} vaults lost their funds\n\n{table}\n",
@@ -214,6 +280,7 @@ mod tests {
     fn attack(total_ms: u64, ahead: bool) -> Attack {
         let mut attack = Attack {
             vault: Address::ZERO,
+            through: if ahead { Through::Keepers } else { Through::Call },
             raid: B256::ZERO,
             tip: 1,
             block: Some(7),
@@ -222,6 +289,7 @@ mod tests {
             ahead,
             kept: ahead,
             sent_to_broadcast_ms: Some(total_ms + 5),
+            sent_to_pooled_us: Some(total_ms * 1_000),
             sent_to_block_ms: 1_000,
             seen_to_broadcast_us: None,
             parts_us: None,
@@ -253,6 +321,16 @@ mod tests {
             (2, 2),
         );
         assert!(bad.failure().unwrap().contains("too late"));
+        let [called, kept] = bad.sides.as_slice() else {
+            panic!("{bad:?}")
+        };
+        assert_eq!((called.attacks, called.paused_ahead), (1, 0));
+        assert_eq!((kept.attacks, kept.paused_ahead), (1, 1));
+        assert!(
+            bad.render().contains("keepers: sent to pause in the pool"),
+            "{}",
+            bad.render()
+        );
         let idle = RaceReport::new(Duration::from_secs(2), vec![attack(16, true)], (2, 1));
         assert!(idle.failure().unwrap().contains("only 1 of 2"));
     }

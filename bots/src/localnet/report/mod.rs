@@ -20,6 +20,7 @@ pub use members::{Miner, Standing, Validator};
 
 use self::incidents::incident;
 use self::members::{View, miner, validator};
+use super::chaos::Blow;
 use super::gas::{GasComparison, GasMismatch};
 use super::plan::{Member, NetworkPlan, Role};
 
@@ -79,8 +80,11 @@ pub struct Report {
     pub miners: Vec<Miner>,
     /// By uid.
     pub validators: Vec<Validator>,
-    /// What `--kill` did.
+    /// What `--kill` and `--chaos` did.
     pub kills: Vec<KillRecord>,
+    /// Within how many milliseconds whoever is struck must serve again; `null` where nothing was asked.
+    #[serde(default)]
+    pub back_within_ms: Option<u64>,
     /// Block of the ledger at the end.
     pub ledger_block: u64,
     /// Epochs that the ledger ran.
@@ -101,14 +105,17 @@ pub struct Verdicts {
     pub undecided: u64,
 }
 
-/// A process that `--kill` killed and started again.
+/// A process that was struck.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KillRecord {
     /// Its name, as `validator-2`.
     pub process: String,
     /// Transactions that were judged when it was struck.
     pub at_judged: u64,
-    /// Milliseconds until it served again.
+    /// How.
+    #[serde(default)]
+    pub blow: Blow,
+    /// Milliseconds until it served again: from the kill, or from when a frozen one could go on.
     pub down_ms: u64,
 }
 
@@ -133,8 +140,10 @@ pub struct Observed {
     pub validators: BTreeMap<u32, ValidatorStatusResponse>,
     /// By uid: what the ledger says.
     pub standings: BTreeMap<u32, Standing>,
-    /// What `--kill` did.
+    /// What `--kill` and `--chaos` did.
     pub kills: Vec<KillRecord>,
+    /// How soon whoever is struck must serve again, where something is asked.
+    pub back_within: Option<std::time::Duration>,
     /// From the first logged transaction to the last report.
     pub judging: std::time::Duration,
     /// Block of the ledger.
@@ -218,6 +227,9 @@ impl Report {
                 })
                 .collect(),
             kills: seen.kills,
+            back_within_ms: seen
+                .back_within
+                .map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
             ledger_block: seen.ledger_block,
             ledger_epochs: seen.ledger_epochs,
             live: seen.live,
@@ -242,6 +254,10 @@ impl Report {
                 "{} of {} transactions were judged",
                 self.judged, self.transactions
             ));
+        }
+        let late = |kill: &&KillRecord| self.back_within_ms.is_some_and(|limit| kill.down_ms > limit);
+        if let Some(late) = self.kills.iter().find(late) {
+            return Some(format!("{} served again only after {} ms", late.process, late.down_ms));
         }
         // While the platform was down it saw nothing, and says so; that is what it was killed for.
         let deaf = self
@@ -411,6 +427,7 @@ pub(crate) mod tests {
                 })
                 .collect(),
             kills: vec![],
+            back_within: None,
             judging: Duration::from_secs(4),
             ledger_block: 99,
             ledger_epochs: 4,

@@ -252,7 +252,7 @@ impl Follower {
                         old_hash: wire::hash_bytes(old),
                         new_hash: wire::hash_bytes(new),
                     };
-                    self.give(Event::Replaced(replaced), Vec::new()).await?;
+                    self.give(Event::Replaced(replaced), Vec::new(), None).await?;
                 }
                 PoolEvent::Dropped { hash, reason } => {
                     self.flush(hash).await?;
@@ -264,7 +264,7 @@ impl Follower {
                         hash: wire::hash_bytes(hash),
                         reason: reason.to_string(),
                     };
-                    self.give(Event::Dropped(dropped), Vec::new()).await?;
+                    self.give(Event::Dropped(dropped), Vec::new(), None).await?;
                 }
                 PoolEvent::Included { hash, .. } => {
                     self.flush(hash).await?;
@@ -374,17 +374,19 @@ impl Follower {
             prestate: prestate.map(|prestate| ShippedPrestate::from(prestate).to_wire()),
         };
         let hash = transaction.hash();
-        self.give(Event::Pending(pending), fresh).await?;
+        let heard = self.pool.heard(&hash).map(|since| self.origin + since);
+        self.give(Event::Pending(pending), fresh, heard).await?;
         self.pool.delivered(&hash);
         Ok(())
     }
 
-    async fn give(&self, event: Event, codes: Vec<v1::Code>) -> Result<(), Closed> {
+    async fn give(&self, event: Event, codes: Vec<v1::Code>, seen: Option<Instant>) -> Result<(), Closed> {
         let item = FeedItem {
             event,
             codes,
             position: self.position.clone(),
             due: Duration::ZERO,
+            seen,
         };
         self.items.send(Ok(item)).await.map_err(|_| Closed)
     }

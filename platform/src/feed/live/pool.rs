@@ -254,6 +254,11 @@ impl<T> Pool<T> {
         }
     }
 
+    /// When a node first showed a transaction that waits.
+    pub fn heard(&self, hash: &B256) -> Option<Duration> {
+        self.waiting.get(hash).map(|entry| entry.since)
+    }
+
     /// A node shows a transaction at `now` (of any clock that does not go back).
     pub fn hear(&mut self, ticket: Ticket, payload: T, now: Duration) -> Vec<PoolEvent> {
         let hash = ticket.hash;

@@ -182,10 +182,7 @@ impl LiveStatus {
             Count::Orphaned => (&mut status.orphaned, "platform_feed_orphaned_total"),
             Count::CarriedOver => (&mut status.carried_over, "platform_feed_carried_over_total"),
             Count::Rejudged => (&mut status.rejudged, "platform_feed_rejudged_total"),
-            Count::WithoutPrestate => (
-                &mut status.without_prestate,
-                "platform_feed_without_prestate_total",
-            ),
+            Count::WithoutPrestate => (&mut status.without_prestate, "platform_feed_without_prestate_total"),
             Count::Refused => (&mut status.refused, "platform_feed_refused_total"),
         };
         *field += by;

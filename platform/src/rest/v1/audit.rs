@@ -12,7 +12,7 @@ use crate::store::AuditRow;
 
 /// A change that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct AuditView {
+pub struct AuditEntryView {
     /// Its number.
     pub id: u64,
     /// RFC 3339.
@@ -27,7 +27,7 @@ pub struct AuditView {
     pub status: u16,
 }
 
-impl From<AuditRow> for AuditView {
+impl From<AuditRow> for AuditEntryView {
     fn from(row: AuditRow) -> Self {
         Self {
             id: row.id,
@@ -42,9 +42,9 @@ impl From<AuditRow> for AuditView {
 
 /// The changes, newest first
 #[utoipa::path(get, path = "/v1/audit", tag = "v1", operation_id = "v1_audit_list", params(Paging), security(("api_key" = [])),
-    responses((status = 200, body = Page<AuditView>), Reading))]
-pub(super) async fn list(State(rest): State<Rest>, paging: Paging) -> Result<Paged<AuditView>, Problem> {
+    responses((status = 200, body = Page<AuditEntryView>), Reading))]
+pub(super) async fn list(State(rest): State<Rest>, paging: Paging) -> Result<Paged<AuditEntryView>, Problem> {
     let rows = rest.store.audited(paging.after, paging.wanted()).await?;
-    let views = rows.into_iter().map(AuditView::from).collect();
-    Ok(Paged::new("/v1/audit", paging, views, |view: &AuditView| view.id))
+    let views = rows.into_iter().map(AuditEntryView::from).collect();
+    Ok(Paged::new("/v1/audit", paging, views, |view: &AuditEntryView| view.id))
 }

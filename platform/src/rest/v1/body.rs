@@ -158,7 +158,13 @@ mod tests {
 
     #[test]
     fn what_is_no_object_is_a_problem() {
-        for (bytes, status) in [(&b""[..], 400), (b"{", 400), (b"\xff", 400), (b"[]", 422), (b"null", 422)] {
+        for (bytes, status) in [
+            (&b""[..], 400),
+            (b"{", 400),
+            (b"\xff", 400),
+            (b"[]", 422),
+            (b"null", 422),
+        ] {
             assert_eq!(Body::parse(bytes).unwrap_err().status, status);
         }
     }

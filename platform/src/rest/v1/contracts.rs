@@ -110,7 +110,10 @@ fn read_body(body: &Body) -> Result<(String, String, Option<Description>), Probl
     let (layout, abi) = (given("layout"), given("abi"));
     for (field, value) in [("layout", layout), ("abi", abi)] {
         if value.is_some() && name.is_none() {
-            flaws.push(Flaw::new("/name", format!("is missing: expressions need it to speak of the {field}")));
+            flaws.push(Flaw::new(
+                "/name",
+                format!("is missing: expressions need it to speak of the {field}"),
+            ));
         }
         // A text would be read as a file's name where a set is read.
         if value.is_some_and(Value::is_string) {
@@ -154,7 +157,9 @@ impl Rest {
             return Ok(BTreeMap::new());
         }
         let contracts = self.store.named_contracts(network.unwrap_or(NETWORK)).await?;
-        let named = contracts.into_iter().filter(|(_, known)| expression.contains(&known.name));
+        let named = contracts
+            .into_iter()
+            .filter(|(_, known)| expression.contains(&known.name));
         Ok(named
             .map(|(address, known)| {
                 let (layout, abi) = (json_of(known.layout.as_ref()), json_of(known.abi.as_ref()));
@@ -185,7 +190,12 @@ impl Rest {
 pub(super) async fn list(State(rest): State<Rest>, paging: Paging) -> Result<Paged<ContractView>, Problem> {
     let after = paging.after.unwrap_or_default();
     let found = rest.store.described_contracts(after, paging.wanted()).await?;
-    let links = rest.store.all_members(Relation::ContractInvariant).await?;
+    let number = |found: Option<&(u64, Contract, Option<Description>)>| found.map_or(0, |(id, _, _)| *id);
+    let (first, last) = (number(found.first()), number(found.last()));
+    let links = rest
+        .store
+        .members_between(Relation::ContractInvariant, first, last)
+        .await?;
     let view = |(id, contract, description)| {
         ContractView::new(id, contract, description, crate::rest::invariants::of(&links, id))
     };
@@ -229,8 +239,8 @@ pub(super) async fn replace(
     body: Body,
 ) -> Result<Json<ContractView>, Problem> {
     let seen = rest.contract_view(id).await?;
-    tag::check(&headers, &seen, true)?;
     let (address, network, description) = read_body(&body)?;
+    tag::check(&headers, &seen, true)?;
     if (&address, &network) != (&seen.address, &seen.network) {
         let detail = "address and network stay what they are; register another contract";
         return Err(Problem::new(StatusCode::CONFLICT, detail));
@@ -249,7 +259,6 @@ pub(super) async fn delete(
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     tag::check(&headers, &rest.contract_view(id).await?, false)?;
-    rest.store.describe_contract(id, None).await?;
     rest.store.delete(Kind::Contract, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -10,6 +10,7 @@ use engine::{
     B256, BlockEnv, Bytes, Engine, EngineError, Options, Outcome, Transaction, Transition, Verdict, WatchSet, Watched,
 };
 use http::StatusCode;
+use protos::v1;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wire::{ShippedPrestate, Wire as _};
@@ -25,6 +26,8 @@ use crate::store::Recent;
 /// Transactions that are looked at, unless said otherwise, and at most.
 const USUAL: u32 = 200;
 const MOST: u32 = 2_000;
+/// The most blocks that are asked for: as many heads are looked at.
+const BLOCKS: u32 = 512;
 /// How long it may take.
 const LIMIT: Duration = Duration::from_secs(10);
 /// How long a dry run waits for its turn.
@@ -43,6 +46,9 @@ pub struct DryRunInput {
     /// On how many of the newest transactions.
     #[schema(minimum = 1, maximum = 2000, default = 200)]
     pub transactions: Option<u32>,
+    /// Of those, only the ones that are judged on the newest so many blocks.
+    #[schema(minimum = 1, maximum = 512)]
+    pub blocks: Option<u32>,
 }
 
 /// What an invariant would have said.
@@ -169,6 +175,22 @@ impl DryRun {
     }
 }
 
+/// Those that are judged on the newest so many blocks.
+fn newest(mut recent: Recent, blocks: u32) -> Recent {
+    let heads = &recent.heads;
+    let number = |pending: &v1::PendingTransaction| heads.get(pending.head_hash.as_ref()).map(|head| head.number);
+    let last = recent
+        .transactions
+        .iter()
+        .filter_map(|(_, pending)| number(pending))
+        .max();
+    let first = last.unwrap_or_default().saturating_sub(u64::from(blocks) - 1);
+    recent
+        .transactions
+        .retain(|(_, pending)| number(pending).is_some_and(|number| number >= first));
+    recent
+}
+
 /// Judges what was seen, oldest first.
 fn judge(watched: Watched, recent: &Recent, codes: &BTreeMap<B256, Bytes>) -> Result<DryRun, Problem> {
     let started = Instant::now();
@@ -197,7 +219,9 @@ fn judge(watched: Watched, recent: &Recent, codes: &BTreeMap<B256, Bytes>) -> Re
             BlockEnv::from_wire(next),
             ShippedPrestate::from_wire(prestate),
         );
-        let (Ok(transaction), Ok(env), Ok(shipped)) = read else { continue };
+        let (Ok(transaction), Ok(env), Ok(shipped)) = read else {
+            continue;
+        };
         let Ok(state) = shipped.complete(|hash| codes.get(&hash).cloned()) else {
             continue;
         };
@@ -250,6 +274,7 @@ impl Rest {
 pub(super) async fn dry_run(State(rest): State<Rest>, body: Body) -> Result<Json<DryRun>, Problem> {
     let mut flaws = Vec::new();
     let wanted = body.number("transactions", USUAL, MOST, &mut flaws);
+    let blocks = body.number("blocks", BLOCKS, BLOCKS, &mut flaws);
     let _unused = (
         body.text("service", &mut flaws),
         body.ids("defense_action_ids", &mut flaws),
@@ -257,11 +282,17 @@ pub(super) async fn dry_run(State(rest): State<Rest>, body: Body) -> Result<Json
     if !flaws.is_empty() {
         return Err(Problem::unfit(flaws));
     }
-    let watched = rest.proposal(&body).await?.watched(NUMBER);
-    let busy = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "other dry runs are under way; try again later");
+    let proposed = Body(body.without(&["transactions", "blocks"]));
+    let watched = rest.proposal(&proposed).await?.watched(NUMBER);
+    let busy = || {
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "other dry runs are under way; try again later",
+        )
+    };
     let turn = tokio::time::timeout(PATIENCE, std::sync::Arc::clone(&rest.dry_runs).acquire_owned()).await;
     let Ok(Ok(turn)) = turn else { return Err(busy()) };
-    let recent = rest.store.recent(0, wanted).await?;
+    let recent = newest(rest.store.recent(0, wanted).await?, blocks);
     let codes = rest.codes_of(&recent).await?;
     let judged = tokio::task::spawn_blocking(move || {
         let _turn = turn;
@@ -292,6 +323,27 @@ mod tests {
     }
 
     #[test]
+    fn only_the_newest_blocks_are_looked_at() {
+        let mut recent = Recent::default();
+        for number in [9_u8, 8, 8, 5] {
+            let hash = vec![number; 32];
+            let pending = v1::PendingTransaction {
+                head_hash: hash.clone().into(),
+                ..Default::default()
+            };
+            recent.transactions.push((0, pending));
+            let head = v1::Head {
+                number: u64::from(number),
+                ..Default::default()
+            };
+            recent.heads.insert(hash, head);
+        }
+        let left = |blocks| newest(recent.clone(), blocks).transactions.len();
+        assert_eq!([1, 2, 4, 5, 512].map(left), [1, 3, 3, 4, 4]);
+        assert_eq!(newest(Recent::default(), 1).transactions.len(), 0);
+    }
+
+    #[test]
     fn each_transaction_counts_once_as_what_it_is() {
         let (mut run, mut reasons) = (DryRun::default(), BTreeMap::new());
         let nothing = Outcome {
@@ -310,7 +362,15 @@ mod tests {
             run.take(B256::ZERO, 1, &outcome, &mut reasons);
         }
         assert_eq!(
-            (run.transactions, run.untouched, run.kept, run.restored, run.stayed_broken, run.undecided, run.violated),
+            (
+                run.transactions,
+                run.untouched,
+                run.kept,
+                run.restored,
+                run.stayed_broken,
+                run.undecided,
+                run.violated
+            ),
             (7, 2, 1, 1, 1, 2, 0)
         );
         assert_eq!(reasons["deadline passed"], 2);

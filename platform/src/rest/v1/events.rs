@@ -12,9 +12,11 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures::stream;
 use http::StatusCode;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Interval, MissedTickBehavior};
+use utoipa::ToSchema;
 
 use super::Reading;
 use super::overview::Overview;
@@ -27,6 +29,15 @@ const EVERY: Duration = Duration::from_secs(1);
 const ALIVE: Duration = Duration::from_secs(15);
 /// The most listeners.
 pub(in crate::rest) const LISTENERS: usize = 64;
+
+/// An event as it arrives.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Heard {
+    /// `overview`.
+    pub event: String,
+    /// JSON: `overview`, as `/v1/overview` gives it, and `changed`, the names of the lists that changed.
+    pub data: String,
+}
 
 /// One listener.
 struct Listener {
@@ -68,7 +79,11 @@ impl Listener {
             if self.last.as_ref() == Some(&now) {
                 continue;
             }
-            let lists = self.last.as_ref().map(|before| changed(before, &now)).unwrap_or_default();
+            let lists = self
+                .last
+                .as_ref()
+                .map(|before| changed(before, &now))
+                .unwrap_or_default();
             let data = json!({ "overview": now, "changed": lists });
             self.last = Some(now);
             let event = Event::default().event("overview").data(data.to_string());
@@ -84,7 +99,7 @@ pub(in crate::rest) fn places() -> Arc<Semaphore> {
 
 /// The overview as it changes, and which lists changed with it: server-sent events, without end
 #[utoipa::path(get, path = "/v1/events", tag = "v1", operation_id = "v1_events_follow",
-    responses((status = 200, description = "Events named `overview`: `{\"overview\": .., \"changed\": [..]}`", body = String,
+    responses((status = 200, description = "Server-sent events", body = Heard,
         content_type = "text/event-stream"), Reading))]
 pub(super) async fn follow(State(rest): State<Rest>) -> Result<Response, Problem> {
     let Ok(place) = Arc::clone(&rest.listeners).try_acquire_owned() else {

@@ -1,9 +1,9 @@
 //! `/v1/incidents`: what was broken, the witness, and what each validator did about it.
 
-use axum::Json;
-use axum::extract::State;
 use alloy::hex::encode_prefixed;
 use alloy::primitives::U256;
+use axum::Json;
+use axum::extract::State;
 use protos::v1;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -208,7 +208,9 @@ pub(super) async fn list(State(rest): State<Rest>, paging: Paging) -> Result<Pag
     let paging = paging.at_most(MOST);
     let found = rest.store.newest_incidents(paging.after, paging.wanted()).await?;
     let views = found.iter().map(IncidentView::from).collect();
-    Ok(Paged::new("/v1/incidents", paging, views, |view: &IncidentView| view.id))
+    Ok(Paged::new("/v1/incidents", paging, views, |view: &IncidentView| {
+        view.id
+    }))
 }
 
 /// One incident, with its witness and what each validator did about it

@@ -143,7 +143,7 @@ impl Rest {
         let network = body.text("network", &mut flaws);
         let expression = body.0.get("expression").and_then(Value::as_str).unwrap_or_default();
         let known = self.named(network.as_deref(), expression).await?;
-        let entry = body.without(&["service", "defense_action_ids", "transactions"]);
+        let entry = body.without(&["service", "defense_action_ids"]);
         Proposal::compile(&entry, &known).map_err(Problem::unfit)
     }
 
@@ -184,7 +184,10 @@ impl Rest {
         }
         let source = Source {
             expression: proposal.named.expression,
-            severity: proposal.named.severity.map(|severity| severity_name(severity).to_owned()),
+            severity: proposal
+                .named
+                .severity
+                .map(|severity| severity_name(severity).to_owned()),
             description: proposal.named.description,
         };
         Ok(Asked {
@@ -212,7 +215,12 @@ pub(super) async fn list(State(rest): State<Rest>, paging: Paging) -> Result<Pag
         .store
         .described(paging.after.unwrap_or_default(), paging.wanted())
         .await?;
-    let actions = rest.store.all_members(Relation::InvariantAction).await?;
+    let number = |found: Option<&Described>| found.map_or(0, |found| found.row.invariant.id);
+    let (first, last) = (number(found.first()), number(found.last()));
+    let actions = rest
+        .store
+        .members_between(Relation::InvariantAction, first, last)
+        .await?;
     let views = found
         .iter()
         .map(|found| InvariantView::new(found, of(&actions, found.row.invariant.id)))
@@ -251,8 +259,8 @@ pub(super) async fn replace(
     body: Body,
 ) -> Result<Json<InvariantView>, Problem> {
     let (seen, view) = rest.described(id).await?;
-    tag::check(&headers, &view, true)?;
     let asked = rest.asked(&body).await?;
+    tag::check(&headers, &view, true)?;
     let change = rest
         .store
         .replace_described(&seen.row, &asked.draft, Some(&asked.source), &asked.actions)

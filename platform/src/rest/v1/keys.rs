@@ -124,7 +124,12 @@ pub(super) async fn revoke(State(rest): State<Rest>, Number(id): Number) -> Resu
     let keys = rest.store.keys(None).await?;
     let good = |key: &&KeyRow| key.revoked_at_ms.is_none();
     let admin = |key: &&KeyRow| key.role == Role::Admin.name();
-    let others = keys.iter().filter(good).filter(admin).filter(|key| key.id != id).count();
+    let others = keys
+        .iter()
+        .filter(good)
+        .filter(admin)
+        .filter(|key| key.id != id)
+        .count();
     let found = keys.iter().filter(good).find(|key| key.id == id);
     let found = found.ok_or_else(|| Problem::not_found("key"))?;
     if admin(&found) && others == 0 {

@@ -6,6 +6,7 @@
 //! and who replaces something says with `If-Match` which one; a new thing answers 201 with `Location`.
 
 pub mod audit;
+pub mod audits;
 pub mod body;
 pub mod check;
 pub mod contracts;
@@ -54,6 +55,7 @@ pub(super) fn routes() -> OpenApiRouter<Rest> {
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::revoke))
         .routes(routes!(audit::list))
+        .routes(routes!(audits::list))
         .layer(axum::middleware::from_fn(tag::tagged));
     // A stream has no end, and so no tag.
     read.routes(routes!(events::follow))

@@ -219,7 +219,7 @@ fn paged(epochs: &[Epoch], paging: Paging, permit: bool) -> Vec<&NeuronRow> {
     responses((status = 200, body = Page<MinerView>), Reading))]
 pub(super) async fn miners(State(rest): State<Rest>, paging: Paging) -> Result<Paged<MinerView>, Problem> {
     let epochs = rest.store.epochs(EPOCHS).await?;
-    let told = rest.store.told_of_miners(crate::rest::now_ms().saturating_sub(BACK_MS)).await?;
+    let told = rest.store.told_of_miners(BACK_MS).await?;
     let at = |told: Option<&Told>| told.map_or(0, |told| told.told_at_ms);
     let step_ms = step(at(told.first()), at(told.last()));
     let mut of_miner: BTreeMap<[u8; 32], Vec<&Told>> = BTreeMap::new();
@@ -231,7 +231,9 @@ pub(super) async fn miners(State(rest): State<Rest>, paging: Paging) -> Result<P
         miner(neuron, &epochs, told, step_ms)
     };
     let views = paged(&epochs, paging, false).into_iter().map(view).collect();
-    Ok(Paged::new("/v1/miners", paging, views, |view: &MinerView| u64::from(view.uid)))
+    Ok(Paged::new("/v1/miners", paging, views, |view: &MinerView| {
+        u64::from(view.uid)
+    }))
 }
 
 /// The validators, by uid
@@ -308,8 +310,16 @@ mod tests {
         };
         let view = miner(&neuron(4, false), &[epoch], &Vec::from_iter(&seen), 20_000);
         assert_eq!((view.asked, view.answered, view.correct), (30, 27, 24));
-        assert_eq!((view.score, view.p50_us, view.p99_us), (Some(0.5), Some(250), Some(500)));
-        let values = |points: &[Point]| points.iter().map(|point| (point.value * 10.0).round()).collect::<Vec<_>>();
+        assert_eq!(
+            (view.score, view.p50_us, view.p99_us),
+            (Some(0.5), Some(250), Some(500))
+        );
+        let values = |points: &[Point]| {
+            points
+                .iter()
+                .map(|point| (point.value * 10.0).round())
+                .collect::<Vec<_>>()
+        };
         assert_eq!(values(&view.scores), [3.0, 6.0], "the mean of two validators, then one");
         assert_eq!(values(&view.latencies), [9000.0, 5000.0]);
         assert_eq!(values(&view.incentives), [10.0]);

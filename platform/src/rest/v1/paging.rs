@@ -44,7 +44,10 @@ impl Paging {
             match key.as_ref() {
                 "after" => match value.parse().ok().filter(|after| i64::try_from(*after).is_ok()) {
                     Some(after) => paging.after = Some(after),
-                    None => flaws.push(Flaw::new("after", "must be a number: the one that the page before ended with")),
+                    None => flaws.push(Flaw::new(
+                        "after",
+                        "must be a number: the one that the page before ended with",
+                    )),
                 },
                 "limit" => match value.parse() {
                     Ok(limit @ 1..=MOST) => paging.limit = limit,
@@ -62,7 +65,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Paging {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         // Infallible.
-        let RawQuery(query) = RawQuery::from_request_parts(parts, state).await.unwrap_or(RawQuery(None));
+        let RawQuery(query) = RawQuery::from_request_parts(parts, state)
+            .await
+            .unwrap_or(RawQuery(None));
         Self::parse(query.as_deref().unwrap_or_default()).map_err(Problem::unfit)
     }
 }
@@ -152,7 +157,14 @@ mod tests {
                 limit: 7
             })
         );
-        for wrong in ["limit=0", "limit=501", "limit=", "after=-1", "after=x", "after=9223372036854775808"] {
+        for wrong in [
+            "limit=0",
+            "limit=501",
+            "limit=",
+            "after=-1",
+            "after=x",
+            "after=9223372036854775808",
+        ] {
             assert_eq!(Paging::parse(wrong).unwrap_err().len(), 1, "{wrong}");
         }
     }
@@ -163,7 +175,10 @@ mod tests {
         assert_eq!(paging.wanted(), 3);
         let paged = Paged::new("/v1/x", paging, vec![3_u64, 5, 9], |number| *number);
         assert_eq!((paged.page.items.as_slice(), paged.page.next), (&[3, 5][..], Some(5)));
-        let link = paged.into_response().headers()[header::LINK].to_str().unwrap().to_owned();
+        let link = paged.into_response().headers()[header::LINK]
+            .to_str()
+            .unwrap()
+            .to_owned();
         assert!(link.contains("</v1/x?limit=2&after=5>; rel=\"next\""), "{link}");
         let last = Paged::new("/v1/x", paging, vec![9_u64], |number| *number);
         assert_eq!(last.page.next, None);

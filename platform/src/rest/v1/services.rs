@@ -108,8 +108,15 @@ pub(super) async fn create(State(rest): State<Rest>, body: Body) -> Result<Respo
         return Err(Problem::unfit(flaws));
     };
     let id = rest.store.add_service(&name, payment).await?;
-    let made = rest.store.services().await?.into_iter().find(|service| service.id == id);
-    let view = made.map(ServiceView::from).ok_or_else(|| Problem::not_found("service"))?;
+    let made = rest
+        .store
+        .services()
+        .await?
+        .into_iter()
+        .find(|service| service.id == id);
+    let view = made
+        .map(ServiceView::from)
+        .ok_or_else(|| Problem::not_found("service"))?;
     Ok(created(PATH, id, &view))
 }
 

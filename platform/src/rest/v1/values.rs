@@ -24,7 +24,7 @@ use crate::rest::Rest;
 use crate::store::{Recent, Store};
 
 /// How many transactions of the log are looked at, at a time.
-const LOOKED_AT: u32 = 500;
+const LOOKED_AT: u32 = 2_000;
 /// Slots that are remembered; beyond, what comes is not.
 const SLOTS: usize = 200_000;
 /// The log is not looked at again for so long.
@@ -47,14 +47,15 @@ struct Slots {
     known: BTreeMap<(Address, U256), Known>,
     /// The log was looked at up to here.
     through: u64,
-    /// What was watched then; when it changes the log is looked at anew.
-    version: u64,
+    /// What is watched, under which version; when that changes the log is looked at anew.
+    watched: BTreeMap<Address, Vec<U256>>,
+    version: Option<u64>,
     looked: Option<Instant>,
 }
 
 impl Slots {
     /// Takes over what these transactions read of what is watched.
-    fn learn(&mut self, recent: &Recent, watched: &BTreeMap<Address, Vec<U256>>) {
+    fn learn(&mut self, recent: &Recent) {
         // Oldest first: of the same block the newest counts.
         for (cursor, pending) in recent.transactions.iter().rev() {
             self.through = self.through.max(*cursor);
@@ -66,7 +67,9 @@ impl Slots {
                 let Ok(address) = Address::try_from(account.address.as_ref()) else {
                     continue;
                 };
-                let Some(slots) = watched.get(&address) else { continue };
+                let Some(slots) = self.watched.get(&address) else {
+                    continue;
+                };
                 for slot in &account.storage {
                     let number = |bytes: &[u8]| U256::try_from_be_slice(bytes);
                     let (Some(key), Some(word)) = (number(&slot.key), number(&slot.value)) else {
@@ -106,15 +109,16 @@ impl Values {
         let mut slots = self.0.lock().await;
         let stale = slots.looked.is_none_or(|looked| looked.elapsed() > FRESH);
         if stale {
-            let (version, invariants) = store.invariant_set().await?;
-            if version != slots.version {
+            if Some(store.invariant_set_version().await?) != slots.version {
+                let (version, invariants) = store.invariant_set().await?;
                 *slots = Slots {
-                    version,
+                    watched: self::slots(&invariants),
+                    version: Some(version),
                     ..Slots::default()
                 };
             }
             let recent = store.recent(slots.through, LOOKED_AT).await?;
-            slots.learn(&recent, &self::slots(&invariants));
+            slots.learn(&recent);
             slots.looked = Some(Instant::now());
         }
         let known = |invariant: &Invariant| slots.known.get(&(invariant.contract, invariant.slot)).copied();
@@ -178,8 +182,13 @@ pub(super) async fn list(State(rest): State<Rest>, paging: Paging) -> Result<Pag
         .await?;
     let invariants: Vec<Invariant> = found.into_iter().map(|found| found.row.invariant).collect();
     let known = rest.values.of(&rest.store, &invariants).await?;
-    let views = invariants.iter().zip(known).map(|(invariant, known)| view(invariant, known));
-    Ok(Paged::new("/v1/values", paging, views.collect(), |view: &ValueView| view.id))
+    let views = invariants
+        .iter()
+        .zip(known)
+        .map(|(invariant, known)| view(invariant, known));
+    Ok(Paged::new("/v1/values", paging, views.collect(), |view: &ValueView| {
+        view.id
+    }))
 }
 
 /// One invariant's value
@@ -204,7 +213,17 @@ mod tests {
 
     fn invariant(slot: u64) -> Invariant {
         let contract = Address::repeat_byte(1);
-        Invariant::new(slot, "x", contract, U256::from(slot), ValueType::Uint(256), 0, Comparison::Ge, U256::from(10)).unwrap()
+        Invariant::new(
+            slot,
+            "x",
+            contract,
+            U256::from(slot),
+            ValueType::Uint(256),
+            0,
+            Comparison::Ge,
+            U256::from(10),
+        )
+        .unwrap()
     }
 
     /// At this cursor and on this block's state, slot 1 of the contract holds so much.
@@ -243,14 +262,22 @@ mod tests {
         seen(&mut recent, 4, 7, 13);
         // Judged late, on an older block.
         seen(&mut recent, 5, 6, 99);
-        let mut known = Slots::default();
         let both = [invariant(1), invariant(2)];
-        known.learn(&recent, &slots(&both));
+        let mut known = Slots {
+            watched: slots(&both),
+            ..Slots::default()
+        };
+        known.learn(&recent);
         assert_eq!(known.through, 5);
         let at = |invariant: &Invariant| known.known.get(&(invariant.contract, invariant.slot)).copied();
         let first = view(&both[0], at(&both[0]));
         assert_eq!(
-            (first.value.as_deref(), first.margin.as_deref(), first.holds, first.block),
+            (
+                first.value.as_deref(),
+                first.margin.as_deref(),
+                first.holds,
+                first.block
+            ),
             (Some("13"), Some("3"), Some(true), Some(7))
         );
         let second = view(&both[1], at(&both[1]));
@@ -259,7 +286,13 @@ mod tests {
 
     #[test]
     fn below_the_bound_the_margin_is_negative() {
-        let broken = view(&invariant(1), Some(Known { word: U256::from(4), block: 1 }));
+        let broken = view(
+            &invariant(1),
+            Some(Known {
+                word: U256::from(4),
+                block: 1,
+            }),
+        );
         assert_eq!((broken.margin.as_deref(), broken.holds), (Some("-6"), Some(false)));
     }
 }

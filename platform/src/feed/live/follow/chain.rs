@@ -81,7 +81,7 @@ impl Follower {
                 orphaned: std::mem::take(&mut orphaned),
             };
             self.position = Position::at(chain_id, block.link).to_text();
-            self.give(Event::Head(head), Vec::new()).await?;
+            self.give(Event::Head(head), Vec::new(), None).await?;
             next = Some(env);
         }
         self.heads.adopt(&adoption, links.iter().rev().copied());

@@ -1,4 +1,5 @@
-//! The newest part of the log, in memory: what a platform's streams read while they keep up. Pure.
+//! The newest part of the log, in memory: what streams read while they keep up, so that the database is asked only by those further
+//! behind. Pure.
 //!
 //! What always holds: the items lie without a gap between them, so a page from here is what the database would give. An item whose
 //! predecessor is missing begins a new tail.
@@ -8,14 +9,14 @@ use std::collections::VecDeque;
 use protos::v1;
 
 use crate::assignment::Hotkey;
-use crate::log::Page;
+use crate::log::{PAGE_BYTES, PAGE_ITEMS, Page};
 
-/// An item as the broker gives it.
+/// An item of the log, for its readers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Delivered {
     /// Its place in the log.
     pub cursor: u64,
-    /// It, with its cursor; `None` where it was too big for the broker: it is in the database.
+    /// It, with its cursor; `None` where it is only in the database (it was too big for the broker).
     pub item: Option<v1::StreamItem>,
     /// The validators that it is for; `None`: all.
     pub readers: Option<Vec<Hotkey>>,
@@ -42,6 +43,17 @@ pub struct Tail {
     items: VecDeque<Delivered>,
     bytes: usize,
     limits: Limits,
+}
+
+impl Default for Tail {
+    fn default() -> Self {
+        Self::new(Limits {
+            items: 16_384,
+            bytes: 64 << 20,
+            page_items: PAGE_ITEMS,
+            page_bytes: PAGE_BYTES,
+        })
+    }
 }
 
 impl Tail {

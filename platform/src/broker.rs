@@ -1,14 +1,11 @@
 //! The log over NATS JetStream, for several platforms on one database.
 //!
 //! The database stays the truth: an item is appended there first, in one transaction with the feed's position, and then handed to the
-//! broker, which carries it to every platform at once; streams that keep up are served from memory ([`tail`]), whoever is further
+//! broker, which carries it to every platform at once; streams that keep up are served from memory ([`Tail`]), whoever is further
 //! behind reads from the database. What always holds: the broker gives items in the order of their cursors (each names the one before
 //! it, and the broker refuses all others), so whichever platform hands them over, and however often, none comes twice. While the
 //! broker is away everything goes on by the database, a second later.
 
-pub mod tail;
-
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,22 +22,14 @@ use protos::v1;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use self::tail::{Delivered, Limits, Tail};
 use crate::assignment::Hotkey;
 use crate::log::{Batch, Log, LogError, LogFuture, Page, Waiting};
-use crate::store::{Logged, PAGE_BYTES, PAGE_ITEMS, Store};
+use crate::store::{Logged, Store};
+use crate::tail::{Delivered, Tail};
 
 /// What the broker keeps: enough for a platform that starts, the rest is in the database.
 const KEPT_BYTES: i64 = 256 << 20;
 const KEPT_FOR: Duration = Duration::from_secs(3600);
-
-/// What a platform keeps in memory for its streams.
-const TAIL: Limits = Limits {
-    items: 16_384,
-    bytes: 64 << 20,
-    page_items: PAGE_ITEMS,
-    page_bytes: PAGE_BYTES,
-};
 
 /// How many items are handed over together.
 const BATCH: u32 = 64;
@@ -93,8 +82,6 @@ pub struct Broker {
     tail: Mutex<Tail>,
     grown: watch::Sender<u64>,
     appended: Notify,
-    /// The broker carries what is appended.
-    carries: AtomicBool,
 }
 
 /// What this process knows of the broker's newest message.
@@ -129,10 +116,9 @@ impl Broker {
             jetstream: jetstream::new(client.clone()),
             client,
             name: format!("portcullis-{name}"),
-            tail: Mutex::new(Tail::new(TAIL)),
-            grown: watch::Sender::new(0),
+            tail: Mutex::default(),
+            grown: watch::Sender::new(store.last_cursor().await?),
             appended: Notify::new(),
-            carries: AtomicBool::new(false),
             store,
         }))
     }
@@ -280,7 +266,7 @@ impl Broker {
     /// Sees whether what is appended comes by the broker; while it does not, readers are sent to the database.
     async fn watch(&self) {
         let mut ticks = tokio::time::interval(SWEEP);
-        let mut behind = 0;
+        let (mut behind, mut carried) = (0, false);
         loop {
             ticks.tick().await;
             let logged = match self.store.last_cursor().await {
@@ -295,12 +281,13 @@ impl Broker {
             metrics::gauge!("platform_broker_behind").set(logged.saturating_sub(newest) as f64);
             behind = if newest < logged { behind + 1 } else { 0 };
             let carries = behind < PATIENCE;
-            if self.carries.swap(carries, Ordering::Relaxed) && !carries {
+            if carried && !carries {
                 tracing::warn!(logged, newest, "the broker is behind; streams read from the database");
             }
             if !carries {
                 self.announce(logged);
             }
+            carried = carries;
         }
     }
 
@@ -317,20 +304,11 @@ impl Broker {
     }
 
     async fn read_page(&self, reader: &Hotkey, after: u64) -> Result<Page, LogError> {
-        let carries = self.carries.load(Ordering::Relaxed);
-        {
-            let tail = self.tail();
-            if let Some(page) = tail.page(reader, after) {
-                return Ok(page);
-            }
-            if carries && after == tail.last() {
-                return Ok(Page {
-                    items: Vec::new(),
-                    through: after,
-                });
-            }
+        let page = self.tail().page(reader, after);
+        match page {
+            Some(page) => Ok(page),
+            None => self.store.page(reader, after).await,
         }
-        self.store.page(reader, after).await
     }
 }
 

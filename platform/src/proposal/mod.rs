@@ -4,15 +4,17 @@
 //! What always holds: everything that is wrong is told at once, each with its field and, inside an expression, its place; and only
 //! what the network judges the same way as it was written becomes an [`Invariant`] of the stream ([`Proposal::streamed`]).
 
+mod storage;
+
 use std::collections::BTreeMap;
 
-use engine::lang::{Format, InvariantSet, Moment, NamedProgram, Problem, Program, SetError, Severity, Source, Wide};
-use engine::lang::{Names, from_invariant, parse};
-use engine::{Comparison, Invariant, ProgramInvariant, ValueType, Watched};
+use engine::lang::{Format, InvariantSet, NamedProgram, Problem, SetError, Severity};
+use engine::{ProgramInvariant, Watched};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
+use self::storage::as_storage;
 use crate::registry::{Draft, NETWORK, is_network};
 
 /// The most contracts that a proposal may bring along.
@@ -107,7 +109,10 @@ impl Proposal {
         ] {
             let text = text(field, &mut flaws).unwrap_or_default();
             if text.chars().count() > longest {
-                flaws.push(Flaw::new(format!("/{field}"), format!("has more than {longest} characters")));
+                flaws.push(Flaw::new(
+                    format!("/{field}"),
+                    format!("has more than {longest} characters"),
+                ));
             }
             // PostgreSQL cannot hold it.
             if text.contains('\0') {
@@ -140,7 +145,15 @@ impl Proposal {
         let expression = entry.contains_key("expression");
         entry.remove("network");
         if expression {
-            for field in ["contract", "type", "target", "storage", "slot_type", "offset", "variable"] {
+            for field in [
+                "contract",
+                "type",
+                "target",
+                "storage",
+                "slot_type",
+                "offset",
+                "variable",
+            ] {
                 if entry.remove(field).is_some() {
                     flaws.push(Flaw::new(
                         format!("/{field}"),
@@ -149,7 +162,10 @@ impl Proposal {
                 }
             }
         }
-        let mut contracts: Map<String, Value> = known.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let mut contracts: Map<String, Value> = known
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
         contracts.extend(brought);
         let set = json!({ "contracts": contracts, "invariants": [entry] }).to_string();
         let mut no_files = |_: &str| Err("there are no files here: put the JSON itself in its place".to_owned());
@@ -220,7 +236,7 @@ fn flaw(error: SetError) -> Flaw {
                     column: column as u64,
                     start: error.span.start as u64,
                     end: error.span.end as u64,
-                    shown: error.to_string(),
+                    shown: error.clone().in_text("expression").to_string(),
                 }),
                 ..Flaw::new(pointer, error.message)
             }
@@ -228,83 +244,9 @@ fn flaw(error: SetError) -> Flaw {
     }
 }
 
-/// The invariant over one slot that says the same as a program. The program's own text is read, and what was read is written again: if
-/// that is another program, it says something else.
-fn as_storage(name: &str, program: &Program) -> Result<Invariant, String> {
-    let narrow = || {
-        "the network judges one stored value against a constant, such as `vault.totalAssets >= 1000`; this expression says more. It can \
-         be tried on what was seen, and checked with `engine backtest`"
-            .to_owned()
-    };
-    let [read] = program.reads() else { return Err(narrow()) };
-    let Source::Slot {
-        contract,
-        slot,
-        value_type,
-        offset,
-    } = &read.source
-    else {
-        return Err(narrow());
-    };
-    if program.is_relational() || read.moment != Moment::Post {
-        return Err(narrow());
-    }
-    let term = read.source.to_string();
-    let (comparison, constant) = compared(&program.to_string(), &term).ok_or_else(narrow)?;
-    let target = constant_of(&constant, *value_type).ok_or_else(narrow)?;
-    let invariant = Invariant::new(0, name, *contract, *slot, *value_type, *offset, comparison, target)
-        .map_err(|error| error.to_string())?;
-    let same_text = match *value_type {
-        ValueType::Bool => true,
-        _ => parse(&format!("{term} {comparison} {constant}"), &Names::default()) == from_invariant(&invariant),
-    };
-    if same_text { Ok(invariant) } else { Err(narrow()) }
-}
-
-/// `term >= constant`, `constant <= term`, and of a truth `term` or `not term`.
-fn compared(text: &str, term: &str) -> Option<(Comparison, String)> {
-    if text == term {
-        return Some((Comparison::Eq, "true".to_owned()));
-    }
-    if text.strip_prefix("not ") == Some(term) {
-        return Some((Comparison::Eq, "false".to_owned()));
-    }
-    if let Some(rest) = text.strip_prefix(term) {
-        let (symbol, constant) = rest.trim_start().split_once(' ')?;
-        return Some((symbol.parse().ok()?, constant.trim().to_owned()));
-    }
-    let (constant, symbol) = text.strip_suffix(term)?.trim_end().rsplit_once(' ')?;
-    let turned = match symbol.parse().ok()? {
-        Comparison::Eq => Comparison::Eq,
-        Comparison::Ge => Comparison::Le,
-        Comparison::Le => Comparison::Ge,
-        Comparison::Gt => Comparison::Lt,
-        Comparison::Lt => Comparison::Gt,
-    };
-    Some((turned, constant.trim().to_owned()))
-}
-
-/// A constant as the canonical text writes it, as a value of the type.
-fn constant_of(text: &str, value_type: ValueType) -> Option<engine::U256> {
-    match value_type {
-        ValueType::Bool => match text {
-            "true" => Some(engine::U256::ONE),
-            "false" => Some(engine::U256::ZERO),
-            _ => None,
-        },
-        ValueType::Uint(_) | ValueType::Int(_) => text.parse::<Wide>().ok()?.to_value(value_type),
-        ValueType::Address => digits(text),
-        _ => digits(text.strip_prefix(&format!("{value_type}("))?.strip_suffix(')')?),
-    }
-}
-
-fn digits(text: &str) -> Option<engine::U256> {
-    engine::U256::from_str_radix(text.strip_prefix("0x")?, 16).ok()
-}
-
 #[cfg(test)]
 mod tests {
-    use engine::U256;
+    use engine::{Comparison, Invariant, U256};
     use proptest::prelude::*;
 
     use super::*;
@@ -352,12 +294,18 @@ mod tests {
         let seven = U256::from(7);
         let one = U256::ONE;
         assert_eq!(streamed("vault.totalDebt >= 7"), Ok((one, 0, Comparison::Ge, seven)));
-        assert_eq!(streamed("7 > post(vault.totalDebt)"), Ok((one, 0, Comparison::Lt, seven)));
+        assert_eq!(
+            streamed("7 > post(vault.totalDebt)"),
+            Ok((one, 0, Comparison::Lt, seven))
+        );
         assert_eq!(streamed("vault.totalDebt <= 0x7"), Ok((one, 0, Comparison::Le, seven)));
         assert_eq!(streamed("not vault.paused"), Ok((one, 16, Comparison::Eq, U256::ZERO)));
         assert_eq!(streamed("vault.paused"), Ok((one, 16, Comparison::Eq, one)));
         let owner = format!("vault.owner == {VAULT}");
-        assert_eq!(streamed(&owner), Ok((U256::from(2), 0, Comparison::Eq, U256::from(0xb1))));
+        assert_eq!(
+            streamed(&owner),
+            Ok((U256::from(2), 0, Comparison::Eq, U256::from(0xb1)))
+        );
         assert_eq!(
             streamed("slot(vault, 0x5, int64, 8) >= -3").map(|found| found.3),
             Ok(U256::MAX - U256::from(2))
@@ -394,9 +342,15 @@ mod tests {
             (json!({ "name": 7, "expression": "true" }), "/name"),
             (json!({ "name": "a\u{0}b", "expression": "true" }), "/name"),
             (json!({ "name": "x".repeat(201), "expression": "true" }), "/name"),
-            (json!({ "name": "x", "expression": "1 < 2", "network": "mars" }), "/network"),
+            (
+                json!({ "name": "x", "expression": "1 < 2", "network": "mars" }),
+                "/network",
+            ),
             (json!({ "name": "x", "expression": "1 < 2", "target": "3" }), "/target"),
-            (json!({ "name": "x", "expression": "1 < 2", "contracts": [] }), "/contracts"),
+            (
+                json!({ "name": "x", "expression": "1 < 2", "contracts": [] }),
+                "/contracts",
+            ),
             (
                 json!({ "name": "x", "expression": "1 < 2", "contracts": { "a": "0x12" } }),
                 "/contracts/a/address",
@@ -405,8 +359,14 @@ mod tests {
                 json!({ "name": "x", "expression": "1 < 2", "contracts": { "a": { "address": VAULT, "layout": "/etc/passwd" } } }),
                 "/contracts/a/layout",
             ),
-            (json!({ "contract": "0x12", "type": ">=", "target": "1", "storage": "0" }), "/contract"),
-            (json!({ "contract": VAULT, "type": "~", "target": "1", "storage": "0" }), "/type"),
+            (
+                json!({ "contract": "0x12", "type": ">=", "target": "1", "storage": "0" }),
+                "/contract",
+            ),
+            (
+                json!({ "contract": VAULT, "type": "~", "target": "1", "storage": "0" }),
+                "/type",
+            ),
             (json!({}), ""),
         ] {
             let flaws = Proposal::compile(body.as_object().unwrap(), &known()).unwrap_err();
@@ -421,39 +381,21 @@ mod tests {
             "severity": "high", "network": "chain-5" });
         let proposal = Proposal::compile(body.as_object().unwrap(), &BTreeMap::new()).unwrap();
         let draft = proposal.streamed().unwrap();
-        assert_eq!((draft.network.as_str(), draft.variable.as_deref()), ("chain-5", Some("debt")));
+        assert_eq!(
+            (draft.network.as_str(), draft.variable.as_deref()),
+            ("chain-5", Some("debt"))
+        );
         assert_eq!(proposal.named.severity.map(severity_name), Some("high"));
         let other = "0x00000000000000000000000000000000000000c1";
         let body = json!({ "name": "x", "expression": "vault.totalDebt < 9", "contracts": { "vault": { "address": other, "layout": layout() } } });
-        let draft = Proposal::compile(body.as_object().unwrap(), &known()).unwrap().streamed().unwrap();
+        let draft = Proposal::compile(body.as_object().unwrap(), &known())
+            .unwrap()
+            .streamed()
+            .unwrap();
         assert_eq!(format!("{:#x}", draft.invariant.contract), other);
     }
 
     proptest! {
-        #[test]
-        fn any_invariant_over_one_slot_comes_back_from_its_text(
-            raw: [u8; 32], bits in 1u16..=32, kind in 0..4u8, which in 0..5usize, slot: [u8; 32],
-        ) {
-            let value_type = match kind {
-                0 => ValueType::Uint(bits * 8),
-                1 => ValueType::Int(bits * 8),
-                2 => ValueType::Address,
-                _ => ValueType::Bool,
-            };
-            let target = match value_type {
-                ValueType::Bool => U256::from(raw[0] & 1),
-                _ => value_type.decode(U256::from_be_bytes(raw), 0).unwrap(),
-            };
-            let numeric = matches!(value_type, ValueType::Uint(_) | ValueType::Int(_));
-            let all = [Comparison::Eq, Comparison::Ge, Comparison::Le, Comparison::Gt, Comparison::Lt];
-            let comparison = if numeric { all[which] } else { Comparison::Eq };
-            let contract = VAULT.parse().unwrap();
-            let invariant =
-                Invariant::new(0, "x", contract, U256::from_be_bytes(slot), value_type, 0, comparison, target).unwrap();
-            let program = from_invariant(&invariant).unwrap();
-            prop_assert_eq!(as_storage("x", &program), Ok(invariant));
-        }
-
         #[test]
         fn any_text_is_an_answer(text in ".{0,80}") {
             let _answer = compiled(&text).map(|proposal| proposal.streamed());

@@ -1,48 +1,23 @@
 //! The validator and its defence over a crash: what was confirmed is alerted of exactly once, and reported once.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
 
-use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
-use alloy::consensus::{SignableTransaction, TxEip1559, TxEnvelope};
-use alloy::eips::eip2718::Encodable2718;
-use alloy::primitives::{TxKind, keccak256};
-use alloy::signers::SignerSync;
-use alloy::signers::local::PrivateKeySigner;
-use chain::{Keypair, Metagraph};
-use engine::{
-    Account, AccountState, Address, B256, BlockEnv, Bytes, Comparison, Hardfork, Invariant, Prestate, Transaction,
-    U256, ValueType,
-};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
+use chain::Metagraph;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
-use validator::arbiter::Arbiter;
-use validator::canary::CanaryParameters;
-use validator::codes::Codes;
 use validator::config::Config;
 use validator::defend::Defender;
 use validator::intake::Item;
 use validator::judge::Judge;
-use validator::miners::Miners;
-use validator::proof::Proofs;
 use validator::store::Store;
-use wire::{InvariantSet, ShippedPrestate};
 
-/// Stores the call's value in slot 0: `CALLVALUE PUSH0 SSTORE`.
-const KEEPER_OF_VALUE: &[u8] = &[0x34, 0x5f, 0x55];
+use crate::world::{self, KEEPER_OF_VALUE, item};
+
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A validator that judges by its own engine alone, with its defence at work.
@@ -66,25 +41,9 @@ impl Validator {
         let shutdown = CancellationToken::new();
         let running = Arc::clone(&defender).run(background, shutdown.clone());
         let running = tokio::spawn(async move { running.await.unwrap() });
-        let codes = Arc::new(Codes::new(store.clone(), 1 << 20));
-        let code = (keccak256(KEEPER_OF_VALUE), Bytes::from_static(KEEPER_OF_VALUE));
-        codes.insert(vec![code]).await.unwrap();
-        let hotkey = Arc::new(Keypair::from_seed([200; 32]));
-        let judge = Judge {
-            defender: Some(defender),
-            miners: Arc::new(Miners::new(hotkey, Arc::clone(&codes))),
-            arbiter: Arbiter::start(1).unwrap(),
-            codes,
-            metagraph: watch::channel(Arc::new(Metagraph::new(1, 10, Vec::new()))).1,
-            draws: Mutex::new(ChaCha8Rng::seed_from_u64(3)),
-            store: store.clone(),
-            reports,
-            deadline: Duration::from_secs(5),
-            audit_rate: 0.0,
-            proofs: Proofs::new(HashMap::new(), 0),
-            canaries: CanaryParameters::default(),
-            deck: Mutex::default(),
-        };
+        let mut judge = world::judge(&store, KEEPER_OF_VALUE, Metagraph::new(1, 10, Vec::new())).await;
+        judge.defender = Some(defender);
+        judge.reports = reports;
         Self {
             judge: Arc::new(judge),
             store,
@@ -112,75 +71,9 @@ fn config(folder: &Path, hook: &str) -> Config {
     .unwrap()
 }
 
-/// A transaction that makes a contract store 6, under the invariant that what it stores is at most 5.
+/// A transaction that makes the contract store 6, where at most 5 are allowed.
 fn attack() -> Item {
-    let signer = PrivateKeySigner::from_bytes(&B256::repeat_byte(7)).unwrap();
-    let contract = Address::repeat_byte(0xc0);
-    let unsigned = TxEip1559 {
-        chain_id: 31_337,
-        gas_limit: 100_000,
-        max_fee_per_gas: 10,
-        to: TxKind::Call(contract),
-        value: U256::from(6),
-        ..Default::default()
-    };
-    let signature = signer.sign_hash_sync(&unsigned.signature_hash()).unwrap();
-    let raw = TxEnvelope::from(unsigned.into_signed(signature)).encoded_2718();
-    let code_hash = keccak256(KEEPER_OF_VALUE);
-    let account = |balance, nonce, code_hash| AccountState {
-        account: Some(Account {
-            balance,
-            nonce,
-            code_hash,
-        }),
-        storage: BTreeMap::new(),
-    };
-    let mut keeper = account(U256::ZERO, 1, code_hash);
-    keeper.storage.insert(U256::ZERO, U256::from(2));
-    let rich = account(U256::from(10_u64.pow(18)), 0, Account::default().code_hash);
-    let prestate = Prestate {
-        accounts: BTreeMap::from([
-            (signer.address(), rich),
-            (contract, keeper),
-            (Address::ZERO, AccountState::default()),
-        ]),
-        codes: BTreeMap::from([(code_hash, Bytes::from_static(KEEPER_OF_VALUE))]),
-        block_hashes: BTreeMap::new(),
-    };
-    let word = ValueType::Uint(256);
-    let at_most = Invariant::new(
-        9,
-        "at most 5",
-        contract,
-        U256::ZERO,
-        word,
-        0,
-        Comparison::Le,
-        U256::from(5),
-    );
-    Item {
-        cursor: 1,
-        seen: Instant::now(),
-        chain_id: 31_337,
-        head_hash: B256::repeat_byte(1),
-        env: BlockEnv {
-            number: 100,
-            timestamp: 1_700_000_000,
-            beneficiary: Address::ZERO,
-            gas_limit: 30_000_000,
-            base_fee: 7,
-            difficulty: U256::ZERO,
-            prevrandao: Some(B256::ZERO),
-            excess_blob_gas: Some(0),
-            hardfork: Some(Hardfork::Cancun),
-        },
-        set: Arc::new(InvariantSet {
-            version: 1,
-            invariants: vec![at_most.unwrap()],
-        }),
-        transaction: Transaction::decode(&raw).unwrap(),
-        prestate: Some(ShippedPrestate::from(prestate)),
-    }
+    item(1, KEEPER_OF_VALUE, 6)
 }
 
 /// Takes alerts, and keeps them.
@@ -228,7 +121,12 @@ fn the_process_that_is_killed() {
 
 fn start(folder: &Path, hook: &str) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "the_process_that_is_killed", "--ignored", "--nocapture"])
+        .args([
+            "--exact",
+            "defence::the_process_that_is_killed",
+            "--ignored",
+            "--nocapture",
+        ])
         .env("VALIDATOR_TEST_FOLDER", folder)
         .env("VALIDATOR_TEST_HOOK", hook)
         .stdout(Stdio::null())

@@ -1,0 +1,212 @@
+//! What the platform serves, as it is served: encrypted, limited, backed up.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use platform::registry;
+use reqwest::StatusCode;
+
+use crate::world::{open, read_all, recording};
+
+const NOWHERE: &str = "http://127.0.0.1:9";
+
+fn platform(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_platform"));
+    command.args(args).stdin(Stdio::null()).output().unwrap()
+}
+
+/// A platform process with a registry over HTTP; killed when it is dropped.
+struct Running {
+    process: Child,
+    grpc: String,
+    http: String,
+}
+
+impl Running {
+    fn start(folder: &Path, scheme: &str, args: &[&str]) -> Self {
+        let file = |name: &str| folder.join(name);
+        let (ready, http_ready) = (file("ready"), file("http-ready"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_platform"));
+        command
+            .args([
+                "run",
+                "--listen",
+                "127.0.0.1:0",
+                "--http",
+                "127.0.0.1:0",
+                "--ledger",
+                NOWHERE,
+            ])
+            .args(["--min-validators", "0", "--log", "error", "--feed"])
+            .arg(format!("replay:{}", recording(folder).display()))
+            .arg("--database")
+            .arg(file("platform.db"))
+            .arg("--ready-file")
+            .arg(&ready)
+            .arg("--http-ready-file")
+            .arg(&http_ready)
+            .args(args)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null());
+        let process = command.spawn().unwrap();
+        let patience = Instant::now() + Duration::from_secs(60);
+        while !(ready.exists() && http_ready.exists()) {
+            assert!(Instant::now() < patience, "the platform is not ready");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let address = |path: &Path| format!("{scheme}://{}", std::fs::read_to_string(path).unwrap());
+        Self {
+            process,
+            grpc: address(&ready),
+            http: address(&http_ready),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _gone = self.process.kill();
+        let _ended = self.process.wait();
+    }
+}
+
+/// A certificate for this machine, and its key.
+fn certificate(folder: &Path, name: &str) -> (PathBuf, PathBuf) {
+    let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    let (certificate, key) = (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")));
+    std::fs::write(&certificate, pair.cert.pem()).unwrap();
+    std::fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
+    (certificate, key)
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[tokio::test]
+async fn grpc_and_http_are_encrypted_by_one_certificate_and_nobody_else_is_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate_file, key) = certificate(folder.path(), "ours");
+    let (strangers, strangers_key) = certificate(folder.path(), "strangers");
+    let tls = ["--tls-certificate", text(&certificate_file), "--tls-key", text(&key)];
+    let running = Running::start(folder.path(), "https", &tls);
+
+    let status = |ca: &Path, address: &str| platform(&["status", "--json", "--platform", address, "--ca", text(ca)]);
+    let known = status(&certificate_file, &running.grpc);
+    assert!(known.status.success(), "{known:?}");
+    assert!(String::from_utf8_lossy(&known.stdout).contains("last_cursor"));
+    assert_eq!(status(&strangers, &running.grpc).status.code(), Some(3));
+    let plain = running.grpc.replace("https", "http");
+    assert_eq!(platform(&["status", "--platform", &plain]).status.code(), Some(3));
+
+    let _chosen = rustls::crypto::ring::default_provider().install_default();
+    let client = |pem: &Path| {
+        let root = reqwest::Certificate::from_pem(&std::fs::read(pem).unwrap()).unwrap();
+        reqwest::Client::builder().tls_certs_only([root]).build().unwrap()
+    };
+    let welcome = client(&certificate_file).get(&running.http).send().await.unwrap();
+    assert_eq!(welcome.status(), StatusCode::OK);
+    assert!(client(&strangers).get(&running.http).send().await.is_err());
+    let unencrypted = client(&certificate_file)
+        .get(running.http.replace("https", "http"))
+        .send()
+        .await;
+    assert!(unencrypted.is_err(), "nothing is told in the clear");
+
+    // A key of another certificate is noticed before anything is served.
+    let feed = format!("replay:{}", recording(folder.path()).display());
+    let check = ["run", "--check", "--ledger", NOWHERE, "--feed", &feed];
+    let mixed = [
+        "--tls-certificate",
+        text(&certificate_file),
+        "--tls-key",
+        text(&strangers_key),
+    ];
+    let refused = platform(&[check.as_slice(), mixed.as_slice()].concat());
+    let line = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{line}");
+    assert!(line.contains("tls.key") && line.contains("strangers.key"), "{line}");
+}
+
+#[tokio::test]
+async fn who_asks_too_often_is_told_when_to_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config.toml");
+    std::fs::write(&config, "[http.limits]\nper_address = 1\nburst_seconds = 5\n").unwrap();
+    let running = Running::start(folder.path(), "http", &["--config", text(&config)]);
+    let _chosen = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::new();
+    let mut refused = None;
+    for _ in 0..20 {
+        let answer = client.get(&running.http).send().await.unwrap();
+        if answer.status() == StatusCode::TOO_MANY_REQUESTS {
+            refused = Some(answer);
+            break;
+        }
+        assert_eq!(answer.status(), StatusCode::OK);
+    }
+    let refused = refused.expect("twenty requests at once are more than five");
+    let wait: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=2).contains(&wait), "{wait}");
+    let body: serde_json::Value = refused.json().await.unwrap();
+    assert!(body["detail"].as_str().unwrap().contains("too many requests"), "{body}");
+}
+
+#[tokio::test]
+async fn a_backup_is_whole_while_the_platform_writes_and_is_never_written_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let draft = r#"{"contract":"0x1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d","type":">=","target":"1","storage":"0x0"}"#;
+    let drafts = registry::parse(draft).unwrap();
+    store.publish_first_set().await.unwrap();
+    let (database, copies) = (folder.path().join("platform.db"), folder.path().join("copies"));
+    std::fs::create_dir(&copies).unwrap();
+    let copy = |name: &str| copies.join(name).join("platform.db");
+    let back_up = |to: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_platform"));
+        command.args(["backup", "--database", text(&database), text(to)]);
+        tokio::task::spawn_blocking(move || command.output().unwrap())
+    };
+    // Ten copies, each of one moment between changes that never stop.
+    let writing = async {
+        let mut versions = 0;
+        loop {
+            store.add_invariants(&drafts).await.unwrap();
+            versions += 1;
+            tokio::task::yield_now().await;
+            if versions > 10_000 {
+                return;
+            }
+        }
+    };
+    let copying = async {
+        for n in 0..10 {
+            let to = copy(&n.to_string());
+            std::fs::create_dir(to.parent().unwrap()).unwrap();
+            let done = back_up(&to).await.unwrap();
+            assert!(done.status.success(), "{done:?}");
+        }
+    };
+    tokio::select! {
+        () = writing => panic!("the copies took longer than ten thousand changes"),
+        () = copying => {}
+    }
+    let mut before = 0;
+    for n in 0..10 {
+        let copied = platform::store::Store::open(&copy(&n.to_string())).await.unwrap();
+        let (version, set) = copied.invariant_set().await.unwrap();
+        let logged = read_all(&copied, &[9; 32]).await;
+        // One version for each change, one item for each version, and the first set.
+        assert_eq!((set.len() as u64, logged.len() as u64), (version, version + 1));
+        assert!(version >= before, "a later copy is of a later moment");
+        before = version;
+    }
+    assert!(before > 0);
+    let again = back_up(&copy("0")).await.unwrap();
+    assert_eq!(again.status.code(), Some(2));
+    assert!(
+        String::from_utf8_lossy(&again.stderr).contains("is there already"),
+        "{again:?}"
+    );
+}
