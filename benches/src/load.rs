@@ -263,11 +263,14 @@ impl Outcome {
     }
 }
 
+/// A reader's end of its stream.
+type Reader = mpsc::Sender<Result<v1::StreamItem, Status>>;
+
 /// The baseline: streams without a log, a signature, or a choice of validators. The same items to as many readers over the same
 /// transport.
 #[derive(Debug, Clone, Default)]
 pub struct Bare {
-    readers: Arc<Mutex<Vec<mpsc::Sender<Result<v1::StreamItem, Status>>>>>,
+    readers: Arc<Mutex<Vec<Reader>>>,
     opened: Arc<AtomicUsize>,
 }
 

@@ -354,7 +354,11 @@ fn limit(kind: &Kind) -> usize {
 pub(crate) fn shortened(kind: &Kind, text: &str) -> (String, String) {
     let limit = limit(kind);
     let plain = escape(Format::Plain, text);
-    let plain = if length(&plain) > limit { cut(&plain, limit) } else { plain };
+    let plain = if length(&plain) > limit {
+        cut(&plain, limit)
+    } else {
+        plain
+    };
     let marked = escape(kind.format(), &plain);
     if length(&marked) > limit {
         // Escaping makes at most six of one (`&quot;`).

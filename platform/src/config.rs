@@ -9,9 +9,9 @@ use node::database::Place;
 use node::tls::TlsOptions;
 use serde::{Deserialize, Serialize};
 
+use crate::audits::AuditOptions;
 use crate::feed::live::LiveOptions;
 use crate::feed::pace::Pace;
-use crate::audits::AuditOptions;
 use crate::gate::GateOptions;
 use crate::rest::options::HttpOptions;
 
@@ -266,7 +266,9 @@ impl Config {
             );
         }
         self.billing.endpoints()?;
-        self.audits.as_ref().map_or(Ok(()), |audits| audits.source().map(drop))?;
+        self.audits
+            .as_ref()
+            .map_or(Ok(()), |audits| audits.source().map(drop))?;
         self.live.check()
     }
 }

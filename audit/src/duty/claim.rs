@@ -55,7 +55,11 @@ impl Claimer {
     /// # Errors
     /// [`DutyError`]: it is tried again at the next head.
     pub async fn step(&mut self, view: &View) -> Result<(), DutyError> {
-        for claim in self.office.store.sent_claims().await? {
+        let sent = self.office.store.sent_claims().await?;
+        // The contract's events may have told first what became of it; then nobody waits for its transaction.
+        self.handle
+            .take_if(|(epoch, _)| !sent.iter().any(|claim| claim.epoch == *epoch));
+        for claim in sent {
             self.follow(claim).await?;
         }
         if !self.config.enabled {

@@ -56,7 +56,10 @@ impl Reporter {
     /// [`DutyError`]: it is tried again at the next head.
     pub async fn step(&mut self, view: &View) -> Result<(), DutyError> {
         let now = view.head.timestamp;
-        for batch in self.office.store.sent_batches().await? {
+        let sent = self.office.store.sent_batches().await?;
+        // The contract's events may have told first what became of a batch; then nobody waits for its transaction.
+        self.handles.retain(|batch, _| sent.contains(batch));
+        for batch in sent {
             self.follow(batch).await?;
         }
         for missed in self.office.store.close_reports(now).await? {

@@ -162,6 +162,10 @@ async fn an_operator_that_is_not_registered_waits_and_says_so() {
     let (code, _, err) = world.audit(5, &["claim", "--id", "9"]).await;
     assert_eq!((code, err.contains("there is no node 9")), (2, true), "{err}");
     let (code, _, err) = world.audit(5, &["claim", "--id", "1"]).await;
-    assert_eq!((code, err.contains("neither the operator nor the owner of node 1")), (2, true), "{err}");
+    assert_eq!(
+        (code, err.contains("neither the operator nor the owner of node 1")),
+        (2, true),
+        "{err}"
+    );
     assert_eq!(world.rpc("txpool_status", json!([])).await["pending"], json!("0x0"));
 }

@@ -289,7 +289,9 @@ impl World {
             .stderr(std::fs::File::create(&log).unwrap());
         let ended = tokio::time::timeout(PATIENCE, command.spawn().unwrap().wait_with_output()).await;
         let err = std::fs::read_to_string(&log).unwrap();
-        let Ok(ended) = ended else { panic!("{arguments:?} does not end\n{err}") };
+        let Ok(ended) = ended else {
+            panic!("{arguments:?} does not end\n{err}")
+        };
         let ended = ended.unwrap();
         let out = String::from_utf8_lossy(&ended.stdout).into_owned();
         (ended.status.code().unwrap_or(-1), out, err)

@@ -271,7 +271,7 @@ pub(crate) fn audits(world: &crate::served::World) {
         endpoint: "http://<img src=x onerror=window.taken=1>".to_owned(),
         active: false,
         settled: None,
-        ..known.clone()
+        ..known
     };
     world.audits.send_replace(std::sync::Arc::new(vec![known, unknown]));
 }

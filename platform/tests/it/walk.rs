@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::served::World;
 
-/// The original's table: ../shared/spec/bitdefense.md, 3.
+/// The rows of the original's contract.
 const TABLE: [&str; 27] = [
     "get /",
     "get /invariants",
