@@ -8,6 +8,7 @@
     missing_docs
 )]
 
+mod claims;
 mod commands;
 mod crash;
 mod epoch;
