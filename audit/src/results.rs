@@ -19,7 +19,7 @@ use crate::manager::{ManagerClient, ReadError};
 use crate::probe::Kind;
 
 /// Blocks that are too near to the tip to be read.
-const DEPTH: u64 = 2;
+pub const DEPTH: u64 = 2;
 /// Blocks whose events are asked for at a time.
 const RANGE: u64 = 2_000;
 

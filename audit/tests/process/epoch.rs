@@ -2,7 +2,7 @@
 
 use alloy::primitives::U256;
 use audit::manager::ManagerClient;
-use audit::results::Results;
+use audit::results::{DEPTH, Results};
 use contracts::AuditManager;
 
 use crate::world::{INTERVAL, PERIOD, WINDOW, World};
@@ -102,6 +102,8 @@ async fn two_auditors_measure_report_and_claim_and_a_dead_channel_blocks_nothing
     };
     let node = state::Node::connect(nodes).await.unwrap();
     let mut results = Results::new(ManagerClient::open(node, world.manager).await.unwrap(), 0);
+    // Only what is deep enough to stay.
+    world.mine(DEPTH).await;
     results.advance().await.unwrap();
     assert_eq!(results.nodes().count(), 3);
     let settled = results.nodes().next().unwrap().settled.clone().unwrap();
