@@ -59,6 +59,7 @@ pub fn serve_axon(netuid: u16, axon: &AxonInfo) -> Call {
             ("port", number(axon.port)),
             ("ip_type", number(ip_type)),
             ("protocol", number(axon.protocol)),
+            // The chain's own names for two arguments that it keeps for later.
             ("placeholder1", number(0u8)),
             ("placeholder2", number(0u8)),
         ],
