@@ -1,20 +1,23 @@
-//! `cargo bench -p benches --bench auth`: what it costs to sign a challenge and to verify one, beside the challenge itself.
+//! `cargo bench -p benches --bench auth`: what it costs to sign and to tag a challenge, and to verify and to check it, beside the
+//! challenge itself.
 //!
 //! The challenge itself is the engine's judgement of it, and, in the last cases, its whole round trip between a real validator's
-//! client and a real miner on loopback. `target/bench/auth.json` holds the interleaved comparison; a ratio of 0.5 is half the time of
-//! the challenge.
+//! client and a real miner on loopback: there a request and an answer are tagged, and the answer is signed besides.
+//! `target/bench/auth.json` holds the interleaved comparison; a ratio of 0.5 is half the time of the challenge.
 #![allow(missing_docs)]
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use benches::contest::{Contender, Contest, ContestError};
-use benches::loopback::{Caller, Loopback, LoopbackError, sealed};
-use benches::measure::{self, MeasureError};
-use chain::auth::{self, AuthError, Caller as Signer};
+use benches::contest::{Contender, Contest};
+use benches::loopback::{Caller, Loopback, sealed};
+use benches::measure::{self, Done};
+use chain::auth::{self, AuthError, BodyDigest, Caller as Signer, Scheme};
 use chain::replay::{ReplayGuard, ReplayLimits};
+use chain::wallet::{SharedKey, TagBytes};
 use chain::{AccountId, Keypair};
 use criterion::Criterion;
+use prost::bytes::Bytes;
 use protos::v1;
 use tokio::runtime::Runtime;
 
@@ -22,55 +25,34 @@ const PATH: &str = "/portcullis.v1.Miner/Challenge";
 const BUDGET: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bench auth: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-enum BenchError {
-    #[error(transparent)]
-    Contest(#[from] ContestError),
-    #[error(transparent)]
-    Loopback(#[from] LoopbackError),
-    #[error(transparent)]
-    Measure(#[from] MeasureError),
-    #[error(transparent)]
-    Auth(#[from] AuthError),
-    #[error("tokio runtime: {0}")]
-    Runtime(#[from] std::io::Error),
-    #[error("{0}: {1} operations failed; their times would mean nothing")]
-    Failed(String, usize),
+    measure::ended("auth", run())
 }
 
 /// A validator, a miner, and one challenge between them.
 struct Exchange {
     validator: Keypair,
     miner: AccountId,
-    payload: Vec<u8>,
+    address: String,
+    shared: SharedKey,
+    payload: Bytes,
 }
 
 impl Exchange {
-    fn new(contest: &Contest, contender: &Contender) -> Result<Self, BenchError> {
+    fn new(contest: &Contest, contender: &Contender) -> Done<Self> {
+        let validator = Keypair::from_seed([1; 32]);
+        let miner = Keypair::from_seed([2; 32]).account();
         Ok(Self {
-            validator: Keypair::from_seed([1; 32]),
-            miner: Keypair::from_seed([2; 32]).account(),
-            payload: sealed(contest, contender)?.request.to_vec(),
+            shared: validator.shared_with(&miner).ok_or("the miner's account is no key")?,
+            validator,
+            miner,
+            address: miner.to_ss58(),
+            payload: sealed(contest, contender)?.request,
         })
     }
 
     fn sign(&self) -> v1::Signed {
-        auth::seal(
-            &self.validator,
-            Some(&self.miner),
-            PATH,
-            self.payload.clone(),
-            auth::now_ns(),
-        )
+        let (payload, now) = (self.payload.clone(), auth::now_ns());
+        auth::seal(&self.validator, Some(&self.miner), PATH, payload, now)
     }
 
     /// With every check that the miner makes; the memory of nonces is new each time, since the same message comes again.
@@ -78,9 +60,28 @@ impl Exchange {
         let guard = ReplayGuard::new(ReplayLimits::default());
         auth::open(signed, &self.miner, PATH, signed.nonce_ns, &guard)
     }
+
+    /// What is tagged, digest and all.
+    fn lines(&self, nonce_ns: u64) -> String {
+        let (digest, sender) = (BodyDigest::of(&self.payload), self.validator.address());
+        let receiver = Some(self.address.as_str());
+        auth::message(Scheme::Tag, auth::METHOD, PATH, &digest, nonce_ns, sender, receiver)
+    }
+
+    fn tag(&self) -> (u64, TagBytes) {
+        let nonce_ns = auth::now_ns();
+        (nonce_ns, self.shared.tag(self.lines(nonce_ns).as_bytes()))
+    }
+
+    /// With every check, as [`Self::verify`].
+    fn holds(&self, (nonce_ns, tag): &(u64, TagBytes)) -> bool {
+        let guard = ReplayGuard::new(ReplayLimits::default());
+        self.shared.holds(self.lines(*nonce_ns).as_bytes(), tag)
+            && guard.admit(self.validator.account(), *nonce_ns, *nonce_ns).is_ok()
+    }
 }
 
-fn run() -> Result<(), BenchError> {
+fn run() -> Done<()> {
     let contest = Contest::new()?;
     let mut engine = contest.engine();
     let mut judge = |contender: &Contender| {
@@ -105,6 +106,9 @@ fn run() -> Result<(), BenchError> {
         group.bench_function("judge", |bencher| bencher.iter(|| judge(contender)));
         group.bench_function("sign", |bencher| bencher.iter(|| exchange.sign()));
         group.bench_function("verify", |bencher| bencher.iter(|| exchange.verify(&signed)));
+        let tagged = exchange.tag();
+        group.bench_function("tag", |bencher| bencher.iter(|| exchange.tag()));
+        group.bench_function("check", |bencher| bencher.iter(|| exchange.holds(&tagged)));
         group.finish();
     }
     criterion.final_summary();
@@ -131,7 +135,22 @@ fn run() -> Result<(), BenchError> {
             || unjudged += judge(contender),
             || refused += usize::from(exchange.verify(&signed).is_err()),
         )?);
-        succeeded(contender.name, unjudged + refused)?;
+        let tagged = exchange.tag();
+        let name = format!("tag: {}", contender.name);
+        cases.push(measure::compare(
+            &name,
+            BUDGET,
+            || unjudged += judge(contender),
+            || exchange.tag(),
+        )?);
+        let name = format!("check: {}", contender.name);
+        cases.push(measure::compare(
+            &name,
+            BUDGET,
+            || unjudged += judge(contender),
+            || refused += usize::from(!exchange.holds(&tagged)),
+        )?);
+        measure::all_succeeded(contender.name, unjudged + refused)?;
     }
 
     let runtime = Runtime::new()?;
@@ -140,20 +159,21 @@ fn run() -> Result<(), BenchError> {
         let caller = runtime.block_on(loopback.caller(&contest, contender))?;
         let exchange = Exchange::new(&contest, contender)?;
         let (mut missed, mut refused) = (0, 0);
-        // One message each way: each is signed once and verified once.
-        let twice = || {
+        // One message each way, each tagged and checked; the answer is signed besides.
+        let both = || {
             for _ in 0..2 {
-                refused += usize::from(exchange.verify(&exchange.sign()).is_err());
+                refused += usize::from(!exchange.holds(&exchange.tag()));
             }
+            exchange.sign()
         };
         let name = format!("both ways: {}", contender.name);
         cases.push(measure::compare(
             &name,
             BUDGET,
             || missed += ask(&runtime, &caller),
-            twice,
+            both,
         )?);
-        succeeded(contender.name, missed + refused)
+        Done::Ok(measure::all_succeeded(contender.name, missed + refused)?)
     });
     let stopped = runtime.block_on(loopback.stop());
     measured?;
@@ -165,12 +185,4 @@ fn run() -> Result<(), BenchError> {
 
 fn ask(runtime: &Runtime, caller: &Caller) -> usize {
     usize::from(runtime.block_on(caller.round_trip()).is_err())
-}
-
-fn succeeded(name: &str, failed: usize) -> Result<(), BenchError> {
-    if failed == 0 {
-        Ok(())
-    } else {
-        Err(BenchError::Failed(name.to_owned(), failed))
-    }
 }

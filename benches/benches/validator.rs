@@ -5,13 +5,11 @@
 #![allow(missing_docs)]
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use benches::contest::{Contest, ContestError};
+use benches::contest::Contest;
 use benches::judging::{Judging, Measured, Side};
-use benches::loopback::LoopbackError;
-use benches::measure::{self, MeasureError};
-use chain::{Keypair, auth};
+use benches::measure::{self, Done};
 use serde::Serialize;
 use tokio::runtime::Runtime;
 
@@ -25,29 +23,7 @@ const WHILE: Duration = Duration::from_millis(700);
 const ROUNDS: usize = 6;
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bench validator: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-enum BenchError {
-    #[error(transparent)]
-    Contest(#[from] ContestError),
-    #[error(transparent)]
-    Loopback(#[from] LoopbackError),
-    #[error(transparent)]
-    Measure(#[from] MeasureError),
-    #[error("histogram: {0}")]
-    Histogram(#[from] hdrhistogram::CreationError),
-    #[error("tokio runtime: {0}")]
-    Runtime(#[from] std::io::Error),
-    #[error("{0}: no call succeeded")]
-    Nothing(String),
+    measure::ended("validator", run())
 }
 
 /// One comparison, as it stands in the file.
@@ -62,18 +38,15 @@ struct Case {
     ours_per_second: f64,
     /// Time for a challenge, ours by the baseline's.
     ratio: f64,
-    /// The same without the time in which the servers sign their answers, which is no work of the validator's.
-    ratio_without_signing: f64,
     baseline_p50_us: u64,
     baseline_p99_us: u64,
     p50_us: u64,
     p99_us: u64,
 }
 
-fn run() -> Result<(), BenchError> {
+fn run() -> Done<()> {
     let contest = Contest::new()?;
     let runtime = Runtime::new()?;
-    let signing = signing();
     let mut cases = Vec::new();
     // A dry run shows that everything answers.
     let (whiles, each) = if measure::is_dry_run() {
@@ -86,18 +59,18 @@ fn run() -> Result<(), BenchError> {
             let contender = contest
                 .contenders
                 .get(1)
-                .ok_or_else(|| BenchError::Nothing("contest".to_owned()))?;
+                .ok_or("the contest has no second transaction")?;
             let judging = runtime.block_on(Judging::start(&contest, contender, miners, side))?;
             for at_once in AT_ONCE {
                 let name = match side {
-                    Side::Servers => format!("{miners} servers that sign, {at_once} at once"),
+                    Side::Servers => format!("{miners} servers, {at_once} at once"),
                     Side::Miners => format!("{miners} miners, {at_once} at once"),
                 };
                 let (bare, ours) = runtime.block_on(compare(&judging, at_once, whiles, each))?;
                 if bare.challenges == 0 || ours.challenges == 0 {
-                    return Err(BenchError::Nothing(name));
+                    return Err(format!("{name}: no call succeeded").into());
                 }
-                cases.push(case(name, miners, at_once, &bare, &ours, signing));
+                cases.push(case(name, miners, at_once, &bare, &ours));
             }
             judging.stop();
         }
@@ -110,12 +83,7 @@ fn run() -> Result<(), BenchError> {
     Ok(())
 }
 
-async fn compare(
-    judging: &Judging,
-    at_once: usize,
-    whiles: usize,
-    each: Duration,
-) -> Result<(Measured, Measured), BenchError> {
+async fn compare(judging: &Judging, at_once: usize, whiles: usize, each: Duration) -> Done<(Measured, Measured)> {
     // Connections are made, and caches filled.
     judging.bare(each / 4, at_once).await?;
     judging.ours(each / 4, at_once).await?;
@@ -132,23 +100,9 @@ async fn compare(
     Ok((bare, ours))
 }
 
-/// Seconds of one core to sign one answer.
-fn signing() -> f64 {
-    let (key, other) = (Keypair::from_seed([1; 32]), Keypair::from_seed([2; 32]).account());
-    let start = Instant::now();
-    let mut made = 0_u32;
-    while start.elapsed() < Duration::from_millis(200) {
-        std::hint::black_box(auth::seal(&key, Some(&other), "/", vec![0; 200], auth::now_ns()));
-        made += 1;
-    }
-    start.elapsed().as_secs_f64() / f64::from(made)
-}
-
-fn case(name: String, miners: u16, at_once: usize, bare: &Measured, ours: &Measured, signing: f64) -> Case {
-    // One at a time, the answers of one item are signed beside each other on the cores there are.
-    let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+fn case(name: String, miners: u16, at_once: usize, bare: &Measured, ours: &Measured) -> Case {
     let (base, per) = (1.0 / bare.rate(), 1.0 / ours.rate());
-    let rounded = |value: f64| (value * 100.0).round() / 100.0;
+    let rounded = |value: f64| measure::rounded(value, 100.0);
     Case {
         name,
         miners,
@@ -156,29 +110,22 @@ fn case(name: String, miners: u16, at_once: usize, bare: &Measured, ours: &Measu
         baseline_per_second: bare.rate().round(),
         ours_per_second: ours.rate().round(),
         ratio: rounded(per / base),
-        ratio_without_signing: rounded((per - signing / cores) / base),
-        baseline_p50_us: bare.latency.value_at_quantile(0.5),
-        baseline_p99_us: bare.latency.value_at_quantile(0.99),
-        p50_us: ours.latency.value_at_quantile(0.5),
-        p99_us: ours.latency.value_at_quantile(0.99),
+        baseline_p50_us: bare.latency.us(0.5),
+        baseline_p99_us: bare.latency.us(0.99),
+        p50_us: ours.latency.us(0.5),
+        p99_us: ours.latency.us(0.99),
     }
 }
 
 fn table(cases: &[Case]) -> String {
     let mut text = format!(
-        "{:<36}{:>12}{:>12}{:>8}{:>10}{:>12}{:>12}\n",
-        "", "bare /s", "ours /s", "ratio", "w/o sign", "bare p99", "ours p99"
+        "{:<24}{:>12}{:>12}{:>8}{:>12}{:>12}\n",
+        "", "bare /s", "ours /s", "ratio", "bare p99", "ours p99"
     );
     for case in cases {
         text += &format!(
-            "{:<36}{:>12}{:>12}{:>8}{:>10}{:>9} us{:>9} us\n",
-            case.name,
-            case.baseline_per_second,
-            case.ours_per_second,
-            case.ratio,
-            case.ratio_without_signing,
-            case.baseline_p99_us,
-            case.p99_us
+            "{:<24}{:>12}{:>12}{:>8}{:>9} us{:>9} us\n",
+            case.name, case.baseline_per_second, case.ours_per_second, case.ratio, case.baseline_p99_us, case.p99_us
         );
     }
     text

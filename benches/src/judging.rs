@@ -2,20 +2,19 @@
 //!
 //! Ours is all that the pipeline does for an item: draw, challenge, sign, send, check the signed answers, decide, record. The bare side
 //! draws as many servers and sends and gets as many bytes, metadata included, over channels of the same settings; neither end does
-//! anything with them. What a miner does for an answer (checking, executing, signing) is no work of the validator's: against
-//! [`Side::Servers`] they only sign.
+//! anything with them. What a miner does for an answer (checking, executing, signing) is no work of the validator's: [`Side::Servers`]
+//! only tag theirs, which is what a validator looks at while nobody disagrees.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use chain::auth::sign::signed_with_nonce;
-use chain::{AccountId, Axon, AxonInfo, Keypair, Metagraph, Neuron, auth};
-use engine::{B256, Bytes, Recorder};
-use hdrhistogram::Histogram;
+use chain::auth::sign::Signer;
+use chain::auth::{self, BodyDigest, Scheme, SharedKeys};
+use chain::wallet::SharedKey;
+use chain::{AccountId, Axon, AxonInfo, Keypair, Metagraph, Neuron};
+use engine::B256;
 use miner::service::ChallengeService;
-use node::exit::Failure;
 use prost::Message;
 use protos::v1;
 use protos::v1::miner_server::{Miner, MinerServer};
@@ -28,6 +27,7 @@ use tonic::metadata::MetadataMap;
 use tonic::service::Routes;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Extensions, Request, Response, Status};
+use tower::{Layer as _, Service as _};
 use validator::arbiter::Arbiter;
 use validator::canary::CanaryParameters;
 use validator::codes::Codes;
@@ -38,21 +38,19 @@ use validator::judge::Judge;
 use validator::miners::Miners;
 use validator::proof::Proofs;
 use validator::store::{Judged, Store};
-use wire::{ANSWER_PATH, Answer, AnswerOutcome, Challenge, InvariantSet, ShippedPrestate, Verdicts, Wire};
+use wire::{ANSWER_PATH, Answer, AnswerOutcome, Challenge, InvariantSet, Verdicts, Wire};
 
 use crate::bare;
 use crate::contest::{Contender, Contest};
-use crate::loopback::LoopbackError;
-
-/// No call takes longer.
-const DEADLINE: Duration = Duration::from_secs(10);
+use crate::loopback::{self, DEADLINE, LoopbackError, serve};
+use crate::measure::{MeasureError, Times};
 
 /// Who answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// Miners as they are: they check, execute and sign.
+    /// Miners as they are: they check, execute, sign and tag.
     Miners,
-    /// Servers that know the answer and only sign it.
+    /// Servers that know the answer and only tag it.
     Servers,
 }
 
@@ -65,8 +63,8 @@ pub struct Measured {
     pub items: u64,
     /// How long it took.
     pub took: Duration,
-    /// Of each challenge, from sending to the checked answer, microseconds.
-    pub latency: Histogram<u64>,
+    /// Of each challenge, from sending to the checked answer.
+    pub latency: Times,
 }
 
 impl Measured {
@@ -74,12 +72,12 @@ impl Measured {
     ///
     /// # Errors
     /// Never in practice: the bounds are constant.
-    pub fn new() -> Result<Self, hdrhistogram::CreationError> {
+    pub fn new() -> Result<Self, MeasureError> {
         Ok(Self {
             challenges: 0,
             items: 0,
             took: Duration::ZERO,
-            latency: Histogram::new_with_bounds(1, 60_000_000, 3)?,
+            latency: Times::new()?,
         })
     }
 
@@ -88,8 +86,7 @@ impl Measured {
         self.challenges += other.challenges;
         self.items += other.items;
         self.took += other.took;
-        // The same bounds: adding cannot fail.
-        let _same = self.latency.add(&other.latency);
+        self.latency.add(&other.latency);
     }
 
     /// Challenges a second.
@@ -138,9 +135,43 @@ impl Asked {
 
 /// A server that knows the answer.
 struct Knows {
-    hotkey: Arc<Keypair>,
-    asker: AccountId,
     verdicts: Verdicts,
+    hotkey: Keypair,
+    asker: AccountId,
+    asker_address: String,
+    shared: SharedKey,
+}
+
+impl Knows {
+    fn new(verdicts: Verdicts, hotkey: Keypair, asker: AccountId) -> Result<Self, LoopbackError> {
+        Ok(Self {
+            verdicts,
+            shared: hotkey.shared_with(&asker).ok_or(LoopbackError::NoValidator)?,
+            hotkey,
+            asker,
+            asker_address: asker.to_ss58(),
+        })
+    }
+
+    /// The answer with a tag, and zeros where a miner's signature would be.
+    fn seal(&self, payload: Vec<u8>) -> v1::Signed {
+        let (nonce_ns, mut payload) = (auth::now_ns(), payload);
+        let length = payload.len();
+        payload.extend([0; 64]);
+        let (me, asker) = (self.hotkey.address(), Some(self.asker_address.as_str()));
+        let digest = BodyDigest::of(&payload);
+        let lines = auth::message(Scheme::Tag, auth::METHOD, ANSWER_PATH, &digest, nonce_ns, me, asker);
+        let mut payload = prost::bytes::Bytes::from(payload);
+        let signature = payload.split_off(length);
+        v1::Signed {
+            payload,
+            hotkey: self.hotkey.account().as_bytes().to_vec().into(),
+            receiver: self.asker.as_bytes().to_vec().into(),
+            nonce_ns,
+            signature,
+            tag: self.shared.tag(lines.as_bytes()).to_vec().into(),
+        }
+    }
 }
 
 #[tonic::async_trait]
@@ -152,9 +183,7 @@ impl Miner for Knows {
             challenge_id: B256::try_from(&challenge.id[..]).map_err(|_| missing())?,
             outcome: AnswerOutcome::Verdicts(self.verdicts.clone()),
         };
-        let payload = answer.to_wire().encode_to_vec();
-        let sealed = auth::seal(&self.hotkey, Some(&self.asker), ANSWER_PATH, payload, auth::now_ns());
-        Ok(Response::new(sealed))
+        Ok(Response::new(self.seal(answer.to_wire().encode_to_vec())))
     }
 }
 
@@ -164,21 +193,6 @@ fn key(number: u16) -> Keypair {
         *first = number.to_be_bytes();
     }
     Keypair::from_seed(seed)
-}
-
-async fn serve(routes: Routes, shutdown: &CancellationToken) -> Result<SocketAddr, LoopbackError> {
-    let listener = node::server::bind(([127, 0, 0, 1], 0).into())
-        .await
-        .map_err(LoopbackError::Miner)?;
-    let address = listener.local_addr().map_err(LoopbackError::Folder)?;
-    let _server: tokio::task::JoinHandle<Result<(), Failure>> = tokio::spawn(node::server::serve(
-        listener,
-        routes,
-        &[],
-        protos::FILE_DESCRIPTOR_SET,
-        shutdown.clone(),
-    ));
-    Ok(address)
 }
 
 impl Judging {
@@ -193,14 +207,11 @@ impl Judging {
         side: Side,
     ) -> Result<Self, LoopbackError> {
         let shutdown = CancellationToken::new();
-        let recorder = Recorder::new(&contest.state);
-        let outcome = contest
-            .engine()
-            .judge(&contest.env, &contender.transaction, &recorder, &contender.invariants)?;
-        let prestate = recorder.into_prestate();
-        let verdicts = Verdicts::from(&outcome).on_state(Some(prestate.digest()));
-        let codes: HashMap<B256, Bytes> = prestate.codes.clone().into_iter().collect();
-        let shipped = ShippedPrestate::from(prestate);
+        let loopback::Asked {
+            challenge,
+            codes,
+            verdicts,
+        } = loopback::asked(contest, contender)?;
 
         let validator = Arc::new(key(u16::MAX));
         let permitted = Neuron {
@@ -210,37 +221,19 @@ impl Judging {
         let mut metagraph = Metagraph::new(1, 360, vec![permitted]);
         let permits = watch::channel(Arc::new(metagraph.clone())).1;
         let mut bare = Vec::new();
-        let challenge = Challenge {
-            id: B256::repeat_byte(1),
-            chain_id: contest.engine().chain_id(),
-            head_hash: contest.head,
-            env: contest.env.clone(),
-            invariant_set_version: 1,
-            invariants: contender.invariants.to_vec(),
-            transaction: contender.transaction.clone(),
-            prestate: Some(shipped),
-            deadline: DEADLINE,
-        };
         for uid in 1..=count {
             let hotkey = Arc::new(key(uid));
             let account = hotkey.account();
-            let knows = Knows {
-                hotkey: Arc::clone(&hotkey),
-                asker: validator.account(),
-                verdicts: verdicts.clone(),
-            };
-            let address = match side {
-                Side::Servers => serve(Routes::new(MinerServer::new(knows)), &shutdown).await?,
+            let knows = Knows::new(verdicts.clone(), key(uid), validator.account())?;
+            let routes = match side {
+                Side::Servers => Routes::new(MinerServer::new(knows)),
                 Side::Miners => {
-                    let config = crate::loopback::miner_config();
+                    let config = loopback::miner_config();
                     let service = ChallengeService::start(&config, hotkey, permits.clone(), None, shutdown.clone());
-                    serve(
-                        Routes::new(service.map_err(LoopbackError::Miner)?.into_server()),
-                        &shutdown,
-                    )
-                    .await?
+                    Routes::new(service.map_err(LoopbackError::Miner)?.into_server())
                 }
             };
+            let (address, _server) = serve(routes, &[], &shutdown).await?;
             let info = AxonInfo {
                 version: 1,
                 ip: address.ip(),
@@ -258,14 +251,15 @@ impl Judging {
         let store = Store::open(&folder.path().join("validator.db")).await?;
         let kept = Arc::new(Codes::new(store.clone(), 64 << 20));
         kept.insert(codes.into_iter().collect()).await?;
-        // As it stands on the wire, with its signature beside it.
+        // As it stands on the wire, with its tag beside it.
         let call = v1::ChallengeRequest {
             challenge: Some(challenge.to_wire()),
             codes: Vec::new(),
         };
         let body = prost::bytes::Bytes::from(call.encode_to_vec());
-        let signed = signed_with_nonce(call, "/", &validator, Some(&validator.account()), auth::now_ns());
-        let request = (signed.into_parts().0, body);
+        let keys = Arc::new(SharedKeys::new(Arc::clone(&validator)));
+        let metadata = tagged(Signer::tagging(&keys, &key(1).account()), &body).await?;
+        let request = (metadata, body);
         let judge = Judge {
             miners: Arc::new(Miners::new(validator, Arc::clone(&kept))),
             arbiter: Arbiter::start(1).map_err(LoopbackError::Folder)?,
@@ -320,7 +314,7 @@ impl Judging {
                     measured.items += 1;
                     for micros in item.samples.iter().filter_map(|sample| sample.latency) {
                         measured.challenges += 1;
-                        measured.latency.saturating_record(micros);
+                        measured.latency.record(Duration::from_micros(micros));
                     }
                 }
             }
@@ -375,9 +369,7 @@ impl Judging {
                 while let Some(Ok(Ok(took))) = calls.join_next().await {
                     let mut measured = measured.lock().unwrap_or_else(PoisonError::into_inner);
                     measured.challenges += 1;
-                    measured
-                        .latency
-                        .saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+                    measured.latency.record(took);
                 }
                 measured.lock().unwrap_or_else(PoisonError::into_inner).items += 1;
                 drop(turn);
@@ -395,6 +387,17 @@ impl Judging {
     }
 }
 
+/// What stands beside a request with this body.
+async fn tagged(signer: Signer, body: &[u8]) -> Result<MetadataMap, LoopbackError> {
+    let mut request = http::Request::new(tonic::body::Body::empty());
+    request.extensions_mut().insert(BodyDigest::of(body));
+    let channel =
+        tower::service_fn(async |request: http::Request<_>| Ok::<_, tower::BoxError>(http::Response::new(request)));
+    let sent = signer.layer(channel).call(request).await;
+    let sent = sent.map_err(|_| LoopbackError::NoValidator)?.into_body();
+    Ok(MetadataMap::from_headers(sent.into_parts().0.headers))
+}
+
 async fn bare_channel(uid: u16, verdicts: &Verdicts, shutdown: &CancellationToken) -> Result<Channel, LoopbackError> {
     let hotkey = key(uid);
     let answer = Answer {
@@ -402,11 +405,12 @@ async fn bare_channel(uid: u16, verdicts: &Verdicts, shutdown: &CancellationToke
         outcome: AnswerOutcome::Verdicts(verdicts.clone()),
     };
     let payload = answer.to_wire().encode_to_vec();
-    let answer = auth::seal(&hotkey, Some(&hotkey.account()), ANSWER_PATH, payload, auth::now_ns());
+    let receiver = hotkey.account();
+    let answer = SharedKeys::new(Arc::new(hotkey)).seal(&receiver, ANSWER_PATH, payload, auth::now_ns());
     let server = bare::Server {
         ready: answer.encode_to_vec().into(),
     };
-    let address = serve(Routes::new(server), shutdown).await?;
+    let (address, _server) = serve(Routes::new(server), &[], shutdown).await?;
     let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
     Ok(endpoint.tcp_nodelay(true).connect().await?)
 }

@@ -2,7 +2,10 @@
 //! another one checks it before any handler ([`layer`]). What is to be kept and shown to others, an answer, carries it in the message
 //! [`v1::Signed`].
 //!
-//! The signature covers method, body digest, nonce, sender and receiver, so that a message is good for one call of one
+//! Two who call each other often need not sign each call: a tag by the key that they share ([`SharedKeys`]) stands in the signature's
+//! place, over the same lines. It convinces the receiver and nobody else, so an answer carries its signature besides.
+//!
+//! Either covers method, body digest, nonce, sender and receiver, so that a message is good for one call of one
 //! receiver. The checks run in the scheme's order: shape, receiver, freshness, signature, replay. The nonce is written
 //! down only after the signature verified, so that nobody can burn another's nonces. Here are the rules, over plain values, with the
 //! clock as an argument; [`now_ns`] is what a shell passes, and [`Checks`] is the shell.
@@ -12,6 +15,7 @@ mod checks;
 mod error;
 pub mod layer;
 pub mod metadata;
+mod shared;
 pub mod sign;
 mod verifier;
 
@@ -24,15 +28,33 @@ use sha2::{Digest, Sha256};
 
 use crate::account::AccountId;
 use crate::replay::{ReplayError, ReplayGuard};
-use crate::wallet::{self, Keypair, SignatureBytes};
+use crate::wallet::{self, Keypair, SignatureBytes, TagBytes};
 
 pub use checks::Checks;
 pub use error::{AuthError, AuthKind, STATUS_KEY};
+pub use shared::SharedKeys;
 
 /// First of the signed lines.
 pub const VERSION: &str = "btauth/1";
-/// Second of the signed lines: the only scheme that is accepted.
-pub const SCHEME: &str = "sr25519";
+/// Second of the signed lines: how it is shown that a message is its sender's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// By the sender's signature, to everybody.
+    Signature,
+    /// By a tag with the key that sender and receiver share, to the receiver.
+    Tag,
+}
+
+impl Scheme {
+    /// As it stands in the lines and in the metadata.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Signature => "sr25519",
+            Self::Tag => "sr25519-dh-hmac",
+        }
+    }
+}
+
 /// Third of the signed lines: gRPC calls are HTTP/2 POSTs.
 pub const METHOD: &str = "POST";
 /// A message older than this is refused.
@@ -58,11 +80,17 @@ impl BodyDigest {
     pub fn of(body: &[u8]) -> Self {
         Self(Sha256::digest(body).into())
     }
+
+    /// Of these bytes, one behind the other.
+    fn of_both(body: &[u8], rest: &[u8]) -> Self {
+        Self(Sha256::new().chain_update(body).chain_update(rest).finalize().into())
+    }
 }
 
 /// The bytes that are signed: eight lines joined by `\n`, without a trailing newline. `sender` and `receiver` are ss58 addresses; of a
 /// message for anybody the receiver is `-`.
 pub fn message(
+    scheme: Scheme,
     method: &str,
     target: &str,
     digest: &BodyDigest,
@@ -72,7 +100,8 @@ pub fn message(
 ) -> String {
     let (digest, nonce) = (hex_of(&digest.0), nonce_ns.to_string());
     let receiver = receiver.unwrap_or("-");
-    [VERSION, SCHEME, method, target, &digest, &nonce, sender, receiver].join("\n")
+    let scheme = scheme.name();
+    [VERSION, scheme, method, target, &digest, &nonce, sender, receiver].join("\n")
 }
 
 /// As [`hex::encode`], which takes a microsecond for each 32 bytes.
@@ -113,14 +142,22 @@ pub fn seal_with_nonce(
     let payload = payload.into();
     let address = receiver.map(AccountId::to_ss58);
     let digest = BodyDigest::of(&payload);
-    let lines = message(METHOD, path, &digest, nonce_ns, keypair.address(), address.as_deref());
+    let signature = sign(keypair, path, &digest, nonce_ns, address.as_deref());
     v1::Signed {
         payload,
         hotkey: Bytes::copy_from_slice(keypair.account().as_bytes()),
         receiver: receiver.map_or_else(Bytes::new, |receiver| Bytes::copy_from_slice(receiver.as_bytes())),
         nonce_ns,
-        signature: Bytes::copy_from_slice(&keypair.sign(lines.as_bytes())),
+        signature: Bytes::copy_from_slice(&signature),
+        tag: Bytes::new(),
     }
+}
+
+/// `receiver` is an ss58 address.
+fn sign(keypair: &Keypair, path: &str, digest: &BodyDigest, nonce_ns: u64, receiver: Option<&str>) -> SignatureBytes {
+    let sender = keypair.address();
+    let lines = message(Scheme::Signature, METHOD, path, digest, nonce_ns, sender, receiver);
+    keypair.sign(lines.as_bytes())
 }
 
 /// Strictly increasing, and as near to the clock as that allows.
@@ -143,10 +180,10 @@ pub fn open(
     now_ns: u64,
     guard: &ReplayGuard,
 ) -> Result<Caller, AuthError> {
-    let head = Head::of(signed)?;
+    let (head, signature) = (Head::of(signed)?, signature_of(signed)?);
     head.is_for(Some(me))?;
     head.is_fresh(now_ns)?;
-    head.is_signed(&BodyDigest::of(&signed.payload), path)?;
+    head.is_signed(&BodyDigest::of(&signed.payload), path, &signature)?;
     head.is_new(now_ns, guard)
 }
 
@@ -156,8 +193,8 @@ pub fn open(
 /// # Errors
 /// [`AuthError::Malformed`] and [`AuthError::BadSignature`].
 pub fn authentic(signed: &v1::Signed, path: &str) -> Result<Caller, AuthError> {
-    let head = Head::of(signed)?;
-    head.is_signed(&BodyDigest::of(&signed.payload), path)?;
+    let (head, signature) = (Head::of(signed)?, signature_of(signed)?);
+    head.is_signed(&BodyDigest::of(&signed.payload), path, &signature)?;
     Ok(head.caller())
 }
 
@@ -167,14 +204,23 @@ struct Head {
     hotkey: AccountId,
     receiver: Option<AccountId>,
     nonce_ns: u64,
-    signature: SignatureBytes,
+}
+
+/// What shows that a message is its sender's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    Signature(SignatureBytes),
+    Tag(TagBytes),
+}
+
+fn signature_of(signed: &v1::Signed) -> Result<SignatureBytes, AuthError> {
+    Ok(protos::fixed("signed.signature", &signed.signature)?)
 }
 
 impl Head {
     fn of(signed: &v1::Signed) -> Result<Self, AuthError> {
         Ok(Self {
             hotkey: AccountId::new(protos::fixed("signed.hotkey", &signed.hotkey)?),
-            signature: protos::fixed("signed.signature", &signed.signature)?,
             receiver: match signed.receiver.len() {
                 0 => None,
                 _ => Some(AccountId::new(protos::fixed("signed.receiver", &signed.receiver)?)),
@@ -206,11 +252,20 @@ impl Head {
         check_freshness(self.nonce_ns, now_ns)
     }
 
-    fn is_signed(&self, digest: &BodyDigest, path: &str) -> Result<(), AuthError> {
+    fn is_signed(&self, digest: &BodyDigest, path: &str, signature: &SignatureBytes) -> Result<(), AuthError> {
         let receiver = self.receiver.as_ref().map(AccountId::to_ss58);
         let sender = self.hotkey.to_ss58();
-        let message = message(METHOD, path, digest, self.nonce_ns, &sender, receiver.as_deref());
-        match wallet::verify(&self.hotkey, message.as_bytes(), &self.signature) {
+        let receiver = receiver.as_deref();
+        let lines = message(
+            Scheme::Signature,
+            METHOD,
+            path,
+            digest,
+            self.nonce_ns,
+            &sender,
+            receiver,
+        );
+        match wallet::verify(&self.hotkey, lines.as_bytes(), signature) {
             true => Ok(()),
             false => Err(AuthError::BadSignature { hotkey: self.hotkey }),
         }
@@ -254,6 +309,7 @@ mod tests {
     use super::*;
     use crate::replay::ReplayLimits;
     use proptest::prelude::*;
+    use std::sync::Arc;
 
     const NOW: u64 = 1_752_076_800_000_000_000;
     const SECOND: u64 = 1_000_000_000;
@@ -439,6 +495,7 @@ mod tests {
         ) {
             let signed = v1::Signed {
                 payload: payload.into(), hotkey: hotkey.into(), receiver: receiver.into(), nonce_ns, signature: signature.into(),
+                tag: Bytes::new(),
             };
             prop_assert!(open(&signed, &miner(), PATH, NOW, &guard()).is_err());
         }
@@ -464,6 +521,49 @@ mod tests {
         let refused = for_me.is_for(None).unwrap_err();
         assert_eq!(refused.kind(), AuthKind::WrongReceiver);
         assert!(refused.to_string().ends_with("not for anybody"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn an_answers_tag_convinces_its_receiver_alone_and_its_signature_everybody() {
+        let keys = |seed| Arc::new(SharedKeys::new(Arc::new(Keypair::from_seed([seed; 32]))));
+        let sealed = keys(1).seal(&miner(), PATH, &b"verdicts"[..], now_ns());
+        let checks = || Checks::new(Some(miner()));
+        let receiver = || checks().sharing(keys(2));
+        let sender = receiver().open(&sealed, PATH).await.unwrap().hotkey;
+        assert_eq!(sender, validator().account());
+        assert_eq!(authentic(&sealed, PATH).unwrap().hotkey, sender);
+        // Without the key the signature is looked at.
+        assert!(checks().open(&sealed, PATH).await.is_ok());
+
+        let altered = |change: fn(&mut v1::Signed)| {
+            let mut altered = sealed.clone();
+            change(&mut altered);
+            altered
+        };
+        for altered in [
+            altered(|signed| signed.payload = Bytes::from_static(b"other verdicts")),
+            altered(|signed| signed.nonce_ns += 1),
+            altered(|signed| signed.tag = Bytes::from_static(&[0; 32])),
+            // Whoever is on the way must not make a sender look like one who signs wrongly.
+            altered(|signed| signed.signature = Bytes::from_static(&[0; 64])),
+        ] {
+            let refused = receiver().open(&altered, PATH).await.unwrap_err();
+            assert_eq!(refused.kind(), AuthKind::BadSignature);
+        }
+        let short = altered(|signed| signed.tag = Bytes::from_static(&[0; 31]));
+        let refused = receiver().open(&short, PATH).await.unwrap_err();
+        assert_eq!(refused.kind(), AuthKind::MalformedRequest);
+
+        // The tag of one who signs with anything: that shows as soon as it is held to its word.
+        let keys = keys(1);
+        let mut wrong = sealed.clone();
+        wrong.signature = Bytes::from_static(&[0; 64]);
+        let digest = BodyDigest::of_both(&wrong.payload, &wrong.signature);
+        let peer = keys.with(&miner()).unwrap();
+        let tag = peer.tag(PATH, &digest, wrong.nonce_ns, validator().address());
+        wrong.tag = Bytes::copy_from_slice(&tag);
+        assert!(receiver().open(&wrong, PATH).await.is_ok());
+        assert_eq!(authentic(&wrong, PATH).unwrap_err().kind(), AuthKind::BadSignature);
     }
 
     #[test]

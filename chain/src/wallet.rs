@@ -3,6 +3,8 @@
 //! A secret never leaves a [`Keypair`] by accident: `Debug` shows the address only, and dropped keys are zeroised.
 //! Key files are read and written by [`crate::keyfile`].
 
+mod shared;
+
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
@@ -11,6 +13,8 @@ use schnorrkel::{ExpansionMode, MiniSecretKey, PublicKey, SecretKey, Signature};
 use zeroize::Zeroizing;
 
 use crate::account::AccountId;
+
+pub use shared::{SharedKey, TagBytes};
 
 /// The signing context of every Substrate chain.
 static CONTEXT: LazyLock<SigningContext> = LazyLock::new(|| SigningContext::new(b"substrate"));

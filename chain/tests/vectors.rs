@@ -203,12 +203,12 @@ fn signed_requests_are_btauth_1() {
     let [_, scheme, method, target, _, nonce, sender, receiver] = lines[..] else {
         panic!("{payload}")
     };
-    assert_eq!(scheme, auth::SCHEME);
+    assert_eq!(scheme, auth::Scheme::Signature.name());
     let (sender, receiver): (AccountId, AccountId) = (sender.parse().unwrap(), receiver.parse().unwrap());
     let (body, nonce) = (text(case, "body"), nonce.parse().unwrap());
     let digest = auth::BodyDigest::of(body.as_bytes());
     let [from, to] = [sender, receiver].map(|account| account.to_ss58());
-    let message = |receiver| auth::message(method, target, &digest, nonce, &from, receiver);
+    let message = |receiver| auth::message(auth::Scheme::Signature, method, target, &digest, nonce, &from, receiver);
     assert_eq!(message(Some(&to)), payload);
     assert!(message(None).ends_with("\n-"));
 
@@ -221,6 +221,7 @@ fn signed_requests_are_btauth_1() {
         receiver: Bytes::copy_from_slice(receiver.as_bytes()),
         nonce_ns: nonce,
         signature: Bytes::copy_from_slice(&signature),
+        tag: Bytes::new(),
     };
     let guard = ReplayGuard::new(ReplayLimits::default());
     assert_eq!(

@@ -5,10 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use chain::Followed;
-use chain::auth;
 use chain::auth::admission::Requirement;
 use chain::auth::layer::{self, Gate, Gated};
-use chain::replay::{ReplayGuard, ReplayLimits};
+use chain::auth::{self, SharedKeys};
 use chain::wallet::Keypair;
 use engine::pool::{Job, Pool, Refused};
 use node::exit::Failure;
@@ -48,7 +47,7 @@ const CHECKS_AT_ONCE: usize = 4;
 /// Serves challenges.
 #[derive(Debug)]
 pub struct ChallengeService {
-    hotkey: Arc<Keypair>,
+    keys: Arc<SharedKeys>,
     metagraph: Followed,
     codes: CodeCache,
     pool: Pool,
@@ -154,7 +153,7 @@ impl ChallengeService {
     ) -> Result<Self, Failure> {
         Ok(Self {
             conduct: Conduct::new(config.behaviour, hotkey.account()),
-            hotkey,
+            keys: Arc::new(SharedKeys::new(hotkey)),
             metagraph,
             codes: CodeCache::new(config.code_cache_bytes),
             pool: Pool::start(config.threads, config.queue)?,
@@ -177,11 +176,12 @@ impl ChallengeService {
         self
     }
 
-    /// The tonic server of it, behind the check of signatures: it answers validators of the subnet.
+    /// The tonic server of it, behind the check of who calls: it answers validators of the subnet.
     pub fn into_server(self) -> Gated<MinerServer<Self>> {
-        let guard = ReplayGuard::new(ReplayLimits::default());
-        let gate = Gate::new(Some(self.hotkey.account()), OPEN, MESSAGE_LIMIT, guard, auth::now_ns)
-            .admitting(Requirement::VALIDATOR.admission(self.metagraph.clone()));
+        let me = self.keys.keypair().account();
+        let checks = auth::Checks::new(Some(me)).sharing(Arc::clone(&self.keys));
+        let gate =
+            Gate::new(checks, OPEN, MESSAGE_LIMIT).admitting(Requirement::VALIDATOR.admission(self.metagraph.clone()));
         gate.layer(
             MinerServer::new(self)
                 .max_decoding_message_size(MESSAGE_LIMIT)
@@ -321,13 +321,8 @@ impl Miner for ChallengeService {
             .inspect_err(|status| span.failed(status.message().to_owned()))?;
         metrics::histogram!("miner_answer_seconds").record(received.elapsed().as_secs_f64());
         let payload = answer.to_wire().encode_to_vec();
-        let signed = auth::seal(
-            &self.hotkey,
-            Some(&self.conduct.receiver(validator)),
-            ANSWER_PATH,
-            payload,
-            auth::now_ns(),
-        );
+        let receiver = self.conduct.receiver(validator);
+        let signed = self.keys.seal(&receiver, ANSWER_PATH, payload, auth::now_ns());
         Ok(Response::new(self.conduct.send(signed)))
     }
 }

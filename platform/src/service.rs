@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use chain::auth;
+use chain::auth::Checks;
 use chain::auth::layer::{self, Gate, Gated};
-use chain::replay::{ReplayGuard, ReplayLimits};
 use node::server::MESSAGE_LIMIT;
 use protos::v1;
 use protos::v1::platform_server::{Platform, PlatformServer};
@@ -77,15 +76,14 @@ impl PlatformService {
     /// The tonic server of it, behind the check of signatures: those who hold a validator permit stream and report.
     pub fn into_server(self) -> Gated<PlatformServer<Self>> {
         let validators = Arc::clone(&self.validators);
-        let guard = ReplayGuard::new(ReplayLimits::default());
         // A platform has no hotkey, so what it is sent is for anybody.
         let gate =
-            Gate::new(None, OPEN, MESSAGE_LIMIT, guard, auth::now_ns).admitting(Arc::new(
-                move |caller| match validators.is_permitted(caller.hotkey.as_bytes()) {
+            Gate::new(Checks::new(None), OPEN, MESSAGE_LIMIT).admitting(Arc::new(move |caller| {
+                match validators.is_permitted(caller.hotkey.as_bytes()) {
                     true => Ok(()),
                     false => Err(no_permit(&caller.hotkey)),
-                },
-            ));
+                }
+            }));
         gate.layer(
             PlatformServer::new(self)
                 .max_decoding_message_size(MESSAGE_LIMIT)

@@ -67,6 +67,7 @@ impl Judge {
         while let Some(joined) = under_way.join_next().await {
             replies.extend(joined.ok());
         }
+        replies.iter_mut().for_each(Reply::vouch);
         let canary = conclude(&known.challenge, &replies, &known.answer);
         self.proofs.note(&canary.samples);
         metrics::counter!("validator_canaries_total").increment(1);

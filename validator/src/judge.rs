@@ -137,6 +137,9 @@ impl Judge {
                 )
             }
         };
+        if matches!(truth, Truth::Own { .. }) {
+            replies.iter_mut().for_each(Reply::vouch);
+        }
         self.remember(&item, &challenge, &truth);
         let judged = conclude(&item, &replies, truth);
         metrics::histogram!("validator_judgement_seconds").record(item.seen.elapsed().as_secs_f64());

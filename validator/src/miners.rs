@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chain::auth::sign::{Signer, Signing};
-use chain::auth::{self, BodyDigest, Checks};
-use chain::replay::{ReplayGuard, ReplayLimits};
+use chain::auth::{self, BodyDigest, Checks, SharedKeys};
 use chain::wallet::Keypair;
 use chain::{AccountId, Metagraph};
 use engine::B256;
@@ -163,8 +162,22 @@ pub struct Reply {
     pub latency: Duration,
     /// The answer, or why there is none.
     pub verdicts: Result<Verdicts, Missed>,
-    /// The answer as it was signed, to be shown to others.
+    /// The answer as it was signed, to be shown to others ([`Self::vouch`]).
     pub signed: Option<v1::Signed>,
+}
+
+impl Reply {
+    /// Holds the miner to its answer. The tag on it convinced this validator; before it is kept to be shown to others, its signature is
+    /// looked at too, and without a good one there is no answer.
+    pub fn vouch(&mut self) {
+        if let Some(signed) = &self.signed
+            && let Err(error) = auth::authentic(signed, ANSWER_PATH)
+        {
+            metrics::counter!("validator_missed_answers_total").increment(1);
+            self.verdicts = Err(error.into());
+            self.signed = None;
+        }
+    }
 }
 
 /// An answer that counts.
@@ -205,7 +218,7 @@ fn short(text: &str) -> &str {
 /// Clients of all miners.
 #[derive(Debug)]
 pub struct Miners {
-    hotkey: Arc<Keypair>,
+    keys: Arc<SharedKeys>,
     codes: Arc<Codes>,
     checks: Checks,
     channels: Mutex<HashMap<AccountId, (SocketAddr, Signing<Channel>)>>,
@@ -216,20 +229,18 @@ pub struct Miners {
 impl Miners {
     /// Speaks to miners as `hotkey`.
     pub fn new(hotkey: Arc<Keypair>, codes: Arc<Codes>) -> Self {
+        let me = hotkey.account();
+        let keys = Arc::new(SharedKeys::new(hotkey));
         Self {
-            checks: Checks::new(
-                Some(hotkey.account()),
-                ReplayGuard::new(ReplayLimits::default()),
-                auth::now_ns,
-            ),
-            hotkey,
+            checks: Checks::new(Some(me)).sharing(Arc::clone(&keys)),
+            keys,
             codes,
             channels: Mutex::default(),
             told: Mutex::default(),
         }
     }
 
-    /// A channel to a miner, on which every call is signed for it: kept, and made anew when it serves at another address.
+    /// A channel to a miner, on which every call is tagged for it: kept, and made anew when it serves at another address.
     fn channel(&self, miner: &Serving) -> Result<Signing<Channel>, Missed> {
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((address, channel)) = channels.get(&miner.hotkey)
@@ -245,7 +256,7 @@ impl Miners {
             .initial_connection_window_size(WINDOW)
             .http2_max_header_list_size(HEADERS)
             .connect_lazy();
-        let channel = Signer::new(Arc::clone(&self.hotkey), Some(&miner.hotkey)).layer(channel);
+        let channel = Signer::tagging(&self.keys, &miner.hotkey).layer(channel);
         channels.insert(miner.hotkey, (miner.address, channel.clone()));
         Ok(channel)
     }

@@ -18,18 +18,21 @@ use std::time::{Duration, Instant};
 use alloy::consensus::{SignableTransaction, TxEnvelope, TxLegacy};
 use alloy::eips::eip2718::Encodable2718;
 use alloy::primitives::{Signature, TxKind};
-use chain::{Keypair, auth};
+use chain::Keypair;
+use chain::auth::{self, BodyDigest, Scheme};
 use engine::{B256, BlockEnv, Transaction};
 use prost::Message;
+use protos::v1;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::instrument::WithSubscriber;
 use validator::codes::Codes;
-use validator::miners::{Miners, Missed, Sealed, Serving};
+use validator::miners::{Miners, Missed, Reply, Sealed, Serving};
 use validator::store::Store;
-use wire::{Answer, AnswerOutcome, Challenge, Wire};
+use wire::{ANSWER_PATH as PATH, Answer, AnswerOutcome, Challenge, Wire};
 
-const DEADLINE: Duration = Duration::from_millis(600);
+/// Long enough for a good answer on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(3);
 
 struct World {
     miners: Miners,
@@ -83,8 +86,8 @@ fn miner_key() -> Keypair {
 }
 
 impl World {
-    /// An answer that is right in form, signed for this validator: the frame of a gRPC message.
-    fn answer(&self, engine_version: &str) -> Vec<u8> {
+    /// An answer that is right in form, signed for this validator.
+    fn signed(&self, engine_version: &str) -> v1::Signed {
         let answer = Answer {
             challenge_id: self.sealed.id,
             outcome: AnswerOutcome::Verdicts(wire::Verdicts {
@@ -94,33 +97,54 @@ impl World {
                 state_digest: None,
             }),
         };
-        let path = "/portcullis.v1.Miner/Challenge#answer";
-        let receiver = self.validator.account();
-        let signed = auth::seal(
-            &miner_key(),
+        let (receiver, payload) = (self.validator.account(), answer.to_wire().encode_to_vec());
+        auth::seal(&miner_key(), Some(&receiver), PATH, payload, auth::now_ns())
+    }
+
+    /// The same as the frame of a gRPC message.
+    fn answer(&self, engine_version: &str) -> Vec<u8> {
+        message(&self.signed(engine_version).encode_to_vec())
+    }
+
+    /// One whose tag is good, and whose signature is not.
+    fn answer_without_evidence(&self) -> Vec<u8> {
+        let mut signed = self.signed("test");
+        signed.signature = vec![0; 64].into();
+        let (from, to) = (miner_key(), self.validator.account());
+        let digest = BodyDigest::of(&[&signed.payload[..], &signed.signature].concat());
+        let receiver = to.to_ss58();
+        let lines = auth::message(
+            Scheme::Tag,
+            auth::METHOD,
+            PATH,
+            &digest,
+            signed.nonce_ns,
+            from.address(),
             Some(&receiver),
-            path,
-            answer.to_wire().encode_to_vec(),
-            auth::now_ns(),
         );
+        let tag = from.shared_with(&to).unwrap().tag(lines.as_bytes());
+        signed.tag = tag.to_vec().into();
         message(&signed.encode_to_vec())
     }
 
-    async fn ask(&self, address: SocketAddr) -> (Result<wire::Verdicts, Missed>, Duration) {
+    async fn reply(&self, address: SocketAddr) -> Reply {
         let serving = Serving {
             uid: 4,
             hotkey: miner_key().account(),
             address,
         };
-        let start = Instant::now();
-        let reply = self.miners.challenge(&serving, &self.sealed).await;
-        (reply.verdicts, start.elapsed())
+        self.miners.challenge(&serving, &self.sealed).await
     }
 
-    /// Asks, and expects a miss within the deadline (and a second for a busy machine).
+    async fn ask(&self, address: SocketAddr) -> (Result<wire::Verdicts, Missed>, Duration) {
+        let start = Instant::now();
+        (self.reply(address).await.verdicts, start.elapsed())
+    }
+
+    /// Asks, and expects a miss within the deadline (and some more for a busy machine).
     async fn miss(&self, address: SocketAddr) -> Missed {
         let (verdicts, took) = self.ask(address).await;
-        assert!(took < DEADLINE + Duration::from_secs(1), "it took {took:?}");
+        assert!(took < DEADLINE + Duration::from_secs(15), "it took {took:?}");
         verdicts.unwrap_err()
     }
 }
@@ -235,6 +259,25 @@ async fn the_frames_of_these_tests_are_good_ones() {
     .await;
     let (verdicts, _) = world.ask(address).await;
     assert_eq!(verdicts.unwrap().engine_version, "test");
+}
+
+#[tokio::test]
+async fn who_signs_with_anything_has_said_nothing_as_soon_as_it_is_held_to_its_word() {
+    let world = world().await;
+    let answers = |answer: Vec<u8>| hostile(plays(vec![headers(), frame(DATA, 0, 1, &answer), trailers()]));
+    let (address, _) = answers(world.answer_without_evidence()).await;
+    let mut reply = world.reply(address).await;
+    assert!(reply.verdicts.is_ok(), "its tag is good");
+    reply.vouch();
+    assert!(reply.signed.is_none());
+    let missed = reply.verdicts.unwrap_err();
+    assert!(matches!(&missed, Missed::Signature(_)), "{missed}");
+
+    let world = self::world().await;
+    let (address, _) = answers(world.answer("test")).await;
+    let mut reply = world.reply(address).await;
+    reply.vouch();
+    assert!(reply.verdicts.is_ok() && reply.signed.is_some());
 }
 
 #[tokio::test]
@@ -368,15 +411,8 @@ async fn asking_for_the_same_bytecode_over_and_over_gets_it_once() {
         challenge_id: world.sealed.id,
         outcome: AnswerOutcome::MissingCodes(vec![hash; 200]),
     };
-    let path = "/portcullis.v1.Miner/Challenge#answer";
-    let receiver = world.validator.account();
-    let signed = auth::seal(
-        &miner_key(),
-        Some(&receiver),
-        path,
-        lacks.to_wire().encode_to_vec(),
-        auth::now_ns(),
-    );
+    let (receiver, payload) = (world.validator.account(), lacks.to_wire().encode_to_vec());
+    let signed = auth::seal(&miner_key(), Some(&receiver), PATH, payload, auth::now_ns());
     let answer = message(&signed.encode_to_vec());
     let received = Arc::new(AtomicU64::new(0));
     let counting = Arc::clone(&received);

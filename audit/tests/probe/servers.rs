@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use alloy::primitives::B256;
 use chain::AccountId;
-use chain::auth::{self, layer};
-use chain::replay::{ReplayGuard, ReplayLimits};
+use chain::auth::{self, Checks, layer};
 use chain::wallet::Keypair;
 use engine::{Engine, Recorder};
 use prost::Message as _;
@@ -145,7 +144,6 @@ impl Miner for Answering {
 pub(crate) async fn miner(conduct: Conduct, asked: AccountId) -> (AccountId, SocketAddr) {
     let hotkey = Arc::new(Keypair::generate());
     let account = hotkey.account();
-    let guard = ReplayGuard::new(ReplayLimits::default());
     let only = move |caller: &auth::Caller| {
         if caller.hotkey == asked {
             Ok(())
@@ -153,7 +151,7 @@ pub(crate) async fn miner(conduct: Conduct, asked: AccountId) -> (AccountId, Soc
             Err(Status::permission_denied("somebody else"))
         }
     };
-    let gate = layer::Gate::new(Some(account), &[], 1 << 20, guard, auth::now_ns).admitting(Arc::new(only));
+    let gate = layer::Gate::new(Checks::new(Some(account)), &[], 1 << 20).admitting(Arc::new(only));
     let service = gate.layer(MinerServer::new(Answering { hotkey, conduct }));
     (account, serve(Routes::new(service), "portcullis.v1.Miner").await)
 }

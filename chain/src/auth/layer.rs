@@ -22,8 +22,6 @@ use tonic::{Request, Status};
 use tower::{Layer, Service};
 
 use super::{AuthError, BodyDigest, Caller, Checks, MAX_AGE, metadata};
-use crate::account::AccountId;
-use crate::replay::ReplayGuard;
 
 /// Before a gRPC message: whether it is compressed, and its length.
 const FRAME: usize = 5;
@@ -66,18 +64,11 @@ impl std::fmt::Debug for Gate {
 }
 
 impl Gate {
-    /// Takes messages for `me` (without a hotkey of its own: for anybody) of at most `limit` bytes. Methods at the paths `open` need no
-    /// signature.
-    pub fn new(
-        me: Option<AccountId>,
-        open: &'static [&'static str],
-        limit: usize,
-        guard: ReplayGuard,
-        now_ns: fn() -> u64,
-    ) -> Self {
+    /// Takes what passes these checks, messages of at most `limit` bytes. Methods at the paths `open` need no proof of who calls.
+    pub fn new(checks: Checks, open: &'static [&'static str], limit: usize) -> Self {
         let bodies = limit.saturating_mul(BODIES).min(Semaphore::MAX_PERMITS);
         Self {
-            checks: Arc::new(Checks::new(me, guard, now_ns)),
+            checks: Arc::new(checks),
             open,
             limit,
             bodies: Arc::new(Semaphore::new(bodies)),
@@ -99,8 +90,8 @@ impl Gate {
             tracing::info!(path, %error, "request refused");
             Status::from(error)
         };
-        let head = metadata::read(&parts.headers).map_err(|error| refused(error.into()))?;
-        self.checks.is_due(&head).map_err(refused)?;
+        let (head, proof) = metadata::read(&parts.headers).map_err(|error| refused(error.into()))?;
+        self.checks.is_due(&head, &proof).map_err(refused)?;
         if let Some(admit) = &self.admission {
             admit(&head.caller())?;
         }
@@ -108,7 +99,10 @@ impl Gate {
         let late = |_| Status::deadline_exceeded(format!("the request's body did not come within {MAX_AGE:?}"));
         let (body, _room) = read.map_err(late)??;
         let checked = match message_of(&body) {
-            Ok(message) => self.checks.is_authentic(&head, &BodyDigest::of(&message), path).await,
+            Ok(message) => {
+                let digest = BodyDigest::of(&message);
+                self.checks.is_authentic(&head, &proof, &digest, path).await
+            }
             Err(error) => Err(error),
         };
         parts.extensions.insert(checked.map_err(refused)?);
@@ -221,13 +215,18 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::account::AccountId;
+    use crate::auth::SharedKeys;
     use crate::auth::sign::Signer;
     use crate::wallet::Keypair;
+    use futures::FutureExt;
     use proptest::prelude::*;
     use prost::Message;
     use protos::v1::AddStakeCall;
 
-    const ME: AccountId = AccountId::new([2; 32]);
+    fn me() -> Keypair {
+        Keypair::from_seed([2; 32])
+    }
 
     /// As it comes over the wire.
     fn on_the_wire(amount: u64, path: &str) -> http::Request<Body> {
@@ -256,12 +255,21 @@ mod tests {
     }
 
     /// What the client's layer makes of a request.
-    async fn signed(seed: u8, request: http::Request<Body>) -> http::Request<Body> {
+    async fn through(signer: Signer, request: http::Request<Body>) -> http::Request<Body> {
         let channel = tower::service_fn(|request: http::Request<Body>| async move {
             Ok::<_, Infallible>(http::Response::new(request))
         });
-        let signer = Signer::new(Arc::new(Keypair::from_seed([seed; 32])), Some(&ME));
         signer.layer(channel).call(request).await.unwrap().into_body()
+    }
+
+    async fn signed(seed: u8, request: http::Request<Body>) -> http::Request<Body> {
+        let keypair = Arc::new(Keypair::from_seed([seed; 32]));
+        through(Signer::new(keypair, Some(&me().account())), request).await
+    }
+
+    async fn tagged(seed: u8, request: http::Request<Body>) -> http::Request<Body> {
+        let keys = Arc::new(SharedKeys::new(Arc::new(Keypair::from_seed([seed; 32]))));
+        through(Signer::tagging(&keys, &me().account()), request).await
     }
 
     /// The same request once more.
@@ -272,8 +280,8 @@ mod tests {
     }
 
     fn gate(limit: usize) -> Gate {
-        let guard = ReplayGuard::new(crate::replay::ReplayLimits::default());
-        Gate::new(Some(ME), &["/open"], limit, guard, crate::auth::now_ns)
+        let keys = Arc::new(SharedKeys::new(Arc::new(me())));
+        Gate::new(Checks::new(Some(me().account())).sharing(keys), &["/open"], limit)
     }
 
     const fn refused(code: tonic::Code) -> (Reached, Option<tonic::Code>) {
@@ -281,7 +289,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_reaches_a_handler_but_what_is_signed_and_let_in() {
+    async fn nothing_reaches_a_handler_but_what_is_proven_and_let_in() {
         let friend = Keypair::from_seed([1; 32]).account();
         let gate = gate(100);
         let admitting = gate
@@ -290,21 +298,44 @@ mod tests {
                 true => Ok(()),
                 false => Err(Status::permission_denied("a stranger")),
             }));
-        let [once, again] = twice(signed(1, on_the_wire(5, "/p")).await).await;
-        assert_eq!(send(&admitting, once).await, (Some((Some(friend), 7)), None));
-        assert_eq!(
-            send(&admitting, again).await,
-            refused(tonic::Code::Unauthenticated),
-            "again"
-        );
-        let stranger = signed(3, on_the_wire(5, "/p")).await;
-        assert_eq!(send(&admitting, stranger).await, refused(tonic::Code::PermissionDenied));
-        let mut elsewhere = signed(1, on_the_wire(5, "/p")).await;
-        *elsewhere.uri_mut() = "/elsewhere".parse().unwrap();
-        assert_eq!(send(&gate, elsewhere).await, refused(tonic::Code::Unauthenticated));
+        let [by_signature, by_tag] = [
+            [(); 4].map(|()| signed(1, on_the_wire(5, "/p")).boxed()),
+            [(); 4].map(|()| tagged(1, on_the_wire(5, "/p")).boxed()),
+        ];
+        for [good, elsewhere, altered, renamed] in [by_signature, by_tag] {
+            let [once, again] = twice(good.await).await;
+            assert_eq!(send(&admitting, once).await, (Some((Some(friend), 7)), None));
+            let unauthenticated = refused(tonic::Code::Unauthenticated);
+            assert_eq!(send(&admitting, again).await, unauthenticated, "again");
+            let mut elsewhere = elsewhere.await;
+            *elsewhere.uri_mut() = "/elsewhere".parse().unwrap();
+            assert_eq!(send(&gate, elsewhere).await, unauthenticated, "at another method");
+            let altered = altered.await.map(|_| on_the_wire(6, "/p").into_body());
+            assert_eq!(send(&gate, altered).await, unauthenticated, "another amount");
+            let mut renamed = renamed.await;
+            let other = Keypair::from_seed([3; 32]);
+            let headers = renamed.headers_mut();
+            headers.insert(metadata::HOTKEY_KEY, other.address().parse().unwrap());
+            assert_eq!(send(&gate, renamed).await, unauthenticated, "in another's name");
+        }
+        for stranger in [
+            signed(3, on_the_wire(5, "/p")).await,
+            tagged(3, on_the_wire(5, "/p")).await,
+        ] {
+            assert_eq!(send(&admitting, stranger).await, refused(tonic::Code::PermissionDenied));
+        }
         let bare = on_the_wire(5, "/p");
         assert_eq!(send(&gate, bare).await, refused(tonic::Code::InvalidArgument));
         assert_eq!(send(&gate, on_the_wire(5, "/open")).await, (Some((None, 7)), None));
+    }
+
+    #[tokio::test]
+    async fn who_shares_no_keys_takes_no_tags_and_reads_nothing_of_them() {
+        let gate = Gate::new(Checks::new(Some(me().account())), &[], 100);
+        let (body, read) = counted(1_000);
+        let request = tagged(1, on_the_wire(5, "/p")).await.map(|_| body);
+        assert_eq!(send(&gate, request).await, refused(tonic::Code::InvalidArgument));
+        assert_eq!(read.load(std::sync::atomic::Ordering::Relaxed), 0);
     }
 
     #[tokio::test]
@@ -379,7 +410,7 @@ mod tests {
             let gate = gate.clone();
             let request = slow(signed(1, on_the_wire(5, "/p")).await);
             let mut sending = Box::pin(async move { send(&gate, request).await });
-            assert!(futures::FutureExt::now_or_never(sending.as_mut()).is_none());
+            assert!(sending.as_mut().now_or_never().is_none());
             reading.push(sending);
         }
         let next = slow(signed(1, on_the_wire(5, "/p")).await);

@@ -1,11 +1,10 @@
-//! The signature of a request as gRPC metadata. The names are those of Bittensor's HTTP headers (`X-Bittensor-Hotkey` and the others).
+//! The proof of a request as gRPC metadata. The names are those of Bittensor's HTTP headers (`X-Bittensor-Hotkey` and the others).
 
 use http::{HeaderMap, HeaderValue};
 use protos::DecodeError;
 
-use super::{BodyDigest, Head, METHOD};
+use super::{Head, Proof, Scheme};
 use crate::account::AccountId;
-use crate::wallet::{Keypair, SignatureBytes};
 
 /// Version of the scheme: `1`.
 pub const VERSION_KEY: &str = "x-bittensor-version";
@@ -15,22 +14,22 @@ pub const HOTKEY_KEY: &str = "x-bittensor-hotkey";
 pub const RECEIVER_KEY: &str = "x-bittensor-receiver";
 /// Unix time in nanoseconds, decimal.
 pub const NONCE_KEY: &str = "x-bittensor-nonce";
-/// 64 bytes in hex, after `0x`.
+/// In hex, after `0x`: 64 bytes of a signature, or 32 of a tag.
 pub const SIGNATURE_KEY: &str = "x-bittensor-signature";
+/// The scheme; absent where it is a signature.
+pub const CRYPTO_KEY: &str = "x-bittensor-crypto";
 
 const VERSION: &str = "1";
 
-/// Signs a call of `path` and writes it down; `receiver` is an ss58 address.
-pub(super) fn write(
-    headers: &mut HeaderMap,
-    digest: &BodyDigest,
-    path: &str,
-    keypair: &Keypair,
-    receiver: Option<&str>,
-    nonce_ns: u64,
-) {
-    let lines = super::message(METHOD, path, digest, nonce_ns, keypair.address(), receiver);
-    let signature = format!("0x{}", super::hex_of(&keypair.sign(lines.as_bytes())));
+/// Writes down whose a request is; `sender` and `receiver` are ss58 addresses.
+pub(super) fn write(headers: &mut HeaderMap, sender: &str, receiver: Option<&str>, nonce_ns: u64, proof: &Proof) {
+    let proof = match proof {
+        Proof::Signature(signature) => super::hex_of(signature),
+        Proof::Tag(tag) => {
+            headers.insert(CRYPTO_KEY, HeaderValue::from_static(Scheme::Tag.name()));
+            super::hex_of(tag)
+        }
+    };
     // Addresses, digits and hex are always such a value.
     let mut put = |key, text: &str, never_again: bool| {
         if let Ok(mut value) = HeaderValue::from_str(text) {
@@ -40,19 +39,19 @@ pub(super) fn write(
         }
     };
     put(VERSION_KEY, VERSION, false);
-    put(HOTKEY_KEY, keypair.address(), false);
+    put(HOTKEY_KEY, sender, false);
     if let Some(receiver) = receiver {
         put(RECEIVER_KEY, receiver, false);
     }
     put(NONCE_KEY, &nonce_ns.to_string(), true);
-    put(SIGNATURE_KEY, &signature, true);
+    put(SIGNATURE_KEY, &format!("0x{proof}"), true);
 }
 
 /// Reads what a request says about its sender.
 ///
 /// # Errors
 /// [`DecodeError`] names the field that is missing or of another form.
-pub(super) fn read(headers: &HeaderMap) -> Result<Head, DecodeError> {
+pub(super) fn read(headers: &HeaderMap) -> Result<(Head, Proof), DecodeError> {
     let text = |key: &'static str| match headers.get(key) {
         Some(value) => value
             .to_str()
@@ -71,10 +70,17 @@ pub(super) fn read(headers: &HeaderMap) -> Result<Head, DecodeError> {
     let account = |key, text: &str| -> Result<AccountId, DecodeError> {
         text.parse().map_err(|error| DecodeError::invalid(key, error))
     };
-    let mut signature: SignatureBytes = [0; 64];
-    hex::decode_to_slice(needed(SIGNATURE_KEY)?.trim_start_matches("0x"), &mut signature)
-        .map_err(|error| DecodeError::invalid(SIGNATURE_KEY, error))?;
-    Ok(Head {
+    let proof = needed(SIGNATURE_KEY)?.trim_start_matches("0x");
+    let proof = match text(CRYPTO_KEY)? {
+        Some(name) if name == Scheme::Tag.name() => Proof::Tag(bytes(proof)?),
+        Some(name) if name != Scheme::Signature.name() => {
+            let known = [Scheme::Signature, Scheme::Tag].map(Scheme::name).join(" or ");
+            let reason = format_args!("is `{name}`, expected {known}");
+            return Err(DecodeError::invalid(CRYPTO_KEY, reason));
+        }
+        _ => Proof::Signature(bytes(proof)?),
+    };
+    let head = Head {
         hotkey: account(HOTKEY_KEY, needed(HOTKEY_KEY)?)?,
         receiver: text(RECEIVER_KEY)?
             .map(|text| account(RECEIVER_KEY, text))
@@ -82,38 +88,41 @@ pub(super) fn read(headers: &HeaderMap) -> Result<Head, DecodeError> {
         nonce_ns: needed(NONCE_KEY)?
             .parse()
             .map_err(|error| DecodeError::invalid(NONCE_KEY, error))?,
-        signature,
-    })
+    };
+    Ok((head, proof))
+}
+
+fn bytes<const N: usize>(digits: &str) -> Result<[u8; N], DecodeError> {
+    let mut bytes = [0; N];
+    hex::decode_to_slice(digits, &mut bytes).map_err(|error| DecodeError::invalid(SIGNATURE_KEY, error))?;
+    Ok(bytes)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{BodyDigest, sign};
     use super::*;
+    use crate::wallet::Keypair;
 
     fn signed() -> HeaderMap {
         let mut headers = HeaderMap::new();
         let receiver = AccountId::new([2; 32]).to_ss58();
         let keypair = Keypair::from_seed([1; 32]);
-        write(
-            &mut headers,
-            &BodyDigest::of(b"body"),
-            "/p",
-            &keypair,
-            Some(&receiver),
-            7,
-        );
+        let signature = sign(&keypair, "/p", &BodyDigest::of(b"body"), 7, Some(&receiver));
+        let proof = Proof::Signature(signature);
+        write(&mut headers, keypair.address(), Some(&receiver), 7, &proof);
         headers
     }
 
     #[test]
     fn what_is_written_is_read_back_and_what_is_missing_is_named() {
-        let read_back = read(&signed()).unwrap();
-        assert_eq!(read_back.hotkey, Keypair::from_seed([1; 32]).account());
-        assert_eq!(
-            (read_back.receiver, read_back.nonce_ns),
-            (Some(AccountId::new([2; 32])), 7)
-        );
-        assert!(read_back.is_signed(&BodyDigest::of(b"body"), "/p").is_ok());
+        let (head, proof) = read(&signed()).unwrap();
+        assert_eq!(head.hotkey, Keypair::from_seed([1; 32]).account());
+        assert_eq!((head.receiver, head.nonce_ns), (Some(AccountId::new([2; 32])), 7));
+        let Proof::Signature(signature) = proof else {
+            panic!("{proof:?}")
+        };
+        assert!(head.is_signed(&BodyDigest::of(b"body"), "/p", &signature).is_ok());
         for key in [VERSION_KEY, HOTKEY_KEY, NONCE_KEY, SIGNATURE_KEY] {
             let mut cut = signed();
             cut.remove(key);
@@ -125,6 +134,27 @@ mod tests {
         }
         let mut open = signed();
         open.remove(RECEIVER_KEY);
-        assert_eq!(read(&open).unwrap().receiver, None);
+        assert_eq!(read(&open).unwrap().0.receiver, None);
+    }
+
+    #[test]
+    fn a_scheme_is_a_signature_unless_another_is_named_and_must_be_known() {
+        let with = |name: &'static str| {
+            let mut headers = signed();
+            headers.insert(CRYPTO_KEY, HeaderValue::from_static(name));
+            read(&headers)
+        };
+        assert!(matches!(with("sr25519"), Ok((_, Proof::Signature(_)))));
+        let unknown = with("ed25519").unwrap_err().to_string();
+        assert!(
+            unknown.contains(CRYPTO_KEY) && unknown.contains("`ed25519`"),
+            "{unknown}"
+        );
+        // 64 bytes are no tag.
+        assert!(with("sr25519-dh-hmac").unwrap_err().to_string().contains(SIGNATURE_KEY));
+
+        let (mut headers, tag) = (HeaderMap::new(), Proof::Tag([3; 32]));
+        write(&mut headers, Keypair::from_seed([1; 32]).address(), None, 7, &tag);
+        assert_eq!(read(&headers).unwrap().1, tag);
     }
 }

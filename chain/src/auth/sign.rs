@@ -1,6 +1,6 @@
-//! The client's side: a tower layer that signs whatever goes through it, so that no call can be made without.
+//! The client's side: a tower layer that signs or tags whatever goes through it, so that no call can be made without.
 //!
-//! Requests of one message only, since the signature covers all of it. Who knows the digest of a message's bytes already, since the same
+//! Requests of one message only, since the proof covers all of it. Who knows the digest of a message's bytes already, since the same
 //! bytes go to many, puts it into the request's extensions as [`BodyDigest`]: a wrong one is refused by the receiver.
 
 use std::sync::Arc;
@@ -15,31 +15,63 @@ use tonic::metadata::MetadataMap;
 use tower::{BoxError, Layer, Service};
 
 use super::layer::message_of;
-use super::{BodyDigest, metadata};
+use super::shared::Peer;
+use super::{BodyDigest, Proof, SharedKeys, metadata};
 use crate::account::AccountId;
 use crate::wallet::Keypair;
 
-/// The layer: signs for one receiver.
+/// The layer: proves to one receiver who calls.
 #[derive(Debug, Clone)]
-pub struct Signer {
-    keypair: Arc<Keypair>,
-    receiver: Option<Arc<str>>,
+pub struct Signer(Proving);
+
+#[derive(Debug, Clone)]
+enum Proving {
+    Signing {
+        keypair: Arc<Keypair>,
+        receiver: Option<Arc<str>>,
+    },
+    Tagging {
+        keys: Arc<SharedKeys>,
+        receiver: Peer,
+    },
 }
 
 impl Signer {
     /// Signs as `keypair` for `receiver`, or for anybody.
     pub fn new(keypair: Arc<Keypair>, receiver: Option<&AccountId>) -> Self {
-        Self {
+        Self(Proving::Signing {
             keypair,
             receiver: receiver.map(|receiver| receiver.to_ss58().into()),
+        })
+    }
+
+    /// Tags with the key that is shared with `receiver`: for one that is called often, and takes tags. One that is no key gets signatures.
+    pub fn tagging(keys: &Arc<SharedKeys>, receiver: &AccountId) -> Self {
+        match keys.with(receiver) {
+            Some(receiver) => Self(Proving::Tagging {
+                keys: Arc::clone(keys),
+                receiver,
+            }),
+            None => Self::new(Arc::clone(keys.keypair()), Some(receiver)),
         }
     }
 
     fn sign(&self, request: &mut http::Request<Body>, digest: &BodyDigest) {
-        let path = request.uri().path().to_owned();
         let nonce_ns = super::fresh_nonce(super::now_ns());
-        let receiver = self.receiver.as_deref();
-        metadata::write(request.headers_mut(), digest, &path, &self.keypair, receiver, nonce_ns);
+        let path = request.uri().path();
+        let (sender, receiver, proof) = match &self.0 {
+            Proving::Signing { keypair, receiver } => {
+                let receiver = receiver.as_deref();
+                let signature = super::sign(keypair, path, digest, nonce_ns, receiver);
+                (keypair.address(), receiver, Proof::Signature(signature))
+            }
+            Proving::Tagging { keys, receiver } => {
+                let sender = keys.keypair().address();
+                let tag = receiver.tag(path, digest, nonce_ns, sender);
+                (sender, Some(receiver.address()), Proof::Tag(tag))
+            }
+        };
+        metadata::write(request.headers_mut(), sender, receiver, nonce_ns, &proof);
     }
 
     async fn signed(self, request: http::Request<Body>) -> Result<http::Request<Body>, BoxError> {
@@ -63,7 +95,7 @@ impl<S> Layer<S> for Signer {
     }
 }
 
-/// A channel whose calls are signed.
+/// A channel whose calls are signed or tagged.
 #[derive(Debug, Clone)]
 pub struct Signing<S> {
     inner: S,
@@ -107,8 +139,10 @@ pub fn signed_with_nonce<T: Message>(
     nonce_ns: u64,
 ) -> Request<T> {
     let digest = BodyDigest::of(&call.encode_to_vec());
-    let mut headers = http::HeaderMap::new();
     let receiver = receiver.map(AccountId::to_ss58);
-    metadata::write(&mut headers, &digest, path, keypair, receiver.as_deref(), nonce_ns);
+    let signature = super::sign(keypair, path, &digest, nonce_ns, receiver.as_deref());
+    let mut headers = http::HeaderMap::new();
+    let proof = Proof::Signature(signature);
+    metadata::write(&mut headers, keypair.address(), receiver.as_deref(), nonce_ns, &proof);
     Request::from_parts(MetadataMap::from_headers(headers), http::Extensions::new(), call)
 }
