@@ -221,6 +221,17 @@ impl Defence {
         self.core.store.incidents(before, limit).await
     }
 
+    /// The same from the database at `path`, which another process may be using. Nothing is done about what stands there.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn recorded(path: &Path, before: Option<IncidentId>, limit: u32) -> Result<Vec<Incident>, StoreError> {
+        let store = Store::open(path).await?;
+        let incidents = store.incidents(before, limit).await;
+        store.close().await;
+        incidents
+    }
+
     /// One incident; `None` when there is none of this id.
     ///
     /// # Errors

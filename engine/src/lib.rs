@@ -69,6 +69,7 @@ mod invariant;
 mod judge;
 pub mod lang;
 mod live;
+mod moved;
 mod options;
 pub mod pool;
 mod reading;
@@ -90,6 +91,7 @@ pub use crate::{
     env_reads::EnvReads,
     hardfork::{Hardfork, UnknownHardfork},
     invariant::{Comparison, Invariant, InvariantError},
+    moved::{Moved, TokenDelta},
     options::{Options, ViewTime},
     record::Recording,
     replay::Replay,

@@ -78,8 +78,8 @@ impl AuditOptions {
     }
 
     fn source(&self) -> Result<Source, String> {
-        let endpoints =
-            audit::config::endpoints("audits.endpoints", &self.endpoints).map_err(|error| error.to_string())?;
+        let endpoints = sender::client::urls("audits.endpoints", &self.endpoints);
+        let endpoints = endpoints.map_err(|error| error.to_string())?;
         Ok(Source {
             nodes: state::NodeConfig {
                 endpoints,

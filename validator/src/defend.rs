@@ -12,7 +12,7 @@ use defence::config::Kind;
 use defence::incident::Moment;
 use defence::violation::{NetworkView, Suspect};
 use defence::{Defence, Incident, IncidentId, Pauser, TimelineEntry};
-use engine::{B256, Engine, Invariant, Options, Prestate, Transaction, U256, WatchSet};
+use engine::{Address, B256, Invariant, Prestate, U256};
 use node::exit::{Code, Failure, OrConfiguration};
 use prost::bytes::Bytes;
 use protos::v1;
@@ -25,6 +25,7 @@ use crate::config::Config;
 use crate::incident::{Confirmed, Times};
 use crate::pause::simulator::{Sighting, Simulator};
 use crate::pause::{Gatekeeper, Late, PauseWay};
+use crate::rerun::{Rerun, rerun};
 use crate::store::{Store, StoreError, Told};
 
 /// After a change, what is told to the platform waits so long for more of it: the pause goes first.
@@ -149,7 +150,7 @@ impl Defender {
             challenge, invariant, ..
         } = *finding;
         let tx = &challenge.transaction;
-        let path = call_path(finding).await;
+        let Rerun { path, moved } = rerun(finding).await;
         if let Some(gatekeeper) = &self.gatekeeper {
             let sighting = Sighting {
                 seen: finding.seen,
@@ -171,6 +172,7 @@ impl Defender {
             set_version: challenge.invariant_set_version,
             values: finding.values,
             path: &path,
+            moved: &moved,
             severity: self.severity.of(invariant.id),
             times: Times {
                 seen_ms: ago(finding.seen),
@@ -325,39 +327,19 @@ async fn open_sender(config: &Config) -> Result<Sender, Failure> {
     let keys = load_keys(settings).await?;
     Sender::open(settings, &keys, &config.sender_journal())
         .await
-        .map_err(|error| match error {
-            sender::OpenError::Unreachable(_) => Failure::new(Code::Indeterminate, error),
-            _ => Failure::configuration(error),
-        })
+        .map_err(sender::OpenError::into_failure)
 }
 
 /// The simulator on the configured nodes.
 pub(crate) async fn open_simulator(
     config: &Config,
-    account: engine::Address,
+    account: Address,
     chain_id: Option<u64>,
 ) -> Result<Simulator, Failure> {
     let nodes = config.pause_nodes()?;
     Simulator::open(nodes, chain_id, account, config.pause.gas_limit, config.pause.timeout)
         .await
         .map_err(|error| Failure::new(Code::Indeterminate, error))
-}
-
-/// From the transaction down to the write that broke the invariant; empty where the state for it is not there. The engine runs once more.
-async fn call_path(finding: &Finding<'_>) -> Vec<engine::Call> {
-    let Some(state) = finding.prestate.cloned() else {
-        return Vec::new();
-    };
-    let (chain_id, env) = (finding.challenge.chain_id, finding.challenge.env.clone());
-    let (tx, invariant): (Transaction, Invariant) = (finding.challenge.transaction.clone(), finding.invariant.clone());
-    let found = tokio::task::spawn_blocking(move || {
-        let set = WatchSet::new(vec![invariant.into()]).ok()?;
-        let outcome = Engine::new(chain_id).judge_watched(&env, &tx, &state, &set, &Options::default());
-        let outcome = outcome.ok()?;
-        outcome.violations().next().map(|witness| witness.path.clone())
-    });
-    // Without it the attack is known by its sender and its own call.
-    found.await.ok().flatten().unwrap_or_default()
 }
 
 /// An incident as the platform is told of it.
@@ -395,7 +377,7 @@ fn timeline(incident: &Incident) -> v1::IncidentTimeline {
 }
 
 fn suspect(suspect: &Suspect) -> v1::SuspectTransaction {
-    let address = |address: &engine::Address| Bytes::copy_from_slice(address.as_slice());
+    let address = |address: &Address| Bytes::copy_from_slice(address.as_slice());
     v1::SuspectTransaction {
         tx_hash: wire::hash_bytes(suspect.tx_hash),
         sender: address(&suspect.sender),
@@ -407,11 +389,12 @@ fn suspect(suspect: &Suspect) -> v1::SuspectTransaction {
             .deltas
             .iter()
             .map(|delta| v1::TokenDelta {
-                token: address(&delta.token),
+                token: delta.token.as_ref().map(address).unwrap_or_default(),
                 holder: address(&delta.holder),
                 change: delta.change.to_string(),
             })
             .collect(),
+        more_deltas: suspect.more_deltas,
     }
 }
 

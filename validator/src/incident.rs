@@ -1,8 +1,8 @@
 //! From a confirmed violation, as the judge has it, to what the defence is told. Pure.
 
 use alloy::primitives::{Address, B256, I256};
-use defence::violation::{BrokenInvariant, CallStep, ConfirmedViolation, NetworkView, Severity, Suspect};
-use engine::{Call, CallKind, Invariant, Transaction, U256, ValueType};
+use defence::violation::{BrokenInvariant, CallStep, ConfirmedViolation, NetworkView, Severity, Suspect, TokenDelta};
+use engine::{Call, CallKind, Invariant, Moved, Transaction, U256, ValueType};
 use wire::Verdicts;
 
 use crate::miners::Reply;
@@ -33,6 +33,8 @@ pub struct Confirmed<'a> {
     pub values: (U256, U256),
     /// From the transaction down to the write; empty where it was not found.
     pub path: &'a [Call],
+    /// The balances that it changes, as far as they are told; nothing where it was not run again.
+    pub moved: &'a Moved,
     /// How bad it is.
     pub severity: Severity,
     /// When.
@@ -69,7 +71,8 @@ impl Confirmed<'_> {
                 path: self.path.iter().map(step).collect(),
                 value: tx.value(),
                 raw: tx.raw().clone(),
-                deltas: Vec::new(),
+                deltas: self.moved.deltas.iter().map(delta).collect(),
+                more_deltas: self.moved.left_out,
                 pre: show(self.values.0),
                 post: show(self.values.1),
             },
@@ -90,6 +93,11 @@ fn step(call: &Call) -> CallStep {
             CallKind::Create => None,
         },
     }
+}
+
+fn delta(delta: &engine::TokenDelta) -> TokenDelta {
+    let engine::TokenDelta { token, holder, change } = *delta;
+    TokenDelta { token, holder, change }
 }
 
 /// What must hold, for people: `uint128 at slot 0x1, byte 0 >= 1000`.
@@ -167,6 +175,18 @@ mod tests {
             code: to,
             selector,
         };
+        let change = |token, holder, change: i64| engine::TokenDelta {
+            token,
+            holder,
+            change: I256::try_from(change).unwrap(),
+        };
+        let moved = Moved {
+            deltas: vec![
+                change(None, VAULT, -7),
+                change(Some(Address::repeat_byte(6)), sender, 90),
+            ],
+            left_out: 4,
+        };
         let path = [
             frame(0, Address::repeat_byte(9), None),
             frame(1, VAULT, Some([1, 2, 3, 4])),
@@ -178,6 +198,7 @@ mod tests {
             set_version: 5,
             values: (U256::from(120), U256::from(3)),
             path: &path,
+            moved: &moved,
             severity: Severity::Critical,
             times: Times {
                 seen_ms: 10,
@@ -194,6 +215,18 @@ mod tests {
         assert_eq!((told.suspect.pre.as_str(), told.suspect.post.as_str()), ("120", "3"));
         assert_eq!(told.suspect.path[1].selector, Some([1, 2, 3, 4]));
         assert_eq!(told.suspect.raw, raw);
+        let deltas = told.suspect.deltas.iter();
+        let deltas: Vec<_> = deltas
+            .map(|delta| (delta.token, delta.holder, delta.change.to_string()))
+            .collect();
+        assert_eq!(
+            deltas,
+            [
+                (None, VAULT, "-7".to_owned()),
+                (Some(Address::repeat_byte(6)), sender, "90".to_owned())
+            ]
+        );
+        assert_eq!(told.suspect.more_deltas, 4);
         assert_eq!((told.seen_ms, told.judged_ms, told.confirmed_ms), (10, 20, 30));
         assert_eq!((told.view.asked, told.view.answered, told.view.agreed), (3, 2, 1));
         assert_eq!(told.invariant.condition, "uint128 at slot 0x1, byte 0 >= 100");

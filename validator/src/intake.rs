@@ -5,9 +5,8 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use chain::auth::sign::Signer;
 use chain::wallet::Keypair;
 use engine::{B256, BlockEnv, Transaction};
@@ -20,7 +19,7 @@ use tower::Layer;
 use wire::{InvariantSet, ShippedPrestate, Wire};
 
 use crate::codes::Codes;
-use crate::platforms::Platforms;
+use crate::platforms::{LONGEST_PAUSE, Platforms, pauses};
 use crate::store::StoreError;
 use crate::withdrawn::{Why, Withdrawn};
 
@@ -210,12 +209,7 @@ impl Reader {
     /// # Errors
     /// Only when the validator's own database fails; whatever else ends a stream, it is taken up again.
     pub async fn read(mut self, mut cursor: u64, shutdown: CancellationToken) -> Result<(), StoreError> {
-        let pauses = ExponentialBuilder::default()
-            .with_jitter()
-            .with_min_delay(Duration::from_millis(100))
-            .with_max_delay(Duration::from_secs(5))
-            .without_max_times();
-        let mut pause = pauses.build();
+        let mut pause = pauses();
         loop {
             let before = cursor;
             let ended = tokio::select! {
@@ -229,10 +223,10 @@ impl Reader {
                 Err(error) => tracing::warn!(cursor, %error, "the stream broke off; taking it up again"),
             }
             if cursor > before {
-                pause = pauses.build();
+                pause = pauses();
             }
             self.platforms.pass_on();
-            let wait = pause.next().unwrap_or(Duration::from_secs(5));
+            let wait = pause.next().unwrap_or(LONGEST_PAUSE);
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
                 () = tokio::time::sleep(wait) => {}

@@ -23,6 +23,8 @@ enum Command {
     Status(validator::show::StatusArgs),
     /// Show where miners were wrong or a violation was confirmed: the own engine's verdict, and all votes
     Disputes(validator::show::DisputesArgs),
+    /// Show confirmed attacks: their transactions, whose balances they change by how much, and what was done about them
+    Incidents(validator::incidents::IncidentsArgs),
     /// Show what was sent to the ledger as weights, what became of it, and why nothing is being sent
     Weights(validator::weights::show::Args),
     /// What is done about incidents: show it, or try it
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
             Command::Run(args) => args.serve(Config::load, |config| &config.node, validator::run).await,
             Command::Status(args) => validator::show::status(args).await,
             Command::Disputes(args) => validator::show::disputes(args).await,
+            Command::Incidents(args) => validator::incidents::run(args).await,
             Command::Weights(args) => validator::weights::show::run(args).await,
             Command::Actions(command) => command.run().await,
             Command::Health(args) => args.run().await,

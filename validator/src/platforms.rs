@@ -6,7 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tonic::transport::Endpoint;
+
+/// Before a platform that does not answer is asked again.
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// An address that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +85,16 @@ impl Platforms {
         self.turn = (self.turn + 1) % self.endpoints.len();
         self.endpoints.len() > 1
     }
+}
+
+/// What is waited before a platform is asked again: longer and longer, at most about [`LONGEST_PAUSE`], without an end.
+pub(crate) fn pauses() -> ExponentialBackoff {
+    ExponentialBuilder::default()
+        .with_jitter()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(LONGEST_PAUSE)
+        .without_max_times()
+        .build()
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use chain::auth::sign::Signer;
 use chain::wallet::Keypair;
 use protos::v1::platform_client::PlatformClient;
@@ -12,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::Layer;
 
-use crate::platforms::Platforms;
+use crate::platforms::{LONGEST_PAUSE, Platforms, pauses};
 use crate::service::miner_scores;
 use crate::store::{Store, StoreError};
 
@@ -43,12 +42,7 @@ pub async fn run(
         PlatformClient::new(channel).max_encoding_message_size(node::server::MESSAGE_LIMIT)
     };
     let mut client = connect(&platforms);
-    let pauses = ExponentialBuilder::default()
-        .with_jitter()
-        .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(Duration::from_secs(5))
-        .without_max_times();
-    let mut pause = pauses.build();
+    let mut pause = pauses();
     let mut due = Instant::now() + TELLING / 2;
     loop {
         let mut outbox = store.outbox(BATCH).await?;
@@ -66,7 +60,7 @@ pub async fn run(
             match tokio::time::timeout(DEADLINE, client.report(outbox.request)).await {
                 Ok(Ok(_accepted)) => {
                     store.confirm_outbox(outbox.last_id).await?;
-                    pause = pauses.build();
+                    pause = pauses();
                     continue;
                 }
                 Ok(Err(status)) => {
@@ -77,7 +71,7 @@ pub async fn run(
             if platforms.pass_on() {
                 client = connect(&platforms);
             }
-            pause.next().unwrap_or(Duration::from_secs(5))
+            pause.next().unwrap_or(LONGEST_PAUSE)
         };
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),

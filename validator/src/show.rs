@@ -42,14 +42,19 @@ pub struct DisputesArgs {
     pub json: bool,
 }
 
-async fn open(database: &Path) -> Result<Store, Failure> {
-    if !database.is_file() {
-        return Err(Failure::configuration(eyre::eyre!(
-            "{}: there is no such file; give the validator's database with --database",
-            database.display()
-        )));
+/// A database that is to be shown, and not made: exit code 2 where there is none.
+pub(crate) fn existing(database: &Path) -> Result<&Path, Failure> {
+    if database.is_file() {
+        return Ok(database);
     }
-    Store::open(database).await.or_configuration()
+    Err(Failure::configuration(eyre::eyre!(
+        "{}: there is no such file; give the validator's database with --database",
+        database.display()
+    )))
+}
+
+pub(crate) async fn open(database: &Path) -> Result<Store, Failure> {
+    Store::open(existing(database)?).await.or_configuration()
 }
 
 /// Prints where the validator stands, and what it holds of each miner.
@@ -93,7 +98,7 @@ fn sentence(standing: &Standing, canaries: &CanaryCount) -> String {
     )
 }
 
-fn table(header: &[&str]) -> Table {
+pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY);
     table.set_header(header.to_vec());

@@ -25,7 +25,7 @@ use defence::{Defence, Incident};
 use engine::{Comparison, Invariant, Transaction, ValueType};
 use sender::{Keys, Lane, Sender};
 use serde_json::{Value, json};
-use testkit::{Fault, Mining, Proxy, TestAnvil, anvil};
+use testkit::{Fault, Mining, Proxy, TestAnvil, anvil, until};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use validator::incident::{self, Confirmed, Times};
@@ -134,21 +134,15 @@ impl World {
             .await
             .unwrap();
         let sender = Arc::new(sender);
-        let ready = async {
-            while sender.offer(Lane::Pause, None, None).is_none() {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), ready)
-            .await
-            .expect("the sender sees the chain");
+        let offer = async || sender.offer(Lane::Pause, None, None);
+        until("the sender sees the chain", offer, Option::is_some).await;
         let url = anvil.http().parse().unwrap();
         let simulator = Simulator::open(
             vec![url],
             Some(CHAIN),
             sender.account(Lane::Pause),
             500_000,
-            Duration::from_secs(5),
+            Duration::from_secs(30),
         );
         let config = serde_json::from_value(json!({ "poll": "50ms" })).unwrap();
         let way = PauseWay {
@@ -219,6 +213,7 @@ impl World {
             set_version: 1,
             values: (ether(10), U256::ZERO),
             path: &[],
+            moved: &engine::Moved::default(),
             severity: Severity::Critical,
             times: Times {
                 seen_ms: now,
@@ -249,6 +244,13 @@ impl World {
             Ok(incident) => incident,
             Err(_) => panic!("never {what}: {:#?}", self.defence.incident(id).await.unwrap()),
         }
+    }
+
+    /// Waits until the node has the pause of the last broadcast: that is told when it leaves.
+    async fn arrived(&self, incident: &Incident) {
+        let pause = broadcasts(incident).last().unwrap().split_whitespace().next().unwrap();
+        let known = async || raw(&self.node, "eth_getTransactionByHash", json!([pause])).await;
+        until("the node has the pause", known, |pause| !pause.is_null()).await;
     }
 
     async fn vault_holds(&self) -> U256 {
@@ -311,6 +313,7 @@ async fn the_pause_is_mined_ahead_and_the_vault_keeps_its_funds() {
         .until(id, "broadcast", |incident| incident.state == State::Broadcast)
         .await;
     assert_eq!(broadcasts(&incident).len(), 1);
+    world.arrived(&incident).await;
     mine(&world.node).await;
     let incident = world
         .until(id, "contained", |incident| incident.state == State::Contained)
@@ -358,19 +361,7 @@ async fn an_attacker_who_raises_his_offer_is_outbid_within_the_same_block() {
     let raised = world
         .until(id, "raised", |incident| broadcasts(incident).len() >= 2)
         .await;
-    // Told when it leaves; the block is made when it has arrived.
-    let raised = broadcasts(&raised)[1].split_whitespace().next().unwrap().to_owned();
-    let arrived = async {
-        while raw(&world.node, "eth_getTransactionByHash", json!([raised]))
-            .await
-            .is_null()
-        {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), arrived)
-        .await
-        .expect("the node has the raised pause");
+    world.arrived(&raised).await;
     mine(&world.node).await;
     let incident = world
         .until(id, "contained", |incident| incident.state == State::Contained)
@@ -419,15 +410,8 @@ async fn when_the_attack_was_first_people_are_called_and_the_pause_goes_on() {
     world
         .until(id, "fired", |incident| incident.state == State::Fired)
         .await;
-    let asked = || world.proxy.calls().get("eth_sendRawTransaction").copied().unwrap_or(0);
-    let tried = async {
-        while asked() == 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), tried)
-        .await
-        .expect("the pause is tried");
+    let asked = async || world.proxy.calls().get("eth_sendRawTransaction").copied();
+    until("the pause is tried", asked, Option::is_some).await;
     mine(&world.node).await;
     let incident = world
         .until(id, "given up", |incident| incident.state == State::Escalated)

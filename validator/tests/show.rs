@@ -101,7 +101,7 @@ async fn an_operator_sees_who_hid_a_violation() {
 
 #[test]
 fn a_database_that_is_not_there_is_named() {
-    for command in ["status", "disputes"] {
+    for command in ["status", "disputes", "incidents", "weights"] {
         let output = validator(&[command], Path::new("/no/such/validator.db"));
         let error = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{error}");

@@ -4,38 +4,34 @@
 //! moved into an EVM that borrows state, transaction and environment for the time of one execution. Between executions the
 //! journal is empty.
 
-use alloy::primitives::Log;
 use revm::{
     context::{
-        CfgEnv, Context, Evm, LocalContext, TxEnv,
+        CfgEnv, TxEnv,
         result::{EVMError, ExecutionResult},
     },
-    context_interface::{FrameStack, JournalTr, LocalContextTr},
-    handler::{EthFrame, EthPrecompiles, Handler, PrecompileProvider},
-    interpreter::{
-        instructions::{GasTable, gas_table_spec},
-        interpreter::EthInterpreter,
-    },
+    context_interface::JournalTr,
+    handler::{Handler, PrecompileProvider},
+    interpreter::instructions::{GasTable, gas_table_spec},
     primitives::{eip4844::GAS_PER_BLOB, hardfork::SpecId},
     state::EvmState,
 };
 use std::fmt;
 
 use super::{
-    changes::{self, Changes, Scratch},
+    changes::{self, Scratch},
     codes::Codes,
     database::{ReadError, StateDatabase},
     environment::Environment,
-    handler::{Ctx, ExecutionError, ExecutionEvm, Instructions, JudgingHandler, Looks},
-    journal::Boxed,
+    handler::{Ctx, ExecutionError, JudgingHandler},
     moment::Moment,
+    parts::{Parts, assemble, disassemble},
     rewind::Rewind,
     trace::{Trace, Undo, Watcher},
     view::{self, ViewCalls},
 };
 use crate::{
-    Account, Address, B256, BlockEnv, Call, EngineError, EnvReads, Execution, Hardfork, Reason, State, StateError,
-    Status, Transaction, U256, judge::Words,
+    B256, BlockEnv, Call, EngineError, EnvReads, Execution, Hardfork, Reason, State, StateError, Status, Transaction,
+    U256,
 };
 
 /// Bytes of analysed code kept per engine.
@@ -54,16 +50,6 @@ pub(crate) const MOST_GAS: u64 = 1 << 32;
 pub(crate) enum Fault {
     Undecided(Reason),
     Broken(EngineError),
-}
-
-/// The parts of an EVM that outlive an execution.
-struct Parts {
-    journal: Box<Undo>,
-    local: LocalContext,
-    frames: FrameStack<EthFrame<EthInterpreter>>,
-    precompiles: EthPrecompiles,
-    /// See [`Boxed::marks`].
-    marks: Option<Vec<usize>>,
 }
 
 /// Executes transactions of one chain.
@@ -115,6 +101,11 @@ impl Machine {
 
     pub(crate) const fn chain_id(&self) -> u64 {
         self.chain_id
+    }
+
+    /// The rules of the last environment.
+    pub(super) const fn spec(&self) -> SpecId {
+        self.cfg.spec
     }
 
     /// Executes a transaction; until [`Machine::reset`] its result can be read. The digest costs a hash and is made on demand.
@@ -267,83 +258,6 @@ impl Machine {
         ended.map_err(Fault::Broken)
     }
 
-    /// Walks through what the transaction changed. `interest` says for an account, and whether slots of it may have been written, what
-    /// it is that matters of it, if anything; of accounts that were destroyed only that is said. With a slot come its words before
-    /// and after.
-    #[inline]
-    pub(crate) fn written<T>(
-        &self,
-        mut interest: impl FnMut(Address, bool) -> Option<T>,
-        mut on: impl FnMut(Address, &T, Written, Words),
-    ) {
-        let Some(state) = self.state() else { return };
-        for (address, account) in state {
-            let destroyed = changes::is_destroyed(account);
-            if !account.is_touched() && !destroyed {
-                continue;
-            }
-            let Some(interest) = interest(*address, destroyed || !account.storage.is_empty()) else {
-                continue;
-            };
-            if destroyed {
-                on(*address, &interest, Written::Destroyed, None);
-                continue;
-            }
-            if account.is_changed() {
-                let before = account.original_info();
-                if before.balance != account.info.balance {
-                    on(*address, &interest, Written::Balance, None);
-                }
-                if before.nonce != account.info.nonce {
-                    on(*address, &interest, Written::Nonce, None);
-                }
-                if before.code_hash != account.info.code_hash || account.is_created_locally() {
-                    on(*address, &interest, Written::Code, None);
-                }
-            }
-            for (slot, words) in account.changed_storage_slots() {
-                let words = Some((words.original_value, words.present_value));
-                on(*address, &interest, Written::Slot(*slot), words);
-            }
-        }
-    }
-
-    /// The logs that the transaction left.
-    pub(crate) fn logs(&self) -> &[Log] {
-        self.parts.as_ref().map_or(&[], |parts| &parts.journal.logs)
-    }
-
-    /// A slot's word before and after the transaction. Asks the state source only for what the transaction did not read.
-    pub(crate) fn words(&self, state: &dyn State, contract: Address, slot: U256) -> Result<(U256, U256), StateError> {
-        changes::words(self.state(), state, contract, slot)
-    }
-
-    /// An account before and after the transaction; `None` when it does not exist.
-    pub(crate) fn account(
-        &self,
-        state: &dyn State,
-        address: Address,
-    ) -> Result<(Option<Account>, Option<Account>), StateError> {
-        changes::account(self.state(), self.cfg.spec, state, address)
-    }
-
-    /// Reads a slot before and after the transaction; `None` when it was left as it was. Asks the state source only for a slot
-    /// of a destroyed contract that the transaction itself did not read.
-    pub(crate) fn slot(&self, state: &dyn State, contract: Address, slot: U256) -> Result<Words, StateError> {
-        let Some(state_after) = self.state() else {
-            return Ok(None);
-        };
-        changes::slot(state_after, state, contract, slot)
-    }
-
-    /// Everything that the transaction changed.
-    pub(crate) fn changes(&self) -> Changes {
-        let spec = self.cfg.spec;
-        self.state()
-            .map(|state| changes::changes(state, spec))
-            .unwrap_or_default()
-    }
-
     /// The journal of the last execution.
     pub(super) fn journal(&self) -> Option<&Undo> {
         self.parts.as_ref().map(|parts| &*parts.journal)
@@ -381,10 +295,6 @@ impl Machine {
         self.cfg.max_blobs_per_tx = Some(environment.blobs.max_per_transaction);
         self.environment = Some((env.clone(), environment));
         Ok(())
-    }
-
-    fn state(&self) -> Option<&EvmState> {
-        self.parts.as_ref().map(|parts| &parts.journal.state)
     }
 
     fn ended(&mut self, status: Status, gas_used: u64, logs: usize, digest: bool) -> Execution {
@@ -439,66 +349,6 @@ fn no_environment() -> Fault {
     Fault::Broken(EngineError::Evm("no environment after preparing one".to_owned()))
 }
 
-/// Puts an EVM together for the time of one execution. Inlined with its counterpart: a kilobyte less to move.
-#[inline(always)]
-fn assemble<'a>(
-    environment: &'a Environment,
-    tx: &'a TxEnv,
-    cfg: &'a CfgEnv,
-    gas: &'a GasTable,
-    database: StateDatabase<'a>,
-    parts: Parts,
-    noted: bool,
-) -> ExecutionEvm<'a> {
-    let watched = noted || database.expired.is_some();
-    let mut evm: ExecutionEvm<'a> = Evm {
-        ctx: Context {
-            block: &environment.block,
-            tx,
-            cfg,
-            journaled_state: Boxed {
-                database,
-                inner: parts.journal,
-                marks: parts.marks,
-            },
-            chain: Looks::default(),
-            local: parts.local,
-            error: Ok(()),
-        },
-        inspector: (),
-        instruction: Instructions { gas, watched },
-        precompiles: parts.precompiles,
-        frame_stack: parts.frames,
-    };
-    evm.ctx.journaled_state.set_spec_id(environment.spec);
-    evm
-}
-
-/// Takes it apart again, keeping what can be used again.
-#[inline(always)]
-fn disassemble(mut evm: ExecutionEvm<'_>) -> Parts {
-    evm.frame_stack.clear();
-    evm.ctx.local.clear();
-    Parts {
-        journal: evm.ctx.journaled_state.inner,
-        marks: evm.ctx.journaled_state.marks,
-        local: evm.ctx.local,
-        frames: evm.frame_stack,
-        precompiles: evm.precompiles,
-    }
-}
-
-/// What a transaction did to an account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Written {
-    /// It is gone, with everything in it.
-    Destroyed,
-    Balance,
-    Nonce,
-    Code,
-    Slot(U256),
-}
-
 /// Asks to stop.
 pub(crate) type Expired<'a> = Option<&'a dyn Fn() -> bool>;
 
@@ -518,18 +368,6 @@ fn precheck(tx: &Transaction, hardfork: Hardfork) -> Result<(), String> {
         return Err("fees and value together exceed any balance".to_owned());
     }
     Ok(())
-}
-
-impl Parts {
-    fn new(spec: SpecId) -> Self {
-        Self {
-            journal: Box::new(Undo::new()),
-            local: LocalContext::new(),
-            frames: FrameStack::new_prealloc(8),
-            precompiles: EthPrecompiles::new(spec),
-            marks: None,
-        }
-    }
 }
 
 impl fmt::Debug for Machine {

@@ -13,6 +13,8 @@ mod handler;
 mod journal;
 mod machine;
 mod moment;
+mod parts;
+mod post_state;
 mod rewind;
 mod settle;
 mod trace;
@@ -21,8 +23,9 @@ mod view;
 
 pub(crate) use self::{
     changes::Changes,
-    machine::{Expired, Fault, MOST_GAS, Machine, Written},
+    machine::{Expired, Fault, MOST_GAS, Machine},
     moment::Moment,
+    post_state::Written,
     rewind::{Rewind, Undone},
     tx::TxFields,
     view::{ViewCalls, ViewFault},

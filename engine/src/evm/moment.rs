@@ -13,7 +13,7 @@ use revm::{
 use super::{
     changes,
     handler::ExecutionEvm,
-    machine::Written,
+    post_state::Written,
     rewind,
     trace::{Place, Undo},
     view::{ViewCalls, call_all, hide_destroyed},

@@ -11,7 +11,8 @@ use revm::{
 };
 
 use super::{
-    machine::{Machine, Written},
+    machine::Machine,
+    post_state::Written,
     trace::{self, Trace},
 };
 use crate::{Address, Call, U256};

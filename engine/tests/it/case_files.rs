@@ -9,7 +9,7 @@
 
 use std::{fs, io::Write, path::Path};
 
-use crate::common::recorded;
+use crate::data::recorded;
 use crate::world::*;
 use engine::{
     Bytes, Comparison, CompleteState, Hardfork, Invariant, Replay, U256, ValueType, Verdict,

@@ -1,28 +1,11 @@
-//! What the engine's test files share: where the recorded data is, and how to walk through it.
+//! How test files walk through recorded cases.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Mutex, mpsc},
 };
 
 use engine::case::{Case, CaseFile};
-
-/// A part of the recorded data; `None`, said aloud, when it is not on this machine.
-pub(crate) fn recorded(part: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("PORTCULLIS_DATA").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
-        PathBuf::from,
-    );
-    let path = folder.join(part);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!(
-        "SKIPPED: recorded data {part}, because {} does not exist (set PORTCULLIS_DATA)",
-        path.display()
-    );
-    None
-}
 
 /// Runs `check` on every case of a file or folder, on two threads, and returns what it gave. At most two cases wait in memory.
 pub(crate) fn on_every_case<T: Send>(path: &Path, check: impl Fn(Case) -> T + Sync) -> Vec<T> {

@@ -2,19 +2,14 @@
 
 use alloy::primitives::{hex, keccak256};
 use engine::{
-    Address, Bytes, Comparison, CompleteState, Engine, Hardfork, Options, Outcome, ProgramInvariant, Status,
-    Transaction, U256, ValueType, ViewInvariant, WatchSet, Watched,
-    lang::{Contract, Names, View, parse},
+    Address, Bytes, CompleteState, Engine, Hardfork, Options, Outcome, ProgramInvariant, Status, Transaction, U256,
+    WatchSet, Watched,
+    lang::{Contract, Names, parse},
 };
 
 use crate::world::*;
 
-/// Runs a list of steps from its calldata, 96 bytes each: an address that is called with the two words after it. The zero
-/// address stores the second word in the slot of the first, here.
-const RUNNER: &str = "60005b8036111560 3b57604081602001600037803580 15602b57600060006040600060 00855af150603356\
-                      5b602051600051555b506060016002565b00";
 const OUTER: Address = Address::repeat_byte(0x99);
-const ORACLE: Address = Address::repeat_byte(0x0a);
 /// Both hand what they are called with on to the vault.
 const FIRST: Address = Address::repeat_byte(0x11);
 const SECOND: Address = Address::repeat_byte(0x22);
@@ -29,14 +24,10 @@ const VAULT_CODE: &str = "36600414600f5760203560003555005b6000545460005260206000
 /// The vault's slot 0 names slot 1, where there are 150. The oracle says twice what the vault does.
 fn town() -> CompleteState {
     let mut state = world(VAULT_CODE, &[(0, u(1)), (1, u(150)), (5, u(120))]);
-    let double = format!(
-        "602060006004600073{}5afa5060005160020260005260206000f3",
-        hex::encode(VAULT)
-    );
-    contract(&mut state, ORACLE, &double);
+    contract(&mut state, ORACLE, &doubling());
     contract(&mut state, FIRST, &handing_on());
     contract(&mut state, SECOND, &handing_on());
-    contract(&mut state, OUTER, &RUNNER.replace(' ', ""));
+    contract(&mut state, OUTER, RUNNER);
     state
 }
 
@@ -55,18 +46,7 @@ fn steps(steps: &[(Address, u64, u64)]) -> Transaction {
 
 /// "The oracle says at least 100"
 fn oracle() -> Watched {
-    Watched::View(ViewInvariant {
-        id: 1,
-        name: "oracle".to_owned(),
-        view: View {
-            contract: ORACLE,
-            calldata: Bytes::from_static(&hex!("01020304")),
-            word: 0,
-            value_type: ValueType::Uint(256),
-        },
-        comparison: Comparison::Ge,
-        target: u(100),
-    })
+    Watched::View(view(1, ORACLE))
 }
 
 fn stated(id: u64, text: &str) -> Watched {
@@ -218,7 +198,7 @@ fn what_a_view_would_have_said_when_a_frame_was_undone_is_a_warning() {
     let mut state = town();
     // What the vault did for the first is undone when the first reverts; the transaction goes on, and reverts as well.
     contract(&mut state, FIRST, &format!("{}60006000fd", handing_on()));
-    let code = format!("{}60006000fd", RUNNER.replace(' ', "").trim_end_matches("00"));
+    let code = format!("{}60006000fd", RUNNER.trim_end_matches("00"));
     contract(&mut state, OUTER, &code);
     let watched = vec![
         oracle(),

@@ -10,9 +10,12 @@
 mod bad_input;
 mod case_files;
 mod common;
+#[path = "../data/mod.rs"]
+mod data;
 mod evidence;
 mod expressions;
 mod judging;
+mod moved;
 mod recorded;
 mod recording;
 mod sequences;

@@ -9,7 +9,7 @@
 
 use std::io::BufRead;
 
-use crate::common::{on_every_case, recorded};
+use crate::{common::on_every_case, data::recorded};
 use alloy::primitives::keccak256;
 use engine::{
     Address, B256, Bytes, Engine, Hardfork, Replay, Status, Transaction, Transition, U256, Verdict,

@@ -1,15 +1,12 @@
 //! What one judgement read: state by key, the block by instruction.
 
-use alloy::primitives::hex;
 use engine::{
-    Address, BlockEnv, Bytes, Comparison, Engine, EnvReads, Hardfork, Missing, Options, ProgramInvariant, Reason,
-    Recording, State, Transaction, ValueType, ViewInvariant, WatchSet, Watched,
-    lang::{Names, View, parse},
+    BlockEnv, Bytes, Engine, EnvReads, Hardfork, Missing, Options, ProgramInvariant, Reason, Recording, State,
+    Transaction, WatchSet, Watched,
+    lang::{Names, parse},
 };
 
 use crate::world::*;
-
-const ORACLE: Address = Address::repeat_byte(0x0a);
 
 fn cancun() -> BlockEnv {
     env(Hardfork::Cancun)
@@ -80,18 +77,7 @@ fn views_and_predicates_read_the_block_too_and_their_state_is_in_the_record() {
         ORACLE,
         "60075442016000526020 6000f3".replace(' ', "").as_str(),
     );
-    let view = Watched::View(ViewInvariant {
-        id: 1,
-        name: "oracle".to_owned(),
-        view: View {
-            contract: ORACLE,
-            calldata: Bytes::from_static(&hex!("01020304")),
-            word: 0,
-            value_type: ValueType::Uint(256),
-        },
-        comparison: Comparison::Ge,
-        target: u(100),
-    });
+    let view = Watched::View(view(1, ORACLE));
     let program = Watched::Program(ProgramInvariant {
         id: 2,
         name: "number".to_owned(),

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use alloy::primitives::{TxKind, hex, keccak256};
 use engine::{
-    Address, Bytes, Comparison, CompleteState, Engine, Hardfork, Invariant, Options, Outcome, ProgramInvariant, Replay,
-    State, Transaction, Transition, ValueType, ViewInvariant, WatchSet, Watched,
+    Address, Comparison, CompleteState, Engine, Hardfork, Invariant, Options, Outcome, ProgramInvariant, Replay, State,
+    Transaction, Transition, ValueType, ViewInvariant, WatchSet, Watched,
     case::{Case, CaseKind, Expect},
-    lang::{Contract, Names, View, parse},
+    lang::{Contract, Names, parse},
 };
 use proptest::prelude::*;
 
-use crate::{common::on_every_case, common::recorded, world::*};
+use crate::{common::on_every_case, data::recorded, world::*};
 
 /// What judging each transaction on the committed state of the ones before gives, and that state at the end.
 fn one_by_one(case: Case, set: &WatchSet, options: &Options<'_>) -> (Vec<Outcome>, CompleteState) {
@@ -122,10 +122,7 @@ fn every_recorded_block_as_one_sequence_is_what_its_transactions_are_one_by_one(
     assert!(transactions >= 11_784 && violations > 100);
 }
 
-const RUNNER: &str = "60005b8036111560 3b57604081602001600037803580 15602b57600060006040600060 00855af150603356\
-                      5b602051600051555b506060016002565b00";
 const OUTER: Address = Address::repeat_byte(0x99);
-const ORACLE: Address = Address::repeat_byte(0x0a);
 const REVERTS: Address = Address::repeat_byte(0x11);
 const MINTS: Address = Address::repeat_byte(0x22);
 const DIES: Address = Address::repeat_byte(0x33);
@@ -147,9 +144,7 @@ fn town() -> CompleteState {
         "36600414600f5760203560003555005b6000545460005260206000f3",
         &[(0, u(1)), (1, u(70))],
     );
-    let vault = hex::encode(VAULT);
-    let double = format!("602060006004600073{vault}5afa5060005160020260005260206000f3");
-    contract(&mut state, ORACLE, &double);
+    contract(&mut state, ORACLE, &doubling());
     contract(&mut state, REVERTS, STORE_AND_REVERT);
     let topic = keccak256("Transfer(address,address,uint256)");
     contract(
@@ -160,7 +155,7 @@ fn town() -> CompleteState {
     contract(&mut state, DIES, DESTROY);
     // create(0, 0, 0), then store the new address in slot 0.
     contract(&mut state, CREATES, "600060006000f0600055");
-    contract(&mut state, OUTER, &RUNNER.replace(' ', ""));
+    contract(&mut state, OUTER, RUNNER);
     state
 }
 
@@ -195,16 +190,8 @@ fn watched() -> WatchSet {
         })
         .collect();
     all.push(Watched::View(ViewInvariant {
-        id: 1,
-        name: "oracle".to_owned(),
-        view: View {
-            contract: ORACLE,
-            calldata: Bytes::from_static(&hex!("01020304")),
-            word: 0,
-            value_type: ValueType::Uint(256),
-        },
-        comparison: Comparison::Ge,
         target: u(90),
+        ..view(1, ORACLE)
     }));
     all.push(Watched::Slot(Invariant {
         id: 2,

@@ -12,7 +12,7 @@ use alloy::{
 };
 use engine::{
     Account, AccountState, Address, B256, BlockEnv, Bytes, Comparison, CompleteState, Engine, Execution, Hardfork,
-    Invariant, Outcome, Reason, Transaction, Transition, U256, ValueType, Verdict,
+    Invariant, Outcome, Reason, Transaction, Transition, U256, ValueType, Verdict, ViewInvariant, lang::View,
 };
 
 pub(crate) const CHAIN: u64 = 1;
@@ -44,6 +44,35 @@ pub(crate) fn bob() -> PrivateKeySigner {
 }
 
 pub(crate) const VAULT: Address = Address::repeat_byte(0x77);
+
+pub(crate) const ORACLE: Address = Address::repeat_byte(0x0a);
+
+/// Runs a list of steps from its calldata, 96 bytes each: an address that is called with the two words after it. The zero
+/// address stores the second word in the slot of the first, here.
+pub(crate) const RUNNER: &str = "60005b80361115603b5760408160200160003780358015602b5760006000604060006000855af1506033565b\
+                                 602051600051555b506060016002565b00";
+
+/// Calls the vault with four bytes, and returns twice the word that it returns.
+pub(crate) fn doubling() -> String {
+    let vault = hex::encode(VAULT);
+    format!("602060006004600073{vault}5afa5060005160020260005260206000f3")
+}
+
+/// "The first word that this contract returns is at least 100"
+pub(crate) fn view(id: u64, contract: Address) -> ViewInvariant {
+    ViewInvariant {
+        id,
+        name: format!("view {id}"),
+        view: View {
+            contract,
+            calldata: Bytes::from_static(&hex!("01020304")),
+            word: 0,
+            value_type: ValueType::Uint(256),
+        },
+        comparison: Comparison::Ge,
+        target: u(100),
+    }
+}
 
 pub(crate) fn env(hardfork: Hardfork) -> BlockEnv {
     BlockEnv {

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use chain::reporting::Why;
-use comfy_table::{Table, presets};
-use node::exit::{Failure, OrConfiguration};
+use comfy_table::Table;
+use node::exit::Failure;
 
-use crate::store::{Report, Store, WaitingNote};
+use crate::store::{Report, WaitingNote};
 
 /// Flags of `validator weights`.
 #[derive(Debug, Clone, clap::Args)]
@@ -27,13 +27,7 @@ pub struct Args {
 /// # Errors
 /// Exit code 2 where there is no such database; the database fails.
 pub async fn run(args: Args) -> Result<(), Failure> {
-    if !args.database.is_file() {
-        return Err(Failure::configuration(eyre::eyre!(
-            "{}: there is no such file; give the validator's database with --database",
-            args.database.display()
-        )));
-    }
-    let store = Store::open(&args.database).await.or_configuration()?;
+    let store = crate::show::open(&args.database).await?;
     let (waiting, reports) = (store.waiting().await?, store.reports(args.limit).await?);
     if args.json {
         let json = serde_json::json!({ "waiting": waiting, "reports": reports });
@@ -66,9 +60,7 @@ fn sentence(waiting: Option<&WaitingNote>) -> String {
 }
 
 fn table(reports: &[Report]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header([
+    let mut table = crate::show::table(&[
         "id", "epoch", "sent", "form", "stage", "taken", "ended", "round", "weights", "reason",
     ]);
     let number = |number: Option<u64>| number.map_or_else(String::new, |number| number.to_string());

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chain::Metagraph;
+use protos::v1::{IncidentTimeline, ReportRequest};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -21,15 +22,15 @@ use crate::world::{self, KEEPER_OF_VALUE, item};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A validator that judges by its own engine alone, with its defence at work.
-struct Validator {
-    judge: Arc<Judge>,
+pub(crate) struct Validator {
+    pub(crate) judge: Arc<Judge>,
     store: Store,
     running: tokio::task::JoinHandle<()>,
     shutdown: CancellationToken,
 }
 
 impl Validator {
-    async fn start(folder: &Path, hook: &str) -> Self {
+    pub(crate) async fn start(folder: &Path, hook: &str) -> Self {
         let config = config(folder, hook);
         let store = Store::open(&config.database).await.unwrap();
         let reports = Arc::new(Notify::new());
@@ -52,7 +53,23 @@ impl Validator {
         }
     }
 
-    async fn stop(self) {
+    /// What the platform will be told, once a timeline is as it is waited for.
+    pub(crate) async fn told(&self, awaited: impl Fn(&IncidentTimeline) -> bool) -> ReportRequest {
+        let told = async {
+            loop {
+                let outbox = self.store.outbox(100).await.unwrap().request;
+                if outbox.timelines.iter().any(&awaited) {
+                    return outbox;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, told)
+            .await
+            .expect("the platform is told")
+    }
+
+    pub(crate) async fn stop(self) {
         self.shutdown.cancel();
         tokio::time::timeout(PATIENCE, self.running).await.unwrap().unwrap();
     }
@@ -139,10 +156,8 @@ fn start(folder: &Path, hook: &str) -> Child {
 async fn killed_between_confirmation_and_alert_it_alerts_exactly_once_after_all() {
     let folder = tempfile::tempdir().unwrap();
     // Nobody listens there yet: no alert of the first process can arrive.
-    let place = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = place.local_addr().unwrap();
-    drop(place);
-    let url = format!("http://{address}/hook");
+    let place = testkit::Port::free();
+    let url = format!("http://{}/hook", place.address());
     let mut first = start(folder.path(), &url);
     let mut said = BufReader::new(first.stderr.take().unwrap()).lines();
     while !said.next().expect("it confirms").unwrap().contains("confirmed") {}
@@ -150,7 +165,7 @@ async fn killed_between_confirmation_and_alert_it_alerts_exactly_once_after_all(
     assert!(!first.wait().unwrap().success());
 
     let hook = Hook::default();
-    hook.serve(std::net::TcpListener::bind(address).unwrap()).await;
+    hook.serve(std::net::TcpListener::bind(place.address()).unwrap()).await;
     let validator = Validator::start(folder.path(), &url).await;
     let alerts = hook.until(1).await;
     assert_eq!(alerts[0]["severity"], "CRITICAL");
@@ -160,19 +175,8 @@ async fn killed_between_confirmation_and_alert_it_alerts_exactly_once_after_all(
     let judged = validator.judge.judge(attack()).await.unwrap();
     assert!(judged.arbitrated);
     validator.store.record(&[judged], 1).await.unwrap();
-    let told = async {
-        loop {
-            let outbox = validator.store.outbox(100).await.unwrap().request;
-            let sent = |told: &protos::v1::IncidentTimeline| told.timeline.iter().any(|moment| moment.moment == "sent");
-            if outbox.timelines.iter().any(sent) {
-                return outbox;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    let outbox = tokio::time::timeout(PATIENCE, told)
-        .await
-        .expect("the platform is told");
+    let sent = |told: &IncidentTimeline| told.timeline.iter().any(|moment| moment.moment == "sent");
+    let outbox = validator.told(sent).await;
     assert_eq!(outbox.incidents.len(), 1, "one report for the platform");
     assert_eq!((outbox.incidents[0].invariant_id, outbox.transactions.len()), (9, 1));
     let last = outbox.timelines.last().unwrap();

@@ -7,6 +7,7 @@
     missing_docs
 )]
 
+mod amounts;
 mod canary;
 mod defence;
 mod judge;

@@ -92,7 +92,7 @@ pub(crate) async fn judge(store: &Store, till: Till, metagraph: Metagraph) -> Ju
         draws: Mutex::new(ChaCha8Rng::seed_from_u64(3)),
         store: store.clone(),
         reports: Arc::new(Notify::new()),
-        deadline: Duration::from_secs(5),
+        deadline: Duration::from_secs(30),
         audit_rate: 0.0,
         proofs: Proofs::new(HashMap::new(), 0),
         canaries: CanaryParameters::default(),

@@ -221,13 +221,13 @@ async fn sealed_weights_that_the_ledger_drops_are_named_and_sent_anew() {
 #[tokio::test]
 async fn a_subnet_that_changes_its_mind_gets_the_form_that_it_asks_for_now() {
     let home = tempfile::tempdir().unwrap();
-    let subnet = Subnet::new(home.path(), overrides(WeightsForm::Plain)).await;
+    let port = testkit::Port::free();
+    let subnet = Subnet::new_at(home.path(), overrides(WeightsForm::Plain), port.address()).await;
     let mut reporting = Reporting::start(home.path(), &subnet).await;
     reporting.look().await;
     // The parameters that it has read say "plain"; the ledger that comes back at the same address says otherwise.
-    let address = subnet.address;
     subnet.close().await;
-    let subnet = Subnet::open_at(home.path(), overrides(WeightsForm::Hash), address).await;
+    let subnet = Subnet::open_at(home.path(), overrides(WeightsForm::Hash), port.address()).await;
     reporting.scored(0, [1.0, 0.5, 0.0]).await;
     reporting.follow(&subnet, 7).await;
     assert_eq!(reporting.stages().await, [Stage::Refused, Stage::Committed]);

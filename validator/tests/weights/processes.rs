@@ -7,12 +7,17 @@ use std::time::{Duration, Instant};
 
 use chain::local::params::Overrides;
 use chain::{Ledger, RemoteLedger, WeightsForm, ledger};
+use testkit::Port;
 use validator::store::Store;
 
 use super::world::{HALVES, MINERS, Reporting, Subnet, overrides, pair};
 
 /// The real `validator`, killed when the test ends however it ends.
-struct Process(Child);
+struct Process {
+    child: Child,
+    /// Where its platform would be.
+    _nobody: Port,
+}
 
 impl Process {
     fn start(home: &Path, subnet: &Subnet) -> Self {
@@ -24,16 +29,14 @@ impl Process {
         if !hotkey.exists() {
             chain::keyfile::write(&hotkey, &pair(1)).unwrap();
         }
-        let closed = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap();
+        let nobody = Port::free();
         let config = home.join("validator.toml");
         std::fs::write(
             &config,
             format!(
-                "hotkey = {hotkey:?}\nplatform = \"http://{closed}\"\nledger = \"http://{ledger}\"\ndatabase = {:?}\n\
+                "hotkey = {hotkey:?}\nplatform = \"http://{}\"\nledger = \"http://{ledger}\"\ndatabase = {:?}\n\
                  metagraph_period = \"10ms\"\nversion_key = 7\n[node]\nlog = \"off\"\n",
+                nobody.address(),
                 home.join("validator.db"),
             ),
         )
@@ -44,20 +47,20 @@ impl Process {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        Self(child)
+        Self { child, _nobody: nobody }
     }
 
     fn kill(mut self) {
-        assert!(self.0.try_wait().unwrap().is_none(), "it ended by itself");
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
+        assert!(self.child.try_wait().unwrap().is_none(), "it ended by itself");
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ended = self.0.kill();
-        let _ended = self.0.wait();
+        let _ended = self.child.kill();
+        let _ended = self.child.wait();
     }
 }
 
@@ -196,7 +199,7 @@ impl LedgerProcess {
                 "the ledger ended before it was ready"
             );
             assert!(Instant::now() < give_up, "the ledger was not ready in time");
-            std::thread::yield_now();
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 
@@ -211,7 +214,7 @@ impl LedgerProcess {
             std::io::Write::write_all(self.child.stdin.as_mut().unwrap(), b"\n").unwrap();
         }
         while ledger.block().await.unwrap() < block {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 }

@@ -1,20 +1,19 @@
 //! A ledger that is real but for its clock, a validator's reporter over its database, and a wire on which things go wrong.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chain::local::params::{Overrides, Tao};
-use chain::local::service::LedgerService;
+use chain::local::served::Served;
 use chain::local::{LocalLedger, Opening};
 use chain::{
     AxonInfo, Beacon, Hyperparameters, Keypair, Ledger, LedgerError, Metagraph, RemoteLedger, TimelockedCommit,
-    WeightsCall, WeightsCommit, WeightsForm, WeightsReveal, ledger, wire,
+    WeightsCall, WeightsCommit, WeightsForm, WeightsReveal, ledger,
 };
-use tokio_util::sync::CancellationToken;
 use validator::store::{Report, Stage, Store, WaitingNote};
 use validator::weights::report::Reporter;
 
@@ -138,14 +137,18 @@ impl Ledger for Flaky {
 pub(crate) struct Subnet {
     pub(crate) local: LocalLedger,
     pub(crate) address: SocketAddr,
-    shutdown: CancellationToken,
-    task: tokio::task::JoinHandle<()>,
+    served: Served,
 }
 
 impl Subnet {
     /// At block 1, with the validator's permit.
     pub(crate) async fn new(home: &Path, overrides: Overrides) -> Self {
-        let subnet = Self::open(home, overrides).await;
+        Self::new_at(home, overrides, (Ipv4Addr::LOCALHOST, 0).into()).await
+    }
+
+    /// As [`Self::new`], served there.
+    pub(crate) async fn new_at(home: &Path, overrides: Overrides, address: SocketAddr) -> Self {
+        let subnet = Self::open_at(home, overrides, address).await;
         subnet.local.advance().await.unwrap();
         for n in [1].into_iter().chain(MINERS) {
             subnet.local.register(&pair(n)).await.unwrap();
@@ -159,7 +162,7 @@ impl Subnet {
     }
 
     pub(crate) async fn open(home: &Path, overrides: Overrides) -> Self {
-        Self::open_at(home, overrides, SocketAddr::from(([127, 0, 0, 1], 0))).await
+        Self::open_at(home, overrides, (Ipv4Addr::LOCALHOST, 0).into()).await
     }
 
     pub(crate) async fn open_at(home: &Path, overrides: Overrides, address: SocketAddr) -> Self {
@@ -168,29 +171,18 @@ impl Subnet {
             owner: Some(pair(0).account()),
             endowments: vec![],
         };
-        let local = LocalLedger::open(&home.join("ledger.db"), &opening).await.unwrap();
-        let listener = node::server::bind(address).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let shutdown = CancellationToken::new();
-        let service = LedgerService::new(local.clone(), Duration::from_secs(12), chain::auth::now_ns).into_server();
-        let (routes, token) = (tonic::service::Routes::new(service), shutdown.clone());
-        let task = tokio::spawn(async move {
-            node::server::serve(listener, routes, &[wire::SERVICE], protos::FILE_DESCRIPTOR_SET, token)
-                .await
-                .unwrap();
-        });
+        let served = Served::open_at(&home.join("ledger.db"), &opening, address)
+            .await
+            .unwrap();
         Self {
-            local,
-            address,
-            shutdown,
-            task,
+            local: served.local.clone(),
+            address: served.address(),
+            served,
         }
     }
 
     pub(crate) async fn close(self) {
-        self.shutdown.cancel();
-        self.task.await.unwrap();
-        self.local.close().await;
+        self.served.stop().await.unwrap();
     }
 
     pub(crate) async fn until(&self, block: u64) {

@@ -9,14 +9,13 @@ use std::{cell::Cell, time::Duration};
 
 use alloy::primitives::hex;
 use engine::{
-    Account, AccountState, Address, BlockEnv, Bytes, Comparison, CompleteState, Engine, Hardfork, Invariant, Missing,
-    Options, Outcome, Prestate, Reason, State, Status, Transaction, Transition, U256, ValueType, Verdict, ViewError,
-    ViewInvariant, ViewTime, WatchError, WatchSet, Watched, lang::View,
+    Account, AccountState, Address, BlockEnv, Bytes, CompleteState, Engine, Hardfork, Invariant, Missing, Options,
+    Outcome, Prestate, Reason, State, Status, Transaction, Transition, U256, ValueType, Verdict, ViewError, ViewTime,
+    WatchError, WatchSet, Watched,
 };
 
 use crate::world::*;
 
-const ORACLE: Address = Address::repeat_byte(0x0a);
 /// Returns slot 1.
 const RETURN_SLOT_ONE: &str = "60015460005260206000f3";
 
@@ -25,22 +24,6 @@ fn slot(id: u64, contract: Address, slot: u64) -> Watched {
         id,
         ..at_least_100(contract, slot)
     })
-}
-
-/// "The first word that this contract returns is at least 100"
-fn view(id: u64, contract: Address) -> ViewInvariant {
-    ViewInvariant {
-        id,
-        name: format!("view {id}"),
-        view: View {
-            contract,
-            calldata: Bytes::from_static(&hex!("01020304")),
-            word: 0,
-            value_type: ValueType::Uint(256),
-        },
-        comparison: Comparison::Ge,
-        target: u(100),
-    }
 }
 
 fn set(watched: impl IntoIterator<Item = Watched>) -> WatchSet {
@@ -76,11 +59,6 @@ fn oracle() -> CompleteState {
     // Vault: with 4 bytes of calldata return slot 1, else store.
     let vault = format!("36600414600f5760203560003555005b{RETURN_SLOT_ONE}");
     let mut state = world(&vault, &[(1, u(150))]);
-    // Oracle: staticcall the vault with 4 bytes, return the word doubled.
-    let code = format!(
-        "602060006004600073{}5afa5060005160020260005260206000f3",
-        hex::encode(VAULT)
-    );
-    contract(&mut state, ORACLE, &code);
+    contract(&mut state, ORACLE, &doubling());
     state
 }

@@ -1,0 +1,42 @@
+//! What only running it once more tells of a confirmed violation: the calls down to the write that broke the invariant, and the
+//! balances that the transaction changes.
+//!
+//! Both are for people and for telling attacks apart; nothing is decided by them, and where the state for it is not there they are empty.
+
+use engine::{Call, Engine, Invariant, Moved, Options, Transaction, WatchSet};
+
+use crate::defend::Finding;
+
+/// Changed balances that are told of one transaction.
+const BALANCES: usize = 32;
+
+/// What the second run told.
+#[derive(Debug, Default)]
+pub(crate) struct Rerun {
+    /// From the transaction down to the write. Empty: the attack is known by its sender and its own call.
+    pub(crate) path: Vec<Call>,
+    /// The watched contract's balances first.
+    pub(crate) moved: Moved,
+}
+
+/// Runs it on a thread of its own kind, never on the runtime's.
+pub(crate) async fn rerun(finding: &Finding<'_>) -> Rerun {
+    let Some(state) = finding.prestate.cloned() else {
+        return Rerun::default();
+    };
+    let (chain_id, env) = (finding.challenge.chain_id, finding.challenge.env.clone());
+    let (tx, invariant): (Transaction, Invariant) = (finding.challenge.transaction.clone(), finding.invariant.clone());
+    let victim = invariant.contract;
+    let ran = tokio::task::spawn_blocking(move || {
+        let set = WatchSet::new(vec![invariant.into()]).ok()?;
+        let options = Options::default();
+        let ran = Engine::new(chain_id).judge_watched_and_moved(&env, &tx, &state, &set, &options);
+        let (outcome, moved) = ran.ok()?;
+        let path = outcome.violations().next().map(|witness| witness.path.clone());
+        Some(Rerun {
+            path: path.unwrap_or_default(),
+            moved: moved.largest(BALANCES, victim),
+        })
+    });
+    ran.await.ok().flatten().unwrap_or_default()
+}
