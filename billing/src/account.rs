@@ -118,10 +118,7 @@ impl AccountArgs {
         };
         let sender = Sender::open(&config, &Keys::single(signer.clone()), &journal)
             .await
-            .map_err(|error| match error {
-                sender::OpenError::Unreachable(_) => Failure::new(Code::Indeterminate, error),
-                other => Failure::configuration(other),
-            })?;
+            .map_err(sender::OpenError::into_failure)?;
         Ok(Account {
             node,
             sender,

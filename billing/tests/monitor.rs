@@ -7,12 +7,12 @@
     missing_docs
 )]
 
-use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use alloy::providers::Provider as _;
-use testkit::{Fault, Mining, PaidService, Proxy, anvil};
+use testkit::process::Running;
+use testkit::{Fault, Mining, PaidService, Proxy, anvil, until};
 
 /// Base units per second.
 const RATE: u64 = 2;
@@ -195,7 +195,7 @@ async fn kp_16_a_head_that_is_too_old_says_nothing() {
     let source = billing::reader::Source {
         endpoints: vec![world.service.anvil.http().parse().unwrap()],
         contract: world.service.address,
-        timeout: Duration::from_secs(10),
+        timeout: Duration::from_secs(60),
         max_head_age: Duration::from_secs(60),
     };
     assert!(source.read(head + 60).await.is_ok());
@@ -272,53 +272,27 @@ async fn kp_15_kp_17_the_edge_runs_each_command_once() {
     assert_eq!(world.notes(), ["unpaid", "paid"]);
 }
 
-async fn health(address: &str) -> u16 {
-    let url = format!("http://{address}/health");
-    reqwest::get(url).await.unwrap().status().as_u16()
-}
-
-/// Waits for what another process does; it is bounded, and its length is nobody's claim.
-async fn eventually<F: Future<Output = bool>>(what: &str, mut done: impl FnMut() -> F) {
-    for _ in 0..600 {
-        if done().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("{what} did not come");
-}
-
 #[tokio::test]
 async fn a_service_is_stopped_at_the_edge_and_may_run_again_after_payment() {
     let Some(world) = World::new().await else { return };
     world.service.pay(1_000).await;
     // The service: a process that the command ends, and that health allows to be started.
     let mut service = Command::new("sleep").arg("600").spawn().unwrap();
-    let ready = world.folder.path().join("ready");
     let mut monitor = world.billing("monitor");
     monitor
-        .args(["--watch", "--every", "100ms", "--listen", "127.0.0.1:0", "--ready-file"])
-        .arg(&ready);
-    monitor
-        .env("UNPAID_COMMAND", format!("kill {}", service.id()))
-        .stderr(Stdio::null());
-    let mut monitor = monitor.spawn().unwrap();
-    eventually("the monitor", || async { ready.is_file() }).await;
-    let address = read(&ready);
-    eventually("health", || async { health(&address).await == 200 }).await;
+        .args(["--watch", "--every", "100ms", "--listen", "127.0.0.1:0"])
+        .env("UNPAID_COMMAND", format!("kill {}", service.id()));
+    let monitor = Running::start(monitor.into(), world.folder.path()).await;
+    let health = async || monitor.get("/health").await.0;
+    until("it is well", health, |code| *code == 200).await;
     assert!(service.try_wait().unwrap().is_none(), "it runs while it is paid");
 
     world.service.pass(2_000).await;
-    eventually("the end of the payment", || async { health(&address).await == 503 }).await;
+    until("the payment ends", health, |code| *code == 503).await;
     service.wait().unwrap();
     world.service.pay(10_000).await;
-    eventually("the payment", || async { health(&address).await == 200 }).await;
-    monitor.kill().unwrap();
-    monitor.wait().unwrap();
-}
-
-fn read(path: &Path) -> String {
-    std::fs::read_to_string(path).unwrap()
+    until("it is paid again", health, |code| *code == 200).await;
+    monitor.kill().await;
 }
 
 #[tokio::test]

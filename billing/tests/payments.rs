@@ -207,7 +207,7 @@ async fn an_interrupted_payment_is_waited_for_and_not_made_twice() {
     let pay = ["pay", "--contract", &contract, "--amount", "1000", "--permit"];
     let (code, _, err) = end({
         let mut impatient = world.billing(0, &pay);
-        impatient.env("WAIT", "2s");
+        impatient.env("WAIT", "10s");
         impatient
     })
     .await;

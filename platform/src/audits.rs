@@ -47,7 +47,7 @@ impl AuditOptions {
                 "configuration: `audits`: give `contract`, at least one of `endpoints`, and `every` above 0".to_owned(),
             );
         }
-        let endpoints = audit::config::endpoints("audits.endpoints", &self.endpoints)
+        let endpoints = sender::client::urls("audits.endpoints", &self.endpoints)
             .map_err(|error| format!("configuration: {error}"))?;
         Ok(Source {
             nodes: state::NodeConfig {

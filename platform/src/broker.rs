@@ -2,30 +2,33 @@
 //!
 //! The database stays the truth: an item is appended there first, in one transaction with the feed's position, and then handed to the
 //! broker, which carries it to every platform at once; streams that keep up are served from memory ([`Tail`]), whoever is further
-//! behind reads from the database. What always holds: the broker gives items in the order of their cursors (each names the one before
-//! it, and the broker refuses all others), so whichever platform hands them over, and however often, none comes twice. While the
-//! broker is away everything goes on by the database, a second later.
+//! behind reads from the database. What always holds: the broker gives items in the order of their cursors (each names the place that it
+//! must come at, and the broker refuses all others), so whichever platform hands them over, and however often, none comes twice. While
+//! the broker is away everything goes on by the database, a second later. Whatever it lost or forgot meanwhile, after a refusal it is
+//! asked where it stands, and is handed what is missing from there.
+
+mod message;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use alloy::primitives::B256;
+use async_nats::connection::State;
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::consumer::push::{Ordered, OrderedConfig};
-use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{self, DiscardPolicy, LastRawMessageErrorKind, RetentionPolicy, Stream};
 use async_nats::jetstream::{self, Context};
-use async_nats::{Client, ConnectOptions, HeaderMap, ServerAddr, header};
+use async_nats::{Client, ConnectOptions, Event, ServerAddr};
 use futures::{FutureExt, StreamExt};
-use prost::Message as _;
 use protos::v1;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use self::message::{cursor_of, delivered, message};
 use crate::assignment::Hotkey;
-use crate::log::{Batch, Log, LogError, LogFuture, Page, Waiting};
-use crate::store::{Logged, Store};
-use crate::tail::{Delivered, Tail};
+use crate::log::{Batch, FeedLog, Log, LogError, LogFuture, Page, Waiting};
+use crate::store::Store;
+use crate::tail::Tail;
 
 /// What the broker keeps: enough for a platform that starts, the rest is in the database.
 const KEPT_BYTES: i64 = 256 << 20;
@@ -41,9 +44,6 @@ const PATIENCE: u32 = 4;
 const RETRY: Duration = Duration::from_secs(1);
 /// The room that a message's headers take of the broker's limit.
 const HEADERS: usize = 4096;
-
-/// For whom an item is: hotkeys in hex with commas between; absent: for all.
-const READERS: &str = "Portcullis-Readers";
 
 /// A broker that cannot be used, or did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -80,17 +80,18 @@ pub struct Broker {
     /// Of the stream at the broker; its subject differs by a dot.
     name: String,
     tail: Mutex<Tail>,
+    stand: Mutex<Stand>,
     grown: watch::Sender<u64>,
     appended: Notify,
 }
 
-/// What this process knows of the broker's newest message.
-#[derive(Debug, Clone, Copy)]
-struct Published {
-    /// Everything up to here is with the broker, or older than what it keeps.
+/// Where the broker stands, as far as this process knows.
+#[derive(Debug, Clone, Copy, Default)]
+struct Stand {
+    /// Items up to this cursor are with the broker, or older than what it keeps.
     through: u64,
-    /// The newest message's cursor; `None`: there is no message.
-    newest: Option<u64>,
+    /// The sequence number of the broker's newest message: the next one must come right behind it.
+    sequence: u64,
 }
 
 impl Broker {
@@ -108,7 +109,12 @@ impl Broker {
         let client = ConnectOptions::new()
             .name("portcullis platform")
             .retry_on_initial_connect()
-            .event_callback(|event| async move { tracing::info!(%event, "broker") })
+            .event_callback(|event| async move {
+                match event {
+                    Event::Connected => tracing::info!(%event, "broker"),
+                    _ => tracing::warn!(%event, "broker"),
+                }
+            })
             .connect(addresses)
             .await
             .map_err(nats)?;
@@ -117,6 +123,7 @@ impl Broker {
             client,
             name: format!("portcullis-{name}"),
             tail: Mutex::default(),
+            stand: Mutex::default(),
             grown: watch::Sender::new(store.last_cursor().await?),
             appended: Notify::new(),
             store,
@@ -151,9 +158,17 @@ impl Broker {
         self.jetstream.get_or_create_stream(config).await.map_err(nats)
     }
 
+    /// Waits for a connection: what is asked without one waits in the client, and may be answered after nobody waits for it.
+    async fn connected(&self) {
+        while self.client.connection_state() != State::Connected {
+            tokio::time::sleep(SWEEP).await;
+        }
+    }
+
     /// Hands over what the broker does not have, as it is appended.
     async fn hand_over(&self) {
         loop {
+            self.connected().await;
             let Err(error) = self.hand_over_until_it_fails().await;
             tracing::warn!(%error, "the log is not handed to the broker; trying again");
             tokio::time::sleep(RETRY).await;
@@ -161,7 +176,8 @@ impl Broker {
     }
 
     async fn hand_over_until_it_fails(&self) -> Result<std::convert::Infallible, BrokerError> {
-        let mut published = self.published().await?;
+        let found = self.look().await?;
+        *self.stand() = found;
         let mut sweep = tokio::time::interval(SWEEP);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -169,76 +185,79 @@ impl Broker {
                 () = self.appended.notified() => {}
                 _ = sweep.tick() => {}
             }
-            // Another platform may have handed over what it appended itself.
-            let delivered = self.tail().last();
-            if delivered > published.through {
-                published = Published {
-                    through: delivered,
-                    newest: Some(delivered),
-                };
-            }
-            self.publish(&mut published).await?;
+            self.publish().await?;
         }
     }
 
-    /// Where the broker stands. A stream of another history (the database was put back to an older state) is thrown away.
-    async fn published(&self) -> Result<Published, BrokerError> {
+    /// Asks the broker where it stands. A stream of another history (the database was put back to an older state) is thrown away.
+    async fn look(&self) -> Result<Stand, BrokerError> {
         let stream = self.stream().await?;
         let newest = match stream.get_last_raw_message_by_subject(&self.subject()).await {
-            Ok(message) => Some(cursor_of(&message.headers)?),
+            Ok(message) => Some(message),
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => None,
             Err(error) => return Err(nats(error)),
         };
         // Read after the broker's: what is there was in the database before.
         let logged = self.store.last_cursor().await?;
-        match newest {
-            Some(newest) if newest > logged => {
-                self.jetstream.delete_stream(&self.name).await.map_err(nats)?;
-                Err(BrokerError::Nats(format!(
-                    "it holds item {newest}, and the log ends with {logged}: was the database put back? the broker's copy is made anew"
-                )))
-            }
-            Some(newest) => Ok(Published {
-                through: newest,
-                newest: Some(newest),
-            }),
-            None => Ok(Published {
+        let Some(newest) = newest else {
+            return Ok(Stand {
                 through: logged,
-                newest: None,
-            }),
+                sequence: stream.cached_info().state.last_sequence,
+            });
+        };
+        let through = cursor_of(&newest.headers)?;
+        if through > logged {
+            self.jetstream.delete_stream(&self.name).await.map_err(nats)?;
+            return Err(BrokerError::Nats(format!(
+                "it holds item {through}, and the log ends with {logged}: was the database put back? the broker's copy is made anew"
+            )));
         }
+        Ok(Stand {
+            through,
+            sequence: newest.sequence,
+        })
     }
 
-    async fn publish(&self, published: &mut Published) -> Result<(), BrokerError> {
+    async fn publish(&self) -> Result<(), BrokerError> {
         loop {
-            let items = self.store.logged(published.through, BATCH).await?;
+            // Not only by what was handed over here: another platform hands over what it appends.
+            let Stand { through, mut sequence } = *self.stand();
+            let items = self.store.logged(through, BATCH).await?;
             if items.is_empty() {
                 return Ok(());
             }
             let longest = self.client.server_info().max_payload.saturating_sub(HEADERS);
             let mut acknowledged = Vec::with_capacity(items.len());
-            let mut newest = published.newest;
             for item in items {
                 let cursor = item.cursor;
-                let message = message(item, newest, longest);
+                let message = message(item, sequence, longest);
                 let sent = self.jetstream.send_publish(self.subject(), message).await;
                 acknowledged.push((cursor, sent.map_err(nats)?));
-                newest = Some(cursor);
+                sequence += 1;
             }
             for (cursor, acknowledgement) in acknowledged {
-                acknowledgement.await.map_err(nats)?;
-                *published = Published {
-                    through: cursor,
-                    newest: Some(cursor),
-                };
+                let acknowledgement = acknowledgement.await.map_err(nats)?;
+                self.holds(cursor, acknowledgement.sequence);
                 metrics::counter!("platform_broker_items_total").increment(1);
             }
+        }
+    }
+
+    /// The broker has the item of this cursor, and all before it, under this sequence number.
+    fn holds(&self, cursor: u64, sequence: u64) {
+        let mut stand = self.stand();
+        if cursor > stand.through {
+            *stand = Stand {
+                through: cursor,
+                sequence,
+            };
         }
     }
 
     /// Takes what the broker delivers.
     async fn receive(&self) {
         loop {
+            self.connected().await;
             let Err(error) = self.receive_until_it_fails().await;
             tracing::warn!(%error, "nothing is taken from the broker; trying again");
             tokio::time::sleep(RETRY).await;
@@ -256,8 +275,10 @@ impl Broker {
         loop {
             let message = messages.next().await.ok_or_else(|| nats("the deliveries have ended"))?;
             let message = message.map_err(nats)?;
+            let sequence = message.info().map_err(nats)?.stream_sequence;
             let delivered = delivered(message.headers.as_ref(), message.payload.clone())?;
             let newest = delivered.cursor;
+            self.holds(newest, sequence);
             self.tail().push(delivered);
             self.announce(newest);
         }
@@ -303,6 +324,10 @@ impl Broker {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn stand(&self) -> MutexGuard<'_, Stand> {
+        self.stand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn read_page(&self, reader: &Hotkey, after: u64) -> Result<Page, LogError> {
         let page = self.tail().page(reader, after);
         match page {
@@ -312,7 +337,7 @@ impl Broker {
     }
 }
 
-impl Log for Broker {
+impl FeedLog for Broker {
     fn append(&self, batch: Batch) -> LogFuture<'_, u64> {
         async move {
             let last = self.store.append(batch).await?;
@@ -322,6 +347,16 @@ impl Log for Broker {
         .boxed()
     }
 
+    fn position<'a>(&'a self, feed: &'a str) -> LogFuture<'a, Option<(String, bool)>> {
+        self.store.position(feed)
+    }
+
+    fn waiting(&self, limit: usize) -> LogFuture<'_, Vec<Waiting>> {
+        self.store.waiting(limit)
+    }
+}
+
+impl Log for Broker {
     fn page<'a>(&'a self, reader: &'a Hotkey, after: u64) -> LogFuture<'a, Page> {
         self.read_page(reader, after).boxed()
     }
@@ -334,122 +369,7 @@ impl Log for Broker {
         self.store.codes(hashes)
     }
 
-    fn position<'a>(&'a self, feed: &'a str) -> LogFuture<'a, Option<(String, bool)>> {
-        self.store.position(feed)
-    }
-
-    fn waiting(&self, limit: usize) -> LogFuture<'_, Vec<Waiting>> {
-        self.store.waiting(limit)
-    }
-
     fn grown(&self) -> watch::Receiver<u64> {
         self.grown.subscribe()
-    }
-}
-
-/// An item as a message behind that of the cursor `before`. One that is too long goes without its payload.
-fn message(item: Logged, before: Option<u64>, longest: usize) -> PublishMessage {
-    let payload = if item.payload.len() <= longest {
-        item.payload
-    } else {
-        Vec::new()
-    };
-    let mut message = PublishMessage::build()
-        .payload(payload.into())
-        .message_id(item.cursor.to_string());
-    if let Some(before) = before {
-        message = message.expected_last_message_id(before.to_string());
-    }
-    if let Some(readers) = item.readers {
-        let readers: Vec<String> = readers.iter().map(alloy::primitives::hex::encode).collect();
-        message = message.header(READERS, readers.join(","));
-    }
-    message
-}
-
-fn delivered(headers: Option<&HeaderMap>, payload: prost::bytes::Bytes) -> Result<Delivered, BrokerError> {
-    let empty = HeaderMap::new();
-    let headers = headers.unwrap_or(&empty);
-    let cursor = cursor_of(headers)?;
-    let broken = |what: String| BrokerError::Message {
-        id: cursor.to_string(),
-        what,
-    };
-    let hotkey = |hex: &str| -> Result<Hotkey, BrokerError> {
-        alloy::primitives::hex::decode_to_array(hex).map_err(|error| broken(format!("a reader: {error}")))
-    };
-    let readers = headers.get(READERS).map(|list| {
-        let each = list.as_str().split(',').filter(|hex| !hex.is_empty());
-        each.map(hotkey).collect::<Result<Vec<_>, _>>()
-    });
-    let bytes = payload.len();
-    let item = (bytes > 0)
-        .then(|| v1::StreamItem::decode(payload))
-        .transpose()
-        .map_err(|error| broken(error.to_string()))?;
-    Ok(Delivered {
-        cursor,
-        item: item.map(|item| v1::StreamItem { cursor, ..item }),
-        readers: readers.transpose()?,
-        bytes,
-    })
-}
-
-fn cursor_of(headers: &HeaderMap) -> Result<u64, BrokerError> {
-    let id = headers
-        .get(header::NATS_MESSAGE_ID)
-        .map(|id| id.as_str())
-        .unwrap_or_default();
-    id.parse().map_err(|error| BrokerError::Message {
-        id: id.to_owned(),
-        what: format!("its id is no cursor: {error}"),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn logged(readers: Option<Vec<Hotkey>>, payload: Vec<u8>) -> Logged {
-        Logged {
-            cursor: 7,
-            payload,
-            readers,
-        }
-    }
-
-    #[test]
-    fn an_item_comes_back_with_its_readers_and_one_that_is_too_long_without_its_content() {
-        let item = v1::StreamItem {
-            cursor: 0,
-            event: Some(crate::log::Event::FeedEnded(v1::FeedEnded::default())),
-            codes: Vec::new(),
-        };
-        for readers in [None, Some(vec![]), Some(vec![[1; 32], [2; 32]])] {
-            let sent = message(logged(readers.clone(), item.encode_to_vec()), Some(6), 1 << 20).outbound_message("s");
-            let expected = sent
-                .headers
-                .as_ref()
-                .and_then(|headers| headers.get("Nats-Expected-Last-Msg-Id"));
-            assert_eq!(expected.map(|id| id.as_str()), Some("6"));
-            let got = delivered(sent.headers.as_ref(), sent.payload).unwrap();
-            assert_eq!((got.cursor, got.readers), (7, readers));
-            assert_eq!(
-                got.item.map(|item| (item.cursor, item.event.is_some())),
-                Some((7, true))
-            );
-        }
-        let sent = message(logged(None, vec![1; 100]), None, 99).outbound_message("s");
-        assert_eq!(delivered(sent.headers.as_ref(), sent.payload).unwrap().item, None);
-    }
-
-    #[test]
-    fn what_is_not_ours_is_an_error_and_no_panic() {
-        assert!(delivered(None, vec![1].into()).is_err());
-        let mut headers = HeaderMap::new();
-        headers.insert(header::NATS_MESSAGE_ID, "7");
-        assert!(delivered(Some(&headers), vec![0xff; 3].into()).is_err());
-        headers.insert(READERS, "xyz");
-        assert!(delivered(Some(&headers), prost::bytes::Bytes::new()).is_err());
     }
 }

@@ -95,11 +95,20 @@ pub struct Waiting {
     pub state_digest: Option<B256>,
 }
 
-/// An append-only log with one cursor.
-pub trait Log: Send + Sync + std::fmt::Debug {
+/// The log as a feed needs it: what is appended, and where to go on.
+pub trait FeedLog: Send + Sync + std::fmt::Debug {
     /// Appends a batch; gives the cursor of its last event (of the log's last one, for an empty batch).
     fn append(&self, batch: Batch) -> LogFuture<'_, u64>;
 
+    /// Where a feed goes on, and whether it has ended; `None` when it never logged anything.
+    fn position<'a>(&'a self, feed: &'a str) -> LogFuture<'a, Option<(String, bool)>>;
+
+    /// The transactions that wait, oldest first; at most `limit`, the newest of them.
+    fn waiting(&self, limit: usize) -> LogFuture<'_, Vec<Waiting>>;
+}
+
+/// An append-only log with one cursor, as its readers need it.
+pub trait Log: FeedLog {
     /// The items behind `after` that are for all or assigned to `reader`; at most a page of them (by number and by bytes).
     fn page<'a>(&'a self, reader: &'a Hotkey, after: u64) -> LogFuture<'a, Page>;
 
@@ -108,12 +117,6 @@ pub trait Log: Send + Sync + std::fmt::Debug {
 
     /// The bytecodes of these hashes, in their order.
     fn codes<'a>(&'a self, hashes: &'a [B256]) -> LogFuture<'a, Vec<v1::Code>>;
-
-    /// Where a feed goes on, and whether it has ended; `None` when it never logged anything.
-    fn position<'a>(&'a self, feed: &'a str) -> LogFuture<'a, Option<(String, bool)>>;
-
-    /// The transactions that wait, oldest first; at most `limit`, the newest of them.
-    fn waiting(&self, limit: usize) -> LogFuture<'_, Vec<Waiting>>;
 
     /// The cursor of the newest item, as it changes.
     fn grown(&self) -> watch::Receiver<u64>;

@@ -108,7 +108,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     let (feed, live): (Box<dyn Feed>, Option<LiveStatus>) = match opened {
         Opened::Replay(feed) => (Box::new(feed.watching(watched)), None),
         Opened::Live(urls) => {
-            let feed = LiveFeed::new(urls, config.live.clone(), Arc::clone(&log), watched);
+            let feed = LiveFeed::new(urls, config.live.clone(), log.clone(), watched);
             let status = feed.status();
             (Box::new(feed), Some(status))
         }

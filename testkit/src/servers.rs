@@ -1,14 +1,20 @@
 //! Servers that a platform can stand on: PostgreSQL and NATS, each of one test's own.
 //!
-//! Started on a free port in a folder of their own, and ended by their process id; `setpriv` ends them too when the test's process is
-//! killed. Where they are not installed the test says so aloud and is skipped.
+//! Started in a folder of their own on a port that is theirs as long as the value lives, also while they are down ([`Port`]), and ended
+//! by their process id; `setpriv` ends them too when the test's process is killed. One that ends instead of answering ends the test with
+//! what it said. Where they are not installed the test says so aloud and is skipped.
 
+use std::fs::File;
+use std::io::Read as _;
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use crate::port::Port;
 
 /// How long a server may take to its first answer, on a busy machine.
 const START: Duration = Duration::from_secs(60);
@@ -18,7 +24,7 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Postgres {
     server: Child,
-    port: u16,
+    port: Port,
     _folder: TempDir,
 }
 
@@ -26,7 +32,7 @@ pub struct Postgres {
 #[derive(Debug)]
 pub struct Nats {
     server: Option<Child>,
-    port: u16,
+    port: Port,
     folder: TempDir,
 }
 
@@ -68,13 +74,14 @@ pub fn postgres() -> Option<Postgres> {
         "initdb: {}",
         String::from_utf8_lossy(&said.stderr)
     );
-    let port = free_port();
-    let server = lowered(&postgres, user.is_some())
+    let port = Port::free();
+    let mut server = lowered(&postgres, user.is_some());
+    server
         .arg("-D")
         .arg(&data)
         .arg("-k")
         .arg(folder.path())
-        .args(["-h", "127.0.0.1", "-p", &port.to_string()])
+        .args(["-h", "127.0.0.1", "-p", &port.number().to_string()])
         .args([
             "-c",
             "fsync=off",
@@ -84,23 +91,17 @@ pub fn postgres() -> Option<Postgres> {
             "full_page_writes=off",
             "-c",
             "max_connections=300",
-        ])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap_or_else(|error| panic!("postgres: {error}"));
-    let started = Postgres {
+        ]);
+    let server = started(&mut server, folder.path(), || {
+        let mut look = Command::new(&ready);
+        look.args(["-q", "-h", "127.0.0.1", "-p", &port.number().to_string()]);
+        look.status().is_ok_and(|status| status.success())
+    });
+    Some(Postgres {
         server,
         port,
         _folder: folder,
-    };
-    until("PostgreSQL", || {
-        let mut look = Command::new(&ready);
-        look.args(["-q", "-h", "127.0.0.1", "-p", &port.to_string()]);
-        look.status().is_ok_and(|status| status.success())
-    });
-    Some(started)
+    })
 }
 
 /// Starts NATS with JetStream; `None`, after saying so, where it is not installed.
@@ -115,7 +116,7 @@ pub fn nats() -> Option<Nats> {
     let folder = TempDir::new().unwrap_or_else(|error| panic!("a folder for NATS: {error}"));
     let mut nats = Nats {
         server: None,
-        port: free_port(),
+        port: Port::free(),
         folder,
     };
     nats.start();
@@ -125,7 +126,7 @@ pub fn nats() -> Option<Nats> {
 impl Postgres {
     /// `postgres://postgres@127.0.0.1:PORT/postgres`, without a password.
     pub fn url(&self) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port.number())
     }
 }
 
@@ -142,7 +143,7 @@ impl Drop for Postgres {
 impl Nats {
     /// `nats://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        format!("nats://127.0.0.1:{}", self.port.number())
     }
 
     /// Ends it at once, as a crash does.
@@ -160,17 +161,12 @@ impl Nats {
     pub fn start(&mut self) {
         self.kill();
         let program = found("nats-server").unwrap_or_else(|| panic!("nats-server is gone"));
-        let server = bound_to_us(&program)
-            .args(["-js", "-a", "127.0.0.1", "-p", &self.port.to_string(), "-sd"])
-            .arg(self.folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| panic!("nats-server: {error}"));
-        self.server = Some(server);
-        let port = self.port;
-        until("NATS", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+        let port = self.port.number();
+        let mut server = bound_to_us(&program);
+        server
+            .args(["-js", "-a", "127.0.0.1", "-p", &port.to_string(), "-sd"])
+            .arg(self.folder.path());
+        self.server = Some(started(&mut server, self.folder.path(), || greets(port)));
     }
 }
 
@@ -180,20 +176,39 @@ impl Drop for Nats {
     }
 }
 
-fn until(what: &str, ready: impl Fn() -> bool) {
+/// Starts a server and waits until it is ready.
+fn started(command: &mut Command, folder: &Path, ready: impl Fn() -> bool) -> Child {
+    let said = folder.join("said");
+    let words = File::create(&said).unwrap_or_else(|error| panic!("{}: {error}", said.display()));
+    let mut server = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(words)
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let said = || std::fs::read_to_string(&said).unwrap_or_default();
     let begun = Instant::now();
     while !ready() {
-        assert!(begun.elapsed() < START, "{what} does not answer within {START:?}");
-        sleep(LOOK);
+        match server.try_wait() {
+            Ok(None) if begun.elapsed() < START => sleep(LOOK),
+            Ok(None) => {
+                let _gone = server.kill();
+                panic!("{command:?} does not answer within {START:?}: {}", said())
+            }
+            ended => panic!("{command:?} ended ({ended:?}): {}", said()),
+        }
     }
+    server
 }
 
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .unwrap_or_else(|error| panic!("no free port: {error}"))
-        .port()
+/// Whether a NATS server, and nobody else, listens there.
+fn greets(port: u16) -> bool {
+    let mut word = [0; 4];
+    let greeting = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).and_then(|mut stream| {
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.read_exact(&mut word)
+    });
+    greeting.is_ok() && &word == b"INFO"
 }
 
 /// On the search path.

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{AHEAD, Feed, FeedError, FeedItem};
 use crate::assignment::assign;
-use crate::log::{Batch, Entry, Event, Log, Progress};
+use crate::log::{Batch, Entry, Event, FeedLog, Progress};
 use crate::validators::Validators;
 
 /// The most items that are appended together.
@@ -29,7 +29,7 @@ pub struct Distribution {
 /// [`FeedError`]; what came before the error is logged.
 pub async fn pump(
     feed: Box<dyn Feed>,
-    log: Arc<dyn Log>,
+    log: Arc<dyn FeedLog>,
     validators: Arc<Validators>,
     distribution: Distribution,
     shutdown: CancellationToken,

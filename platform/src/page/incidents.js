@@ -29,6 +29,17 @@ export const list = async () => {
 const moment = (one) => h("li", {}, time(one.at), " ", h("strong", {}, one.moment), one.action ? ` by ${one.action}` : "",
   one.detail ? h("span", { class: "detail" }, one.detail) : null);
 
+const moves = (suspect) => suspect.deltas.length + suspect.more_deltas > 0;
+
+const balances = (suspect) => h("div", { class: "balances" },
+  h("h3", {}, "Balances that ", code(suspect.transaction), " changes"),
+  table("Balances", ["holder", "change, smallest unit", "token"], suspect.deltas.map((delta) => [
+    code(delta.holder),
+    [units(delta.change), "code"],
+    delta.token ? code(delta.token) : "ether (wei)",
+  ]), "None is told."),
+  suspect.more_deltas > 0 ? h("p", { class: "hint" }, `and ${number(suspect.more_deltas)} more balances`) : null);
+
 const timeline = (one) => section(`Validator ${one.validator}`,
   figures([["state", one.state], ["severity", one.severity],
     ["miners that agreed", one.network ? `${number(one.network.agreed)} of ${number(one.network.asked)}` : "–"],
@@ -41,7 +52,8 @@ const timeline = (one) => section(`Validator ${one.validator}`,
     suspect.target ? code(suspect.target) : "creates a contract",
     units(suspect.value),
     [`${units(suspect.before)} → ${units(suspect.after)}`, "wide code"],
-  ]), "None is told."));
+  ]), "None is told."),
+  one.suspects.filter(moves).map(balances));
 
 export const one = async (id) => {
   const found = await get(`/v1/incidents/${Number(id)}`);

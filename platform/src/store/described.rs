@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use sqlx::{AnyConnection, Row as _};
 
-use super::registry::{Row, bump, insert, row, update};
+use super::registry::{Row, insert, row, update};
 use super::{CatalogError, Contract, Kind, Relation, Store, catalog, signed, unsigned};
 use crate::log::LogError;
 use crate::registry::Draft;
@@ -96,17 +96,8 @@ impl Store {
     ) -> Result<u64, CatalogError> {
         let mut writing = self.begin().await?;
         let id = insert(writing.connection(), service, draft).await?;
-        put_source(writing.connection(), id, source).await?;
-        catalog::replace(
-            writing.connection(),
-            id,
-            &[(Relation::InvariantAction, actions.to_vec())],
-        )
-        .await?;
-        bump(writing.connection()).await?;
-        let last = self.log_set(writing.connection()).await?;
-        writing.commit().await?;
-        self.announce(last);
+        describe(writing.connection(), id, source, actions).await?;
+        self.publish(writing).await?;
         Ok(id)
     }
 
@@ -129,17 +120,8 @@ impl Store {
             Some(_) => {}
         }
         update(writing.connection(), id, draft).await?;
-        put_source(writing.connection(), id, source).await?;
-        catalog::replace(
-            writing.connection(),
-            id,
-            &[(Relation::InvariantAction, actions.to_vec())],
-        )
-        .await?;
-        bump(writing.connection()).await?;
-        let last = self.log_set(writing.connection()).await?;
-        writing.commit().await?;
-        self.announce(last);
+        describe(writing.connection(), id, source, actions).await?;
+        self.publish(writing).await?;
         Ok(Change::Made)
     }
 
@@ -253,6 +235,17 @@ async fn current(db: &mut AnyConnection, id: u64) -> Result<Option<Row>, LogErro
         .fetch_optional(db)
         .await?;
     found.as_ref().map(row).transpose()
+}
+
+/// What an invariant that has no source yet was written as, and its actions in the place of those that it had.
+async fn describe(
+    db: &mut AnyConnection,
+    id: u64,
+    source: Option<&Source>,
+    actions: &[u64],
+) -> Result<(), CatalogError> {
+    put_source(db, id, source).await?;
+    catalog::replace(db, id, &[(Relation::InvariantAction, actions.to_vec())]).await
 }
 
 /// Of an invariant that has no source yet.

@@ -12,23 +12,13 @@ use wire::{ShippedPrestate, Wire};
 use super::append::{Appended, Appending};
 use super::{KNOWN_CODES, Store, decode, last_cursor, lock, signed, unsigned};
 use crate::assignment::Hotkey;
-use crate::log::{Batch, Entry, Event, Log, LogError, LogFuture, PAGE_BYTES, PAGE_ITEMS, Page, Progress, Waiting};
+use crate::log::{
+    Batch, Entry, Event, FeedLog, Log, LogError, LogFuture, PAGE_BYTES, PAGE_ITEMS, Page, Progress, Waiting,
+};
 
-impl Log for Store {
+impl FeedLog for Store {
     fn append(&self, batch: Batch) -> LogFuture<'_, u64> {
         self.append_batch(batch).boxed()
-    }
-
-    fn page<'a>(&'a self, reader: &'a Hotkey, after: u64) -> LogFuture<'a, Page> {
-        self.read_page(reader, after).boxed()
-    }
-
-    fn in_force(&self, cursor: u64) -> LogFuture<'_, Vec<v1::StreamItem>> {
-        self.read_in_force(cursor).boxed()
-    }
-
-    fn codes<'a>(&'a self, hashes: &'a [B256]) -> LogFuture<'a, Vec<v1::Code>> {
-        self.read_codes(hashes).boxed()
     }
 
     fn position<'a>(&'a self, feed: &'a str) -> LogFuture<'a, Option<(String, bool)>> {
@@ -44,6 +34,20 @@ impl Log for Store {
 
     fn waiting(&self, limit: usize) -> LogFuture<'_, Vec<Waiting>> {
         self.read_waiting(limit).boxed()
+    }
+}
+
+impl Log for Store {
+    fn page<'a>(&'a self, reader: &'a Hotkey, after: u64) -> LogFuture<'a, Page> {
+        self.read_page(reader, after).boxed()
+    }
+
+    fn in_force(&self, cursor: u64) -> LogFuture<'_, Vec<v1::StreamItem>> {
+        self.read_in_force(cursor).boxed()
+    }
+
+    fn codes<'a>(&'a self, hashes: &'a [B256]) -> LogFuture<'a, Vec<v1::Code>> {
+        self.read_codes(hashes).boxed()
     }
 
     fn grown(&self) -> watch::Receiver<u64> {

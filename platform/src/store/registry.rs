@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use engine::{B256, Invariant, U256};
-use sqlx::{AnyConnection, Row as _};
+use sqlx::any::AnyArguments;
+use sqlx::query::Query;
+use sqlx::{Any, AnyConnection, Row as _};
 use wire::{InvariantSet, Wire};
 
-use super::append::{Appended, KIND_INVARIANT_SET};
-use super::{Store, fixed, now_ms, signed, unsigned};
+use super::append::KIND_INVARIANT_SET;
+use super::{Store, Writing, fixed, now_ms, signed, unsigned};
 use crate::log::{Entry, Event, LogError};
 use crate::registry::Draft;
 
@@ -46,10 +48,7 @@ impl Store {
         for draft in drafts {
             ids.push(insert(writing.connection(), service, draft).await?);
         }
-        bump(writing.connection()).await?;
-        let last = self.log_set(writing.connection()).await?;
-        writing.commit().await?;
-        self.announce(last);
+        self.publish(writing).await?;
         Ok(ids)
     }
 
@@ -62,10 +61,7 @@ impl Store {
         if !update(writing.connection(), id, draft).await? {
             return Ok(false);
         }
-        bump(writing.connection()).await?;
-        let last = self.log_set(writing.connection()).await?;
-        writing.commit().await?;
-        self.announce(last);
+        self.publish(writing).await?;
         Ok(true)
     }
 
@@ -83,10 +79,7 @@ impl Store {
         if removed.rows_affected() == 0 {
             return Ok(false);
         }
-        bump(writing.connection()).await?;
-        let last = self.log_set(writing.connection()).await?;
-        writing.commit().await?;
-        self.announce(last);
+        self.publish(writing).await?;
         Ok(true)
     }
 
@@ -144,89 +137,81 @@ impl Store {
             .fetch_optional(writing.connection())
             .await?;
         if logged.is_none() {
-            let last = self.log_set(writing.connection()).await?;
-            writing.commit().await?;
-            self.announce(last);
+            self.log_set(writing).await?;
         }
         Ok(())
     }
 
-    pub(super) async fn log_set(&self, db: &mut AnyConnection) -> Result<Appended, LogError> {
-        let set = current_set(&mut *db).await?;
+    /// Makes what was written the registry's next version, and logs it.
+    pub(super) async fn publish(&self, mut writing: Writing<'_>) -> Result<(), LogError> {
+        sqlx::query("UPDATE registry SET version = version + 1")
+            .execute(writing.connection())
+            .await?;
+        self.log_set(writing).await
+    }
+
+    /// Commits what was written, with the set that it makes logged behind it.
+    async fn log_set(&self, mut writing: Writing<'_>) -> Result<(), LogError> {
+        let set = current_set(writing.connection()).await?;
         let entry = Entry {
             event: Event::InvariantSet(set.to_wire()),
             assigned: Vec::new(),
         };
-        self.insert_entries(db, vec![entry]).await
+        let last = self.insert_entries(writing.connection(), vec![entry]).await?;
+        writing.commit().await?;
+        self.announce(last);
+        Ok(())
     }
 }
 
 /// Writes an invariant; gives its number. The caller makes the new version.
 pub(super) async fn insert(db: &mut AnyConnection, service: Option<u64>, draft: &Draft) -> Result<u64, LogError> {
+    let insert = sqlx::query(
+        "INSERT INTO invariants
+           (name, contract, slot, value_type, byte_offset, comparison, target, network, variable, created_at_ms, service)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id",
+    );
+    let inserted = written(insert, draft)
+        .bind(now_ms())
+        .bind(service.map(signed))
+        .fetch_one(db)
+        .await?;
+    Ok(unsigned(inserted.try_get("id")?))
+}
+
+/// The first nine parameters of a query: what an invariant is.
+fn written<'q>(query: Query<'q, Any, AnyArguments>, draft: &'q Draft) -> Query<'q, Any, AnyArguments> {
     let Draft {
         invariant,
         network,
         variable,
     } = draft;
-    let id: i64 = sqlx::query_scalar(
-        "INSERT INTO invariants
-           (name, contract, slot, value_type, byte_offset, comparison, target, network, variable, created_at_ms, service)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id",
-    )
-    .bind(&invariant.name)
-    .bind(invariant.contract.as_slice())
-    .bind(B256::from(invariant.slot).to_vec())
-    .bind(invariant.value_type.to_string())
-    .bind(i64::from(invariant.offset))
-    .bind(invariant.comparison.symbol())
-    .bind(B256::from(invariant.target).to_vec())
-    .bind(network)
-    .bind(variable.as_deref())
-    .bind(now_ms())
-    .bind(service.map(signed))
-    .fetch_one(db)
-    .await?;
-    Ok(unsigned(id))
+    query
+        .bind(&invariant.name)
+        .bind(invariant.contract.as_slice())
+        .bind(B256::from(invariant.slot).to_vec())
+        .bind(invariant.value_type.to_string())
+        .bind(i64::from(invariant.offset))
+        .bind(invariant.comparison.symbol())
+        .bind(B256::from(invariant.target).to_vec())
+        .bind(network)
+        .bind(variable.as_deref())
 }
 
 /// Puts an invariant in the place of the active one of this number, without what that was written as; false when there is none. The
 /// caller makes the new version.
 pub(super) async fn update(db: &mut AnyConnection, id: u64, draft: &Draft) -> Result<bool, LogError> {
-    let Draft {
-        invariant,
-        network,
-        variable,
-    } = draft;
-    let replaced = sqlx::query(
+    let update = sqlx::query(
         "UPDATE invariants SET name = $1, contract = $2, slot = $3, value_type = $4, byte_offset = $5, comparison = $6,
            target = $7, network = $8, variable = $9 WHERE id = $10 AND removed_at_ms IS NULL",
-    )
-    .bind(&invariant.name)
-    .bind(invariant.contract.as_slice())
-    .bind(B256::from(invariant.slot).to_vec())
-    .bind(invariant.value_type.to_string())
-    .bind(i64::from(invariant.offset))
-    .bind(invariant.comparison.symbol())
-    .bind(B256::from(invariant.target).to_vec())
-    .bind(network)
-    .bind(variable.as_deref())
-    .bind(signed(id))
-    .execute(&mut *db)
-    .await?;
+    );
+    let replaced = written(update, draft).bind(signed(id)).execute(&mut *db).await?;
     // What it was written as says something else now.
     sqlx::query("DELETE FROM sources WHERE invariant = $1")
         .bind(signed(id))
         .execute(db)
         .await?;
     Ok(replaced.rows_affected() > 0)
-}
-
-/// Makes the next version.
-pub(super) async fn bump(db: &mut AnyConnection) -> Result<(), LogError> {
-    sqlx::query("UPDATE registry SET version = version + 1")
-        .execute(db)
-        .await?;
-    Ok(())
 }
 
 async fn current_set(db: &mut AnyConnection) -> Result<InvariantSet, LogError> {

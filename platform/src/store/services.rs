@@ -158,13 +158,7 @@ impl Store {
             writing.commit().await?;
             return Ok(());
         }
-        sqlx::query("UPDATE registry SET version = version + 1")
-            .execute(writing.connection())
-            .await?;
-        let last = self.log_set(writing.connection()).await?;
-        writing.commit().await?;
-        self.announce(last);
-        Ok(())
+        self.publish(writing).await
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Only a validator that has confirmed the incident may tell of it, and what it tells is bounded.
 
+use alloy::primitives::I256;
 use prost::Message;
-use protos::{DecodeError, v1};
+use protos::{DecodeError, fixed, v1};
 use sqlx::{AnyConnection, Row};
 
 use super::{decode, signed};
@@ -11,6 +12,8 @@ use crate::log::LogError;
 
 /// Most suspect transactions in a timeline.
 const SUSPECTS: usize = 50;
+/// Most balances that are told of a suspect.
+const BALANCES: usize = 32;
 /// Most moments in a timeline.
 const MOMENTS: usize = 500;
 /// Longest text of a field, bytes.
@@ -35,7 +38,12 @@ pub(super) fn check(timeline: &v1::IncidentTimeline) -> Result<(), DecodeError> 
     for suspect in &timeline.suspects {
         wire::hash("suspects.tx_hash", &suspect.tx_hash)?;
         wire::hash("suspects.value", &suspect.value)?;
-        faults.extend([long("suspects.pre", &suspect.pre), long("suspects.post", &suspect.post)]);
+        faults.extend([
+            long("suspects.pre", &suspect.pre),
+            long("suspects.post", &suspect.post),
+            many("suspects.deltas", suspect.deltas.len(), BALANCES),
+        ]);
+        suspect.deltas.iter().try_for_each(check_delta)?;
     }
     for moment in &timeline.timeline {
         faults.extend([
@@ -44,6 +52,21 @@ pub(super) fn check(timeline: &v1::IncidentTimeline) -> Result<(), DecodeError> 
         ]);
     }
     faults.into_iter().flatten().next().map_or(Ok(()), Err)
+}
+
+fn check_delta(delta: &v1::TokenDelta) -> Result<(), DecodeError> {
+    if !delta.token.is_empty() {
+        fixed::<20>("suspects.deltas.token", &delta.token)?;
+    }
+    fixed::<20>("suspects.deltas.holder", &delta.holder)?;
+    // Parsing alone takes underscores for nothing, and nothing for zero: who reads it needs one form of a number, and a short one.
+    match I256::from_dec_str(&delta.change) {
+        Ok(change) if change.to_string() == delta.change => Ok(()),
+        _ => Err(DecodeError::invalid(
+            "suspects.deltas.change",
+            "not a whole number of 256 bits in decimal, with `-` ahead of one below zero and without leading zeros",
+        )),
+    }
 }
 
 /// Stores a timeline; says whether it was newer than what was there. `None`: this validator has confirmed no such incident.
@@ -97,6 +120,9 @@ pub(super) async fn of(db: &mut AnyConnection, incident: u64) -> Result<Vec<v1::
 
 #[cfg(test)]
 mod tests {
+    use alloy::primitives::U256;
+    use proptest::prelude::*;
+
     use super::*;
 
     fn timeline() -> v1::IncidentTimeline {
@@ -121,5 +147,94 @@ mod tests {
         let mut short = timeline();
         short.suspects = vec![v1::SuspectTransaction::default()];
         assert!(check(&short).unwrap_err().to_string().contains("suspects.tx_hash"));
+    }
+
+    fn delta(token: usize, holder: usize, change: &str) -> v1::TokenDelta {
+        v1::TokenDelta {
+            token: vec![8; token].into(),
+            holder: vec![9; holder].into(),
+            change: change.to_owned(),
+        }
+    }
+
+    /// What is said of a timeline whose one suspect changes these balances.
+    fn said(deltas: Vec<v1::TokenDelta>) -> Result<(), String> {
+        let suspect = v1::SuspectTransaction {
+            tx_hash: vec![7; 32].into(),
+            value: vec![0; 32].into(),
+            deltas,
+            ..Default::default()
+        };
+        let told = v1::IncidentTimeline {
+            suspects: vec![suspect],
+            ..timeline()
+        };
+        check(&told).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn balances_are_taken_as_far_as_256_bits_reach_and_up_to_32_of_a_suspect() {
+        let (least, most) = (I256::MIN.to_string(), I256::MAX.to_string());
+        for change in ["0", "-1", "1000000000000000000", &least, &most] {
+            assert_eq!(said(vec![delta(20, 20, change), delta(0, 20, change)]), Ok(()));
+        }
+        assert_eq!(said(vec![delta(20, 20, "-5"); BALANCES]), Ok(()));
+        let refused = said(vec![delta(20, 20, "-5"); BALANCES + 1]).unwrap_err();
+        assert!(
+            refused.contains("suspects.deltas") && refused.contains("33, and at most 32"),
+            "{refused}"
+        );
+        for (token, holder, field) in [
+            (19, 20, "token"),
+            (32, 20, "token"),
+            (20, 0, "holder"),
+            (20, 21, "holder"),
+        ] {
+            let refused = said(vec![delta(0, 20, "1"), delta(token, holder, "1")]).unwrap_err();
+            assert!(refused.contains(&format!("suspects.deltas.{field}")), "{refused}");
+        }
+        let (below, above) = (format!("{least}0"), U256::MAX.to_string());
+        for change in [
+            "", "-", "+5", "-0", "007", "1_000", "0x10", "1.5", " 1", "x", &below, &above,
+        ] {
+            let refused = said(vec![delta(20, 20, change)]).unwrap_err();
+            assert!(refused.contains("suspects.deltas.change"), "{change}: {refused}");
+        }
+    }
+
+    #[test]
+    fn as_many_suspects_with_as_many_balances_as_are_taken_fit_a_timeline() {
+        let suspect = v1::SuspectTransaction {
+            tx_hash: vec![7; 32].into(),
+            sender: vec![1; 20].into(),
+            target: vec![2; 20].into(),
+            value: vec![0xff; 32].into(),
+            pre: U256::MAX.to_string(),
+            post: U256::MAX.to_string(),
+            deltas: vec![delta(20, 20, &I256::MIN.to_string()); BALANCES],
+            more_deltas: u64::MAX,
+        };
+        let full = v1::IncidentTimeline {
+            suspects: vec![suspect; SUSPECTS],
+            ..timeline()
+        };
+        assert_eq!(check(&full), Ok(()), "{} bytes", full.encoded_len());
+        println!("{} of {BYTES} bytes", full.encoded_len());
+    }
+
+    proptest! {
+        #[test]
+        fn every_change_is_taken_as_validators_write_it(change in any::<[u8; 32]>()) {
+            let change = I256::from_be_bytes(change).to_string();
+            prop_assert!(change.len() <= 78);
+            prop_assert_eq!(said(vec![delta(20, 20, &change)]), Ok(()));
+        }
+
+        #[test]
+        fn whatever_is_written_is_a_number_of_256_bits_or_refused(change in "[-+]?[0-9]{0,80}[_x]?[0-9]{0,5}") {
+            if said(vec![delta(20, 20, &change)]).is_ok() {
+                prop_assert_eq!(I256::from_dec_str(&change).unwrap().to_string(), change);
+            }
+        }
     }
 }

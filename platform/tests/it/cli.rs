@@ -2,23 +2,15 @@
 
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Output;
 
 use engine::case::Case;
 use platform::log::Event;
 use serde_json::Value;
+use testkit::process::Running;
+use testkit::until;
 
-use crate::world::{case, hotkey, open, permitted, read_all, recording};
-
-/// Nobody serves here.
-const NOWHERE: &str = "http://127.0.0.1:9";
-
-fn platform(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_platform"));
-    command.args(args).stdin(Stdio::null());
-    command
-}
+use crate::world::{NOWHERE, PATIENCE, case, hotkey, open, permitted, platform, read_all, recording};
 
 fn output(args: &[&str]) -> Output {
     platform(args).output().unwrap()
@@ -126,10 +118,7 @@ fn each_bad_input_is_one_line_that_names_it() {
         refusal(&["invariants", "list", "--database", text(&database)], 2),
         &["p.db", "no such file"],
     );
-    says(
-        refusal(&["status", "--platform", "http://127.0.0.1:9"], 3),
-        &["127.0.0.1:9"],
-    );
+    says(refusal(&["status", "--platform", NOWHERE], 3), &["127.0.0.1:9"]);
     says(
         refusal(&["status", "--platform", "not an address"], 2),
         &["not an address"],
@@ -258,73 +247,33 @@ fn invariants_are_added_listed_and_removed() {
     assert_eq!(again, listed);
 }
 
-/// A running platform; killed when it is dropped.
-struct Running(Child);
-
-impl Running {
-    fn start(folder: &Path, recording: &Path, pace: &str) -> Self {
-        let (feed, database) = (format!("replay:{}", text(recording)), folder.join("platform.db"));
-        let ready = folder.join("ready");
-        let _not_there = std::fs::remove_file(&ready);
-        let child = platform(&[
-            "run",
-            "--feed",
-            &feed,
-            "--pace",
-            pace,
-            "--ledger",
-            NOWHERE,
-            "--database",
-            text(&database),
-            "--listen",
-            "127.0.0.1:0",
-            "--min-validators",
-            "0",
-            "--ready-file",
-            text(&ready),
-            "--log",
-            "error",
-        ])
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-        let running = Self(child);
-        until("the platform is not ready", || ready.exists());
-        running
-    }
+/// A platform that reads this recording.
+async fn start(folder: &Path, recording: &Path, pace: &str) -> Running {
+    let (feed, database) = (format!("replay:{}", text(recording)), folder.join("platform.db"));
+    let mut command = platform(&["run", "--feed", &feed, "--pace", pace, "--database", text(&database)]);
+    command.args([
+        "--ledger",
+        NOWHERE,
+        "--listen",
+        "127.0.0.1:0",
+        "--min-validators",
+        "0",
+        "--log",
+        "error",
+    ]);
+    Running::start(command.into(), folder).await
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ended_already = self.0.kill();
-        let _status = self.0.wait();
-    }
+/// The ledger is not there: transactions go to validators that the database knows from before.
+async fn known(folder: &Path, validators: std::ops::RangeInclusive<u8>) {
+    let validators = Vec::from_iter(permitted(validators));
+    open(folder).await.remember(&validators).await.unwrap();
 }
 
-fn until(otherwise: &str, mut holds: impl FnMut() -> bool) {
-    let patience = Instant::now() + Duration::from_secs(60);
-    while !holds() {
-        assert!(Instant::now() < patience, "{otherwise}");
-        std::thread::yield_now();
-    }
-}
-
-#[test]
-fn a_killed_platform_goes_on_where_it_stopped() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+#[tokio::test]
+async fn a_killed_platform_goes_on_where_it_stopped() {
     let place = tempfile::tempdir().unwrap();
     let path = recording(place.path());
-    // The ledger is not there: transactions go to validators that the database knows from before.
-    let prepared = async |folder: &Path| {
-        open(folder)
-            .await
-            .remember(&Vec::from_iter(permitted(1..=3)))
-            .await
-            .unwrap();
-    };
     let everything = async |folder: &Path| {
         let store = open(folder).await;
         let mut all = Vec::new();
@@ -333,64 +282,58 @@ fn a_killed_platform_goes_on_where_it_stopped() {
         }
         all
     };
-    let last = |folder: &Path| runtime.block_on(async { open(folder).await.status(None).await.unwrap().last_cursor });
+    let last = async |folder: &Path| open(folder).await.status(None).await.unwrap().last_cursor;
     const LAST: u64 = 16;
 
     let calm = tempfile::tempdir().unwrap();
-    runtime.block_on(prepared(calm.path()));
-    let running = Running::start(calm.path(), &path, "max");
-    until("the recording is not read", || last(calm.path()) == LAST);
-    drop(running);
+    known(calm.path(), 1..=3).await;
+    let running = start(calm.path(), &path, "max").await;
+    until(
+        "the recording is read",
+        async || last(calm.path()).await,
+        |last| *last == LAST,
+    )
+    .await;
+    running.kill().await;
 
     let killed = tempfile::tempdir().unwrap();
-    runtime.block_on(prepared(killed.path()));
+    known(killed.path(), 1..=3).await;
     let mut before = 0;
     while before < LAST {
-        let running = Running::start(killed.path(), &path, "20/s");
-        until("the feed stands still", || {
-            last(killed.path()) >= (before + 3).min(LAST)
-        });
-        // SIGKILL, at whatever it is doing.
-        drop(running);
-        before = last(killed.path());
+        let running = start(killed.path(), &path, "20/s").await;
+        let some = (before + 3).min(LAST);
+        until(
+            "the feed goes on",
+            async || last(killed.path()).await,
+            |last| *last >= some,
+        )
+        .await;
+        // At whatever it is doing.
+        running.kill().await;
+        before = last(killed.path()).await;
     }
-    let (calm, killed) = runtime.block_on(async { (everything(calm.path()).await, everything(killed.path()).await) });
+    let (calm, killed) = (everything(calm.path()).await, everything(killed.path()).await);
     assert_eq!(killed, calm);
     assert!(matches!(calm[0].last().unwrap().event, Some(Event::FeedEnded(_))));
 }
 
-#[test]
-fn a_bad_case_in_the_middle_ends_the_process_after_what_came_before_it() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+#[tokio::test]
+async fn a_bad_case_in_the_middle_ends_the_process_after_what_came_before_it() {
     let place = tempfile::tempdir().unwrap();
     let path = recording(place.path());
     let mut json = case(101).to_json();
     json["txs"][2]["from"] = "0x0000000000000000000000000000000000000001".into();
     std::fs::write(path.join("101.json.gz"), json.to_string()).unwrap();
-    runtime.block_on(async {
-        open(place.path())
-            .await
-            .remember(&Vec::from_iter(permitted(1..=2)))
-            .await
-            .unwrap();
-    });
-    let mut running = Running::start(place.path(), &path, "max");
-    let mut status = None;
-    until("the platform does not end", || {
-        status = running.0.try_wait().unwrap();
-        status.is_some()
-    });
-    assert_eq!(status.unwrap().code(), Some(2));
-    let mut said = String::new();
-    std::io::Read::read_to_string(running.0.stderr.as_mut().unwrap(), &mut said).unwrap();
+    known(place.path(), 1..=2).await;
+    let mut running = start(place.path(), &path, "max").await;
+    let ended = tokio::time::timeout(PATIENCE, running.child.wait()).await;
+    assert_eq!(ended.expect("it does not end").unwrap().code(), Some(2));
+    let said = running.log();
     assert!(
         said.lines().count() == 1 && said.contains("101.json.gz") && said.contains("/txs/2"),
         "{said}"
     );
-    let items = runtime.block_on(async { read_all(open(place.path()).await.as_ref(), &hotkey(1)).await });
+    let items = read_all(open(place.path()).await.as_ref(), &hotkey(1)).await;
     // The set, the parent, three transactions, the block.
     assert_eq!(items.len(), 6);
 }

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chain::Ledger as _;
 use chain::auth::sign::Signer;
@@ -12,29 +11,21 @@ use chain::local::params::Overrides;
 use chain::local::service::LedgerService;
 use chain::local::{LocalLedger, Opening};
 use engine::case::Case;
-use platform::broker::Broker;
 use platform::cluster::Cluster;
-use platform::log::{Event, Log};
+use platform::log::Event;
 use platform::store::Store;
 use platform::validators::Validators;
 use protos::v1;
 use protos::v1::platform_client::PlatformClient;
+use testkit::process::Running;
+use testkit::until;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
 use tower::Layer as _;
 
-use crate::world::{Served, assigned, batch, case, hotkey, in_schema, open, permitted, read_all, schema, validator};
+use crate::world::{PATIENCE, case, hotkey, in_schema, open, permitted, platform, read_all, schema, validator};
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const VALIDATORS: [u8; 3] = [1, 2, 3];
-
-async fn until<F: Future<Output = bool>>(otherwise: &str, mut holds: impl FnMut() -> F) {
-    let patience = Instant::now() + PATIENCE;
-    while !holds().await {
-        assert!(Instant::now() < patience, "{otherwise}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
 
 /// A subnet with a permit for each validator, over gRPC; gives its address.
 async fn ledger(folder: &Path, shutdown: &CancellationToken) -> (LocalLedger, String) {
@@ -89,46 +80,15 @@ fn recording(folder: &Path, blocks: u64) -> PathBuf {
     path
 }
 
-/// A platform process; killed when it is dropped.
-struct Instance {
-    process: Child,
-    address: String,
-}
-
-impl Instance {
-    async fn start(folder: &Path, name: &str, args: &[(&str, &str)]) -> Self {
-        let ready = folder.join(name);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_platform"));
-        command.args([
-            "run",
-            "--listen",
-            "127.0.0.1:0",
-            "--metagraph-interval",
-            "200ms",
-            "--ready-file",
-        ]);
-        command.arg(&ready).stdin(Stdio::null());
-        for (flag, value) in args {
-            command.arg(format!("--{flag}")).arg(value);
-        }
-        let process = command.spawn().unwrap();
-        until("a platform is not ready", || async { ready.exists() }).await;
-        let address = format!("http://{}", std::fs::read_to_string(&ready).unwrap());
-        Self { process, address }
+/// A platform process of this name.
+async fn instance(folder: &Path, name: &str, args: &[(&str, &str)]) -> Running {
+    let home = folder.join(name);
+    std::fs::create_dir(&home).unwrap();
+    let mut command = platform(&["run", "--listen", "127.0.0.1:0", "--metagraph-interval", "200ms"]);
+    for (flag, value) in args {
+        command.arg(format!("--{flag}")).arg(value);
     }
-
-    /// SIGKILL.
-    fn kill(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-}
-
-impl Drop for Instance {
-    fn drop(&mut self) {
-        let _gone = self.process.kill();
-        let _ended = self.process.wait();
-    }
+    Running::start(command.into(), &home).await
 }
 
 /// A validator that reads from whichever platform answers, from its cursor on, until the feed's end.
@@ -196,18 +156,21 @@ async fn one_of_two_platforms_is_killed_and_every_transaction_is_delivered_by_th
         ("replicas", "2"),
         ("log", "warn"),
     ];
-    let mut first = Instance::start(folder.path(), "first", &args).await;
-    until("nobody feeds the log", || async {
-        store.feeder().await.unwrap().is_some()
-    })
+    let first = instance(folder.path(), "first", &args).await;
+    let feeder = until(
+        "one feeds the log",
+        async || store.feeder().await.unwrap(),
+        Option::is_some,
+    )
     .await;
-    let feeder = store.feeder().await.unwrap();
-    let second = Instance::start(folder.path(), "second", &args).await;
+    let second = instance(folder.path(), "second", &args).await;
 
     // Two validators begin at the one that is killed, one at the other: those of both are counted as connected.
     let (mut reading, mut progress) = (Vec::new(), Vec::new());
     for n in VALIDATORS {
-        let mut platforms = vec![first.address.clone(), second.address.clone()];
+        let mut platforms = [&first, &second]
+            .map(|platform| format!("http://{}", platform.address))
+            .to_vec();
         platforms.rotate_left(usize::from(n == 3));
         let (sender, receiver) = tokio::sync::watch::channel(0);
         progress.push(receiver);
@@ -218,7 +181,7 @@ async fn one_of_two_platforms_is_killed_and_every_transaction_is_delivered_by_th
         let waited = tokio::time::timeout(PATIENCE, seen.wait_for(|items| *items >= 30)).await;
         waited.expect("the stream stands still").unwrap();
     }
-    first.kill();
+    first.kill().await;
 
     let mut delivered = BTreeSet::new();
     let mut deliveries = 0;
@@ -247,116 +210,6 @@ async fn one_of_two_platforms_is_killed_and_every_transaction_is_delivered_by_th
     shutdown.cancel();
 }
 
-/// The newest item that the broker holds.
-async fn held(url: &str, name: &str) -> Option<u64> {
-    let stream = async_nats::jetstream::new(async_nats::connect(url).await.ok()?)
-        .get_stream(format!("portcullis-{name}"))
-        .await
-        .ok()?;
-    let message = stream
-        .get_last_raw_message_by_subject(&format!("portcullis.{name}"))
-        .await
-        .ok()?;
-    message.headers.get("Nats-Msg-Id")?.as_str().parse().ok()
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_the_broker_is_away_streams_go_on_by_the_database_and_it_catches_up() {
-    let Some(mut nats) = testkit::nats() else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path()).await;
-    let name = store.log_name().await.unwrap();
-    let broker = Broker::open(&nats.url(), store.clone()).await.unwrap();
-    let shutdown = CancellationToken::new();
-    let running = tokio::spawn({
-        let (broker, shutdown) = (broker.clone(), shutdown.clone());
-        async move { broker.run(shutdown).await }
-    });
-    let served = Served::start_with(store.clone(), Some(broker.clone()), [1]).await;
-    let mut stream = served.stream(1, 0).await.unwrap();
-    let mut next = 1;
-    let mut deliver = async |many: u64| {
-        for n in next..next + many {
-            broker.append(batch(vec![assigned(n, &[1])])).await.unwrap();
-        }
-        for n in next..next + many {
-            let item = tokio::time::timeout(PATIENCE, stream.message())
-                .await
-                .expect("the stream stands still");
-            assert_eq!(item.unwrap().unwrap().cursor, n);
-        }
-        next += many;
-        next - 1
-    };
-    let last = deliver(200).await;
-    until("the broker does not have it", || async {
-        held(&nats.url(), &name).await == Some(last)
-    })
-    .await;
-    nats.kill();
-    deliver(100).await;
-    nats.start();
-    let last = deliver(100).await;
-    until("the broker did not catch up", || async {
-        held(&nats.url(), &name).await == Some(last)
-    })
-    .await;
-    let last = deliver(50).await;
-    until("the broker is not used again", || async {
-        held(&nats.url(), &name).await == Some(last)
-    })
-    .await;
-    shutdown.cancel();
-    running.await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_that_holds_more_than_the_database_is_made_anew() {
-    let Some(nats) = testkit::nats() else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path()).await;
-    let name = store.log_name().await.unwrap();
-    // What another history left: this log has lost its end.
-    let jetstream = async_nats::jetstream::new(async_nats::connect(nats.url()).await.unwrap());
-    let config = async_nats::jetstream::stream::Config {
-        name: format!("portcullis-{name}"),
-        subjects: vec![format!("portcullis.{name}")],
-        ..Default::default()
-    };
-    jetstream.create_stream(config).await.unwrap();
-    let foreign = async_nats::jetstream::message::PublishMessage::build().message_id("999");
-    jetstream
-        .send_publish(format!("portcullis.{name}"), foreign)
-        .await
-        .unwrap()
-        .await
-        .unwrap();
-
-    let broker = Broker::open(&nats.url(), store.clone()).await.unwrap();
-    let shutdown = CancellationToken::new();
-    let running = tokio::spawn({
-        let (broker, shutdown) = (broker.clone(), shutdown.clone());
-        async move { broker.run(shutdown).await }
-    });
-    let (mut last, patience) = (0, Instant::now() + PATIENCE);
-    while held(&nats.url(), &name)
-        .await
-        .is_none_or(|held| held == 0 || held > last)
-    {
-        assert!(Instant::now() < patience, "the log is not carried");
-        last = broker.append(batch(vec![assigned(last + 1, &[1])])).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let cursors: Vec<u64> = read_all(broker.as_ref(), &hotkey(1))
-        .await
-        .iter()
-        .map(|item| item.cursor)
-        .collect();
-    assert_eq!(cursors, (1..=last).collect::<Vec<_>>());
-    shutdown.cancel();
-    running.await.unwrap();
-}
-
 /// An instance without its process.
 fn member(store: &Arc<Store>) -> (Arc<Cluster>, Arc<Validators>) {
     let validators = Validators::new([]);
@@ -382,8 +235,9 @@ async fn the_turn_to_feed_is_one_instances_and_is_handed_on_at_its_end() {
     // Who is connected to one is known to the other.
     let _stream = at_one.enter(hotkey(1)).unwrap();
     let _other = at_two.enter(hotkey(2)).unwrap();
-    until("nobody hears of the other's validators", || async {
-        (at_one.live(), at_two.live()) == (2, 2)
+    let connected = async || (at_one.live(), at_two.live());
+    until("each hears of the other's validators", connected, |live| {
+        *live == (2, 2)
     })
     .await;
     let waiting = tokio::time::timeout(Duration::from_millis(1_200), two.turn(&end_two)).await;
@@ -395,7 +249,12 @@ async fn the_turn_to_feed_is_one_instances_and_is_handed_on_at_its_end() {
     tokio::time::timeout(Duration::from_secs(3), two.turn(&end_two))
         .await
         .expect("the turn was not handed on");
-    until("the dead one's validators still count", || async { at_two.live() == 1 }).await;
+    until(
+        "the dead one's validators count no more",
+        async || at_two.live(),
+        |live| *live == 1,
+    )
+    .await;
 
     // Whoever loses its turn while it lives ends, with the code that asks for a restart.
     let feeder = store.feeder().await.unwrap();

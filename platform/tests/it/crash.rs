@@ -4,17 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use platform::assignment::Hotkey;
 use platform::feed::pace::Pace;
 use platform::feed::pump::{Distribution, pump};
 use platform::feed::replay::ReplayFeed;
-use platform::log::{Batch, Log, LogError, LogFuture, Page, Waiting};
+use platform::log::{Batch, FeedLog, LogError, LogFuture, Waiting};
 use platform::store::Store;
 use platform::validators::Validators;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use protos::v1;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::world::{open, permitted, read_all, recording};
@@ -27,7 +25,7 @@ struct Mortal {
     after_commit: bool,
 }
 
-impl Log for Mortal {
+impl FeedLog for Mortal {
     fn append(&self, batch: Batch) -> LogFuture<'_, u64> {
         Box::pin(async move {
             if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
@@ -41,23 +39,11 @@ impl Log for Mortal {
             self.store.append(batch).await
         })
     }
-    fn page<'a>(&'a self, reader: &'a Hotkey, after: u64) -> LogFuture<'a, Page> {
-        self.store.page(reader, after)
-    }
-    fn in_force(&self, cursor: u64) -> LogFuture<'_, Vec<v1::StreamItem>> {
-        self.store.in_force(cursor)
-    }
-    fn codes<'a>(&'a self, hashes: &'a [engine::B256]) -> LogFuture<'a, Vec<v1::Code>> {
-        self.store.codes(hashes)
-    }
     fn position<'a>(&'a self, feed: &'a str) -> LogFuture<'a, Option<(String, bool)>> {
         self.store.position(feed)
     }
     fn waiting(&self, limit: usize) -> LogFuture<'_, Vec<Waiting>> {
         self.store.waiting(limit)
-    }
-    fn grown(&self) -> watch::Receiver<u64> {
-        self.store.grown()
     }
 }
 

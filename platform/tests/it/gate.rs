@@ -1,28 +1,16 @@
 //! The gate, by the binary on a living chain: a protocol's invariants are streamed while its service is paid.
 
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Output;
 use std::time::Duration;
 
 use serde_json::Value;
-use testkit::{Fault, PaidService, Proxy};
+use testkit::process::Running;
+use testkit::{Fault, PaidService, Proxy, until};
 
-use crate::world::{address, open, recording};
+use crate::world::{NOWHERE, address, open, platform, recording};
 
 /// Base units a second.
 const RATE: u64 = 2;
-/// Longer than any look takes, to fail instead of hanging.
-const LIMIT: Duration = Duration::from_secs(60);
-
-/// Ended when dropped.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _gone = self.0.kill();
-        let _status = self.0.wait();
-    }
-}
 
 /// A service, a node in front of its chain that can fail, and a platform's folder.
 struct World {
@@ -47,12 +35,8 @@ impl World {
 
     /// What the command prints.
     async fn platform(&self, args: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_platform"));
-        command
-            .args(args)
-            .arg("--database")
-            .arg(self.database())
-            .stdin(Stdio::null());
+        let mut command = platform(args);
+        command.arg("--database").arg(self.database());
         tokio::task::spawn_blocking(move || command.output().unwrap())
             .await
             .unwrap()
@@ -91,7 +75,7 @@ impl World {
         self.done(&[&free[..], &invariant].concat()).await;
     }
 
-    fn run(&self) -> Running {
+    async fn run(&self) -> Running {
         let config = self.folder.path().join("platform.toml");
         let billing = format!(
             "[billing]\nrpc = [\"{}\"]\nevery = \"100ms\"\nmax_head_age = \"365days\"\n",
@@ -99,27 +83,19 @@ impl World {
         );
         std::fs::write(&config, billing).unwrap();
         let feed = format!("replay:{}", recording(self.folder.path()).display());
-        let mut command = Command::new(env!("CARGO_BIN_EXE_platform"));
+        let mut command = platform(&[
+            "run",
+            "--ledger",
+            NOWHERE,
+            "--listen",
+            "127.0.0.1:0",
+            "--min-validators",
+            "0",
+        ]);
         command
-            .args([
-                "run",
-                "--ledger",
-                "http://127.0.0.1:9",
-                "--listen",
-                "127.0.0.1:0",
-                "--min-validators",
-                "0",
-                "--feed",
-                &feed,
-            ])
-            .args([
-                Path::new("--config"),
-                &config,
-                Path::new("--database"),
-                Path::new(&self.database()),
-            ])
-            .stdin(Stdio::null());
-        Running(command.spawn().unwrap())
+            .args(["--feed", &feed, "--database", &self.database(), "--config"])
+            .arg(&config);
+        Running::start(command.into(), self.folder.path()).await
     }
 
     /// Names of the invariants in force.
@@ -130,16 +106,12 @@ impl World {
 
     /// Waits until those are in force.
     async fn until(&self, names: &[&str]) {
-        let waited = tokio::time::timeout(LIMIT, async {
-            while self.in_force().await != names {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        });
-        assert!(
-            waited.await.is_ok(),
-            "{names:?} are wanted, {:?} in force",
-            self.in_force().await
-        );
+        let _names = until(
+            "the wanted invariants are in force",
+            async || self.in_force().await,
+            |set| set == names,
+        )
+        .await;
     }
 
     async fn services(&self) -> Value {
@@ -149,16 +121,11 @@ impl World {
 
     /// Waits until a look had this result.
     async fn until_known(&self, status: &str) -> Value {
-        let waited = tokio::time::timeout(LIMIT, async {
-            loop {
-                let service = self.services().await;
-                if service["payment"]["status"] == status {
-                    return service;
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        });
-        waited.await.unwrap_or_else(|_| panic!("never {status}"))
+        let services = async || self.services().await;
+        until("a look had this result", services, |service| {
+            service["payment"]["status"] == status
+        })
+        .await
     }
 }
 
@@ -168,7 +135,7 @@ async fn an_unpaid_protocol_is_streamed_no_more_until_it_pays() {
     world.service.pay(1_000).await;
     world.register().await;
     assert_eq!(world.in_force().await, ["paid", "free"]);
-    let platform = world.run();
+    let running = world.run().await;
     let known = world.until_known("paid").await;
     assert!(known["payment"]["runway"].as_u64().unwrap() <= 1_000);
     assert_eq!(world.in_force().await, ["paid", "free"]);
@@ -185,7 +152,7 @@ async fn an_unpaid_protocol_is_streamed_no_more_until_it_pays() {
 
     world.service.pay(5_000).await;
     world.until(&["paid", "free"]).await;
-    drop(platform);
+    running.kill().await;
 }
 
 #[tokio::test]
@@ -194,7 +161,7 @@ async fn what_nobody_knows_changes_nothing_over_a_restart_as_well() {
     world.service.pay(1_000).await;
     world.register().await;
     world.proxy.set_fault(Some(Fault::Unavailable));
-    let platform = world.run();
+    let running = world.run().await;
     world.service.pass(2_000).await;
     world.until_known("indeterminate").await;
     assert_eq!(
@@ -205,9 +172,9 @@ async fn what_nobody_knows_changes_nothing_over_a_restart_as_well() {
 
     world.proxy.set_fault(None);
     world.until(&["free"]).await;
-    drop(platform);
+    running.kill().await;
     world.proxy.set_fault(Some(Fault::Unavailable));
-    let _platform = world.run();
+    let _platform = world.run().await;
     world.until_known("indeterminate").await;
     assert_eq!(world.in_force().await, ["free"], "nor gives it back for nothing");
 }

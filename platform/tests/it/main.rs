@@ -7,6 +7,7 @@
     missing_docs
 )]
 
+mod broker;
 mod browser;
 mod cli;
 mod cluster;

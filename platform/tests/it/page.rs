@@ -95,9 +95,22 @@ async fn every_view_shows_what_is_known() {
         "paused by 0x00c0de",
         "ahead of the attack",
         "4 of 5",
+        "ether (wei)",
+        "and 5 more balances",
     ] {
         shows(&mut page, text).await;
     }
+    let changes = page
+        .evaluate("[...document.querySelectorAll('.balances tbody tr')].map((row) => [...row.cells].map((cell) => cell.textContent))")
+        .await;
+    assert_eq!(
+        changes,
+        json!([
+            ["0xb1b1b1…b1b1", "-1,000,000,000,000,000,000,000", "0xc0c0c0…c0c0"],
+            ["0xa1a1a1…a1a1", "997", "0xc0c0c0…c0c0"],
+            ["0xa1a1a1…a1a1", "-21,000", "ether (wei)"],
+        ])
+    );
     let witness = page.evaluate("document.getElementById('witness').innerText").await;
     let digest = format!("0x{}", "07".repeat(32));
     for text in ["1,000", "3", digest.as_str()] {

@@ -5,7 +5,7 @@ use std::process::Command;
 use platform::registry;
 use platform::store::Store;
 
-use crate::world::{SERVER, schema};
+use crate::world::{SERVER, platform, schema};
 
 /// The stories that have a database.
 const STORIES: [&str; 9] = [
@@ -85,13 +85,8 @@ async fn two_processes_on_one_server_write_in_turns_and_no_cursor_or_id_is_given
 
 #[test]
 fn a_server_that_is_not_there_is_named_without_its_password() {
-    let asked = Command::new(env!("CARGO_BIN_EXE_platform"))
-        .args([
-            "invariants",
-            "list",
-            "--database",
-            "postgres://portcullis:pa55@127.0.0.1:1/platform",
-        ])
+    let address = "postgres://portcullis:pa55@127.0.0.1:1/platform";
+    let asked = platform(&["invariants", "list", "--database", address])
         .output()
         .unwrap();
     let line = String::from_utf8_lossy(&asked.stderr);

@@ -1,6 +1,6 @@
 //! Reports: counted once, taken only from those who were asked, and never half.
 
-use platform::log::Log;
+use platform::log::FeedLog;
 use platform::registry;
 use protos::v1;
 use tonic::Code;
@@ -89,6 +89,22 @@ fn timeline(n: u64, revision: u64, state: &str) -> v1::ReportRequest {
         timelines: vec![timeline],
         ..Default::default()
     }
+}
+
+/// A timeline whose suspect changes one balance of ether by so much.
+fn moving(change: &str) -> v1::ReportRequest {
+    let mut request = timeline(1, 1, "open");
+    request.timelines[0].suspects = vec![v1::SuspectTransaction {
+        tx_hash: wire::hash_bytes(tx_hash(1)),
+        value: vec![0; 32].into(),
+        deltas: vec![v1::TokenDelta {
+            holder: vec![0xa1; 20].into(),
+            change: change.into(),
+            ..Default::default()
+        }],
+        ..Default::default()
+    }];
+    request
 }
 
 /// One invariant (cursor 1), transactions 1 (to validators 1 and 2) and 2 (to validator 1) under cursors 2 and 3.
@@ -246,6 +262,15 @@ async fn what_was_not_asked_for_or_does_not_fit_is_refused_with_the_whole_reques
             2,
             Code::PermissionDenied,
             "incidents[0]",
+        ),
+        (
+            v1::ReportRequest {
+                timelines: moving("1e18").timelines,
+                ..of(vec![good.clone()], vec![incident(2, 1)])
+            },
+            1,
+            Code::InvalidArgument,
+            "timelines[0]: field `suspects.deltas.change`",
         ),
         (of(vec![good.clone()], vec![]), 3, Code::PermissionDenied, "permit"),
     ] {

@@ -5,7 +5,7 @@ use alloy::eips::eip2718::Encodable2718;
 use alloy::primitives::{TxKind, keccak256};
 use alloy::signers::{SignerSync, local::PrivateKeySigner};
 use engine::{Account, AccountState, Address, B256, BlockEnv, Bytes, Hardfork, Prestate, Transaction, U256};
-use platform::log::{Entry, Event, Log};
+use platform::log::{Entry, Event, FeedLog};
 use platform::store::{NeuronRow, Store};
 use protos::v1;
 use serde_json::{Value, json};
@@ -149,6 +149,11 @@ pub(crate) async fn incident(store: &Store, id: u64, name: &str, (cursor, hash):
         action: action.to_owned(),
         detail: detail.to_owned(),
     };
+    let delta = |token: &[u8], holder: u8, change: &str| v1::TokenDelta {
+        token: token.to_vec().into(),
+        holder: vec![holder; 20].into(),
+        change: change.to_owned(),
+    };
     let timeline = v1::IncidentTimeline {
         incident: 1,
         revision: 1,
@@ -163,7 +168,12 @@ pub(crate) async fn incident(store: &Store, id: u64, name: &str, (cursor, hash):
             value: word(0).into(),
             pre: "1000".to_owned(),
             post: "3".to_owned(),
-            deltas: Vec::new(),
+            deltas: vec![
+                delta(&[0xc0; 20], 0xb1, "-1000000000000000000000"),
+                delta(&[0xc0; 20], 0xa1, "997"),
+                delta(&[], 0xa1, "-21000"),
+            ],
+            more_deltas: 5,
         }],
         total_suspects: 1,
         timeline: vec![

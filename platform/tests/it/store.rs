@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use engine::B256;
-use platform::log::{Batch, Event, Log, LogError, Progress};
+use platform::log::{Batch, Event, FeedLog, Log, LogError, Progress};
 use platform::registry;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -175,7 +175,7 @@ async fn a_change_by_another_process_is_logged_once_and_noticed() {
             .unwrap(),
         [2]
     );
-    tokio::time::timeout(Duration::from_secs(10), grown.wait_for(|last| *last == 4))
+    tokio::time::timeout(Duration::from_secs(60), grown.wait_for(|last| *last == 4))
         .await
         .unwrap()
         .unwrap();

@@ -11,7 +11,7 @@ use chain::{
     WeightsCall, WeightsCommit, WeightsReveal,
 };
 use engine::B256;
-use platform::log::{Batch, Event, Log};
+use platform::log::{Batch, Event, FeedLog, Log};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use protos::v1;
@@ -20,7 +20,7 @@ use tonic::Code;
 
 use crate::world::{Served, assigned, batch, for_all, head, hotkey, open, pending, read_all, validator};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn next(stream: &mut tonic::Streaming<v1::StreamItem>) -> v1::StreamItem {
     tokio::time::timeout(PATIENCE, stream.message())

@@ -1,73 +1,54 @@
 //! What the platform serves, as it is served: encrypted, limited, backed up.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Output;
 
 use platform::registry;
 use reqwest::StatusCode;
+use testkit::process::Running;
+use testkit::until;
 
-use crate::world::{open, read_all, recording};
+use crate::world::{NOWHERE, open, platform, read_all, recording};
 
-const NOWHERE: &str = "http://127.0.0.1:9";
-
-fn platform(args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_platform"));
-    command.args(args).stdin(Stdio::null()).output().unwrap()
+fn output(args: &[&str]) -> Output {
+    platform(args).output().unwrap()
 }
 
-/// A platform process with a registry over HTTP; killed when it is dropped.
-struct Running {
-    process: Child,
+/// A platform process with a registry over HTTP.
+struct World {
     grpc: String,
     http: String,
+    _running: Running,
 }
 
-impl Running {
-    fn start(folder: &Path, scheme: &str, args: &[&str]) -> Self {
-        let file = |name: &str| folder.join(name);
-        let (ready, http_ready) = (file("ready"), file("http-ready"));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_platform"));
+impl World {
+    async fn start(folder: &Path, scheme: &str, args: &[&str]) -> Self {
+        let http_ready = folder.join("http-ready");
+        let mut command = platform(&[
+            "run",
+            "--listen",
+            "127.0.0.1:0",
+            "--http",
+            "127.0.0.1:0",
+            "--ledger",
+            NOWHERE,
+        ]);
         command
-            .args([
-                "run",
-                "--listen",
-                "127.0.0.1:0",
-                "--http",
-                "127.0.0.1:0",
-                "--ledger",
-                NOWHERE,
-            ])
             .args(["--min-validators", "0", "--log", "error", "--feed"])
             .arg(format!("replay:{}", recording(folder).display()))
             .arg("--database")
-            .arg(file("platform.db"))
-            .arg("--ready-file")
-            .arg(&ready)
+            .arg(folder.join("platform.db"))
             .arg("--http-ready-file")
             .arg(&http_ready)
-            .args(args)
-            .stdin(Stdio::null())
-            .stderr(Stdio::null());
-        let process = command.spawn().unwrap();
-        let patience = Instant::now() + Duration::from_secs(60);
-        while !(ready.exists() && http_ready.exists()) {
-            assert!(Instant::now() < patience, "the platform is not ready");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        let address = |path: &Path| format!("{scheme}://{}", std::fs::read_to_string(path).unwrap());
+            .args(args);
+        let running = Running::start(command.into(), folder).await;
+        let http = async || std::fs::read_to_string(&http_ready);
+        let http = until("HTTP is served", http, Result::is_ok).await.unwrap();
         Self {
-            process,
-            grpc: address(&ready),
-            http: address(&http_ready),
+            grpc: format!("{scheme}://{}", running.address),
+            http: format!("{scheme}://{http}"),
+            _running: running,
         }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _gone = self.process.kill();
-        let _ended = self.process.wait();
     }
 }
 
@@ -90,26 +71,26 @@ async fn grpc_and_http_are_encrypted_by_one_certificate_and_nobody_else_is_belie
     let (certificate_file, key) = certificate(folder.path(), "ours");
     let (strangers, strangers_key) = certificate(folder.path(), "strangers");
     let tls = ["--tls-certificate", text(&certificate_file), "--tls-key", text(&key)];
-    let running = Running::start(folder.path(), "https", &tls);
+    let world = World::start(folder.path(), "https", &tls).await;
 
-    let status = |ca: &Path, address: &str| platform(&["status", "--json", "--platform", address, "--ca", text(ca)]);
-    let known = status(&certificate_file, &running.grpc);
+    let status = |ca: &Path, address: &str| output(&["status", "--json", "--platform", address, "--ca", text(ca)]);
+    let known = status(&certificate_file, &world.grpc);
     assert!(known.status.success(), "{known:?}");
     assert!(String::from_utf8_lossy(&known.stdout).contains("last_cursor"));
-    assert_eq!(status(&strangers, &running.grpc).status.code(), Some(3));
-    let plain = running.grpc.replace("https", "http");
-    assert_eq!(platform(&["status", "--platform", &plain]).status.code(), Some(3));
+    assert_eq!(status(&strangers, &world.grpc).status.code(), Some(3));
+    let plain = world.grpc.replace("https", "http");
+    assert_eq!(output(&["status", "--platform", &plain]).status.code(), Some(3));
 
     let _chosen = rustls::crypto::ring::default_provider().install_default();
     let client = |pem: &Path| {
         let root = reqwest::Certificate::from_pem(&std::fs::read(pem).unwrap()).unwrap();
         reqwest::Client::builder().tls_certs_only([root]).build().unwrap()
     };
-    let welcome = client(&certificate_file).get(&running.http).send().await.unwrap();
+    let welcome = client(&certificate_file).get(&world.http).send().await.unwrap();
     assert_eq!(welcome.status(), StatusCode::OK);
-    assert!(client(&strangers).get(&running.http).send().await.is_err());
+    assert!(client(&strangers).get(&world.http).send().await.is_err());
     let unencrypted = client(&certificate_file)
-        .get(running.http.replace("https", "http"))
+        .get(world.http.replace("https", "http"))
         .send()
         .await;
     assert!(unencrypted.is_err(), "nothing is told in the clear");
@@ -123,7 +104,7 @@ async fn grpc_and_http_are_encrypted_by_one_certificate_and_nobody_else_is_belie
         "--tls-key",
         text(&strangers_key),
     ];
-    let refused = platform(&[check.as_slice(), mixed.as_slice()].concat());
+    let refused = output(&[check.as_slice(), mixed.as_slice()].concat());
     let line = String::from_utf8_lossy(&refused.stderr);
     assert_eq!(refused.status.code(), Some(2), "{line}");
     assert!(line.contains("tls.key") && line.contains("strangers.key"), "{line}");
@@ -134,12 +115,12 @@ async fn who_asks_too_often_is_told_when_to_come_back() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("config.toml");
     std::fs::write(&config, "[http.limits]\nper_address = 1\nburst_seconds = 5\n").unwrap();
-    let running = Running::start(folder.path(), "http", &["--config", text(&config)]);
+    let world = World::start(folder.path(), "http", &["--config", text(&config)]).await;
     let _chosen = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::new();
     let mut refused = None;
     for _ in 0..20 {
-        let answer = client.get(&running.http).send().await.unwrap();
+        let answer = client.get(&world.http).send().await.unwrap();
         if answer.status() == StatusCode::TOO_MANY_REQUESTS {
             refused = Some(answer);
             break;
@@ -164,8 +145,7 @@ async fn a_backup_is_whole_while_the_platform_writes_and_is_never_written_over()
     std::fs::create_dir(&copies).unwrap();
     let copy = |name: &str| copies.join(name).join("platform.db");
     let back_up = |to: &Path| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_platform"));
-        command.args(["backup", "--database", text(&database), text(to)]);
+        let mut command = platform(&["backup", "--database", text(&database), text(to)]);
         tokio::task::spawn_blocking(move || command.output().unwrap())
     };
     // Ten copies, each of one moment between changes that never stop.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use alloy::consensus::{SignableTransaction, TxLegacy};
 use alloy::eips::eip2718::Encodable2718;
@@ -29,6 +31,19 @@ use tower::Layer;
 pub(crate) const CHAIN: u64 = 31337;
 /// A contract that does nothing.
 pub(crate) const IDLE: Address = Address::repeat_byte(0x1d);
+
+/// How long anything may take, on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Nobody serves here.
+pub(crate) const NOWHERE: &str = "http://127.0.0.1:9";
+
+/// The binary with these arguments.
+pub(crate) fn platform(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_platform"));
+    command.args(args).stdin(Stdio::null());
+    command
+}
 
 pub(crate) fn validator(n: u8) -> Keypair {
     Keypair::from_seed([n; 32])

@@ -40,7 +40,7 @@ use self::rpc::RpcLimits;
 use self::status::LiveStatus;
 use super::replay::Watched;
 use super::{Feed, FeedError, FeedItem};
-use crate::log::Log;
+use crate::log::FeedLog;
 
 /// Events of nodes, and proven transactions, that wait for the follower; when they are full, the nodes are held back.
 const HEARD: usize = 64;
@@ -192,7 +192,7 @@ impl Position {
 pub struct LiveFeed {
     urls: Vec<Url>,
     options: LiveOptions,
-    log: Arc<dyn Log>,
+    log: Arc<dyn FeedLog>,
     watched: Watched,
     status: LiveStatus,
     state: Arc<dyn StateSource>,
@@ -206,7 +206,7 @@ impl LiveFeed {
 
     /// A feed of these nodes. `log` knows what waited before; `watched` are the invariants in force.
     #[must_use]
-    pub fn new(urls: Vec<Url>, options: LiveOptions, log: Arc<dyn Log>, watched: Watched) -> Self {
+    pub fn new(urls: Vec<Url>, options: LiveOptions, log: Arc<dyn FeedLog>, watched: Watched) -> Self {
         let chain_id = Arc::default();
         let state = NodeState::new(&urls, &options, Arc::clone(&chain_id));
         Self {
@@ -220,7 +220,7 @@ impl LiveFeed {
     pub fn with_state(
         urls: Vec<Url>,
         options: LiveOptions,
-        log: Arc<dyn Log>,
+        log: Arc<dyn FeedLog>,
         watched: Watched,
         state: Arc<dyn StateSource>,
     ) -> Self {

@@ -118,6 +118,21 @@ pub struct SuspectView {
     pub before: String,
     /// And after.
     pub after: String,
+    /// Balances that it changes, where they are known: at most 32, those of the watched contract first.
+    pub deltas: Vec<DeltaView>,
+    /// How many balances it changes besides.
+    pub more_deltas: u64,
+}
+
+/// A balance that a transaction changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeltaView {
+    /// The token's contract; absent of ether.
+    pub token: Option<String>,
+    /// Whose balance.
+    pub holder: String,
+    /// By how much, a signed decimal: wei of ether (fees included), of a token its smallest unit.
+    pub change: String,
 }
 
 /// What the miners said.
@@ -131,6 +146,11 @@ pub struct NetworkView {
     pub agreed: u32,
     /// The validator's own engine decided.
     pub arbitrated: bool,
+}
+
+/// An address; `None` where the field is empty.
+fn address(bytes: &[u8]) -> Option<String> {
+    (!bytes.is_empty()).then(|| encode_prefixed(bytes))
 }
 
 fn number(bytes: &[u8]) -> String {
@@ -175,13 +195,20 @@ impl From<&v1::IncidentTimeline> for TimelineView {
             action: moment.action.clone(),
             detail: moment.detail.clone(),
         };
+        let delta = |delta: &v1::TokenDelta| DeltaView {
+            token: address(&delta.token),
+            holder: encode_prefixed(&delta.holder),
+            change: delta.change.clone(),
+        };
         let suspect = |suspect: &v1::SuspectTransaction| SuspectView {
             transaction: encode_prefixed(&suspect.tx_hash),
             sender: encode_prefixed(&suspect.sender),
-            target: (!suspect.target.is_empty()).then(|| encode_prefixed(&suspect.target)),
+            target: address(&suspect.target),
             value: number(&suspect.value),
             before: suspect.pre.clone(),
             after: suspect.post.clone(),
+            deltas: suspect.deltas.iter().map(delta).collect(),
+            more_deltas: suspect.more_deltas,
         };
         let hotkey = <[u8; 32]>::try_from(timeline.validator.as_ref()).unwrap_or_default();
         Self {

@@ -1,29 +1,13 @@
 //! The binary on a living node: what a user starts, asks and ends.
 
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use serde_json::Value;
-use testkit::{Mining, anvil};
+use testkit::process::Running;
+use testkit::{Mining, anvil, until};
 
 use super::world::Person;
-use crate::world::{open, permitted};
-
-/// Ended when dropped, whatever the test came to.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _gone = self.0.kill();
-        let _status = self.0.wait();
-    }
-}
-
-fn platform() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_platform"));
-    command.stdin(Stdio::null());
-    command
-}
+use crate::world::{NOWHERE, PATIENCE, open, permitted, platform};
 
 #[tokio::test]
 async fn the_platform_follows_several_nodes_tells_its_status_and_ends_when_asked() {
@@ -37,59 +21,43 @@ async fn the_platform_follows_several_nodes_tells_its_status_and_ends_when_asked
         .remember(&Vec::from_iter(permitted([1])))
         .await
         .unwrap();
-    let ready = folder.path().join("ready");
-    let mut running = Running(
-        platform()
-            .args([
-                "run",
-                "--feed",
-                &anvil.http(),
-                "--feed",
-                &anvil.ws(),
-                "--chain-id",
-                "31337",
-                "--block-time",
-                "1s",
-            ])
-            .args([
-                "--ledger",
-                "http://127.0.0.1:9",
-                "--listen",
-                "127.0.0.1:0",
-                "--min-validators",
-                "0",
-            ])
-            .arg("--database")
-            .arg(folder.path().join("platform.db"))
-            .arg("--ready-file")
-            .arg(&ready)
-            .spawn()
-            .unwrap(),
-    );
+    let mut command = platform(&[
+        "run",
+        "--feed",
+        &anvil.http(),
+        "--feed",
+        &anvil.ws(),
+        "--chain-id",
+        "31337",
+    ]);
+    command
+        .args([
+            "--block-time",
+            "1s",
+            "--ledger",
+            NOWHERE,
+            "--listen",
+            "127.0.0.1:0",
+            "--min-validators",
+            "0",
+        ])
+        .arg("--database")
+        .arg(folder.path().join("platform.db"));
+    let mut running = Running::start(command.into(), folder.path()).await;
     let alice = Person::new(&anvil, 0);
     for nonce in 0..5 {
         alice.send(&alice.transfer(nonce, 5)).await;
     }
-    let begun = Instant::now();
-    let mut last = Value::Null;
-    let status = loop {
-        assert!(begun.elapsed() < Duration::from_secs(30), "{last:#}");
-        assert_eq!(running.0.try_wait().unwrap(), None, "it ended by itself");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        let Ok(address) = std::fs::read_to_string(&ready) else {
-            continue;
-        };
-        let asked = platform()
-            .args(["status", "--json", "--platform", address.trim()])
+    let address = running.address.to_string();
+    let told = async || {
+        let asked = platform(&["status", "--json", "--platform", &address])
             .output()
             .unwrap();
-        if asked.status.success() {
-            last = serde_json::from_slice(&asked.stdout).unwrap();
-            if last["transactions"] == 5 && last["pending"] == 0 && last["head"].as_u64() > Some(1) {
-                break last;
-            }
-        }
+        assert!(asked.status.success(), "{asked:?}\n{}", running.log());
+        serde_json::from_slice::<Value>(&asked.stdout).unwrap()
     };
+    let all = |told: &Value| told["transactions"] == 5 && told["pending"] == 0 && told["head"].as_u64() > Some(1);
+    let status = until("all is told", told, all).await;
     let nodes: Vec<&str> = status["nodes"]
         .as_array()
         .unwrap()
@@ -113,15 +81,9 @@ async fn the_platform_follows_several_nodes_tells_its_status_and_ends_when_asked
         "{status:#}"
     );
 
-    let signalled = Command::new("kill").arg(running.0.id().to_string()).status().unwrap();
+    let id = running.child.id().unwrap();
+    let signalled = Command::new("kill").arg(id.to_string()).status().unwrap();
     assert!(signalled.success());
-    let begun = Instant::now();
-    let ended = loop {
-        if let Some(status) = running.0.try_wait().unwrap() {
-            break status;
-        }
-        assert!(begun.elapsed() < Duration::from_secs(10), "it does not end");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
-    assert_eq!(ended.code(), Some(0));
+    let ended = tokio::time::timeout(PATIENCE, running.child.wait()).await;
+    assert_eq!(ended.expect("it does not end").unwrap().code(), Some(0));
 }

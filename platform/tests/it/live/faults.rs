@@ -22,7 +22,8 @@ async fn a_node_that_goes_bad_is_left_with_the_reason_and_taken_up_again_when_it
         return;
     };
     let options = LiveOptions {
-        request_timeout: Duration::from_millis(400),
+        // What hangs is left after it; whoever answers on a busy machine is not.
+        request_timeout: Duration::from_secs(3),
         max_message_bytes: 1 << 20,
         ..options()
     };
@@ -32,7 +33,7 @@ async fn a_node_that_goes_bad_is_left_with_the_reason_and_taken_up_again_when_it
     let mut live = Live::start(&urls, options, open(folder.path()).await, None);
     let alice = Person::new(&anvil, 0);
     let faults = [
-        (Fault::Hang, "no answer within 400ms"),
+        (Fault::Hang, "no answer within 3s"),
         (Fault::Unavailable, "HTTP status 503"),
         (
             Fault::Error(-32000, "out of order".into()),
@@ -197,7 +198,7 @@ async fn a_transaction_whose_state_cannot_be_read_is_shown_without_it_and_again_
     let unread = Fault::Unsupported(reads.map(str::to_owned).to_vec());
     let folder = tempfile::tempdir().unwrap();
     let options = LiveOptions {
-        record_deadline: Duration::from_millis(300),
+        record_deadline: Duration::from_secs(3),
         ..options()
     };
     let mut live = Live::start(&[proxy.url().to_owned()], options, open(folder.path()).await, None);

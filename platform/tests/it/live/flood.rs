@@ -5,8 +5,10 @@
 use std::time::Duration;
 
 use platform::log::Event;
+use protos::v1::FeedStatus;
 use testkit::crowd::chain::{Chain, Sums};
 use testkit::crowd::serve::Crowd;
+use testkit::until;
 
 use super::world::{Live, Pumped, assert_true, hash_of, options};
 use crate::world::open;
@@ -22,17 +24,15 @@ async fn nothing_of_a_flood_is_lost_and_what_became_of_each_is_told() {
         .unwrap();
     let folder = tempfile::tempdir().unwrap();
     let feed = Pumped::start(&crowd.ws(), open(folder.path()).await);
-    until(|| crowd.subscribers() == 1, String::new).await;
+    until("the feed listens", async || crowd.subscribers(), |many| *many == 1).await;
     crowd.set_rate(variable("FLOOD_RATE", 300));
     tokio::time::sleep(Duration::from_secs(variable("FLOOD_SECONDS", 2))).await;
     crowd.set_rate(0);
-    let stands = || (crowd.sums(), feed.status.snapshot());
-    let rests = || {
-        let (sums, status) = stands();
+    let stands = async || (crowd.sums(), feed.status.snapshot());
+    let rests = |(sums, status): &(Sums, FeedStatus)| {
         sums.waiting == 0 && status.included == sums.included && status.pending == 0
     };
-    until(rests, || format!("{:#?}", stands())).await;
-    let sums: Sums = crowd.sums();
+    let (sums, _status) = until("it comes to rest", stands, rests).await;
     let events = feed
         .until(|events| {
             let heads = events.iter().filter_map(|event| match event {
@@ -85,13 +85,13 @@ async fn a_feed_that_was_held_up_tells_everything_in_its_order_afterwards() {
     let folder = tempfile::tempdir().unwrap();
     let mut live = Live::start(&[crowd.ws()], options(), open(folder.path()).await, None);
     live.head(|_| true).await;
-    until(|| crowd.subscribers() == 1, String::new).await;
+    until("the feed listens", async || crowd.subscribers(), |many| *many == 1).await;
     crowd.set_rate(800);
     // Nobody takes an item meanwhile, and blocks go by.
-    until(|| crowd.sums().included > 2_000, || format!("{:?}", crowd.sums())).await;
+    let sums = async || crowd.sums();
+    until("blocks go by", sums, |sums| sums.included > 2_000).await;
     crowd.set_rate(0);
-    until(|| crowd.sums().waiting == 0, || format!("{:?}", crowd.sums())).await;
-    let sums = crowd.sums();
+    let sums = until("nothing waits", sums, |sums| sums.waiting == 0).await;
     let (mut shown, mut included, mut all) = (std::collections::HashSet::new(), 0, engine::B256::ZERO);
     while included < sums.included {
         match live.next().await {
@@ -112,16 +112,4 @@ async fn a_feed_that_was_held_up_tells_everything_in_its_order_afterwards() {
     assert_eq!((shown.len() as u64, all), (sums.shown, sums.all), "{sums:?}");
     let status = live.status.snapshot();
     assert_eq!((status.gaps, status.missed_heads), (0, 0), "{status:?}");
-}
-
-/// Waits until it is so.
-async fn until(says: impl Fn() -> bool, stands: impl Fn() -> String) {
-    let wait = async {
-        while !says() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let patience = Duration::from_secs(60);
-    let rests = tokio::time::timeout(patience, wait).await.is_ok();
-    assert!(rests, "it does not come to rest: {}", stands());
 }

@@ -34,14 +34,14 @@ use crate::world::{hotkey, permitted, read_all};
 pub(crate) const CHAIN: u64 = 31_337;
 const GWEI: u128 = 1_000_000_000;
 /// How long a test waits for something that must happen.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Quick enough for a test.
 pub(crate) fn options() -> LiveOptions {
     LiveOptions {
         poll_interval: Duration::from_millis(50),
         heartbeat: Duration::from_millis(200),
-        request_timeout: Duration::from_millis(1_500),
+        request_timeout: Duration::from_secs(10),
         check_interval: Duration::from_millis(200),
         block_time: Duration::from_secs(1),
         ..LiveOptions::default()

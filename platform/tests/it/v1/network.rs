@@ -49,6 +49,16 @@ async fn an_incident_has_its_witness_and_what_was_done() {
         (&timeline["suspects"][0]["after"], &timeline["network"]["agreed"]),
         (&json!("3"), &json!(4))
     );
+    let [attacker, vault, token] = ["a1", "b1", "c0"].map(|byte| format!("0x{}", byte.repeat(20)));
+    assert_eq!(
+        timeline["suspects"][0]["deltas"],
+        json!([
+            { "token": token, "holder": vault, "change": "-1000000000000000000000" },
+            { "token": token, "holder": attacker, "change": "997" },
+            { "token": null, "holder": attacker, "change": "-21000" },
+        ])
+    );
+    assert_eq!(timeline["suspects"][0]["more_deltas"], 5);
     assert_eq!(world.get("/v1/incidents/4").await.0, 404);
     assert_eq!(world.get("/v1/incidents/0").await.0, 404);
 }

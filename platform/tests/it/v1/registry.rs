@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use testkit::until;
 
 use crate::seen::{self, layout};
 use crate::served::{VAULT, World};
@@ -293,7 +294,9 @@ async fn a_value_is_known_from_what_was_read_and_has_a_margin() {
     // The same log, read anew once the set has changed.
     seen::log(&world.store, &[(1_000, 900), (60, 40)]).await;
     world.make("/v1/invariants", slot("0x2")).await;
-    let (_, one) = wait_for(&world, "/v1/values/1", |value| !value["value"].is_null()).await;
+    // What was looked up is kept for half a second.
+    let look = async || world.get("/v1/values/1").await;
+    let (_, one) = until("the value is known", look, |(_, one)| !one["value"].is_null()).await;
     assert_eq!(
         (&one["value"], &one["margin"], &one["holds"], &one["block"]),
         (&json!("60"), &json!("-40"), &json!(false), &json!(99))
@@ -301,20 +304,4 @@ async fn a_value_is_known_from_what_was_read_and_has_a_margin() {
     let (_, all) = world.get("/v1/values").await;
     assert_eq!((&all["items"][0], &all["items"][1]["value"]), (&one, &Value::Null));
     assert_eq!(world.get("/v1/values/9").await.0, 404);
-}
-
-/// What was looked up is kept for half a second: asked again until it fits.
-async fn wait_for(world: &World, path: &str, fits: impl Fn(&Value) -> bool) -> (u16, Value) {
-    let asked = async {
-        loop {
-            let (status, answer) = world.get(path).await;
-            if fits(&answer) {
-                return (status, answer);
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(20), asked)
-        .await
-        .unwrap()
 }
