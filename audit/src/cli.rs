@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use alloy::primitives::Address;
-use node::cli::NodeArgs;
+use node::cli::{ConfigArgs, NodeArgs, is_false};
 use node::exit::{Failure, OrConfiguration as _};
 
 use crate::config::Config;
@@ -67,11 +67,6 @@ pub struct DutyArgs {
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn is_false(value: &bool) -> bool {
-    !value
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn off<S: serde::Serializer>(_: &bool, serializer: S) -> Result<S::Ok, S::Error> {
     use serde::ser::SerializeMap as _;
     let mut table = serializer.serialize_map(Some(1))?;
@@ -80,25 +75,7 @@ fn off<S: serde::Serializer>(_: &bool, serializer: S) -> Result<S::Ok, S::Error>
 }
 
 /// What every other command takes.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Common {
-    /// Configuration file (TOML); `PORTCULLIS_AUDIT_*` variables win over it, and flags over both
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub place: PlaceArgs,
-}
-
-impl Common {
-    /// Loads the configuration.
-    ///
-    /// # Errors
-    /// Exit code 2.
-    pub fn load(&self) -> Result<Config, Failure> {
-        load(self.config.as_deref(), &self.place)
-    }
-}
+pub type Common = ConfigArgs<PlaceArgs>;
 
 /// Loads a configuration: file, environment, flags.
 ///

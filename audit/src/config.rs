@@ -36,9 +36,9 @@ use defence::config::ActionConfig;
 use node::cli::NodeConfig;
 use node::config::Secret;
 use node::database::Place;
-use sender::keys::{KeyConfig, KeyError};
-use sender::{Keys, Lane};
-use url::Url;
+use sender::Keys;
+use sender::client::{self, ClientError, wrong};
+use sender::keys::KeyConfig;
 
 /// Everything that can be set.
 #[derive(Debug, Clone, serde::Deserialize)]
@@ -228,82 +228,15 @@ impl Default for AlertConfig {
     }
 }
 
-/// How nodes are asked.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RpcConfig {
-    /// How often the nodes are asked for a new head.
-    #[serde(with = "humantime_serde")]
-    pub poll: Duration,
-    /// How long a node may take for an answer.
-    #[serde(with = "humantime_serde")]
-    pub timeout: Duration,
-    /// Blocks whose logs are asked for at a time.
-    pub log_range: u64,
-    /// A head that is older, by the wall clock, makes the auditor unhealthy.
-    #[serde(with = "humantime_serde")]
-    pub max_head_age: Duration,
-}
-
-impl Default for RpcConfig {
-    fn default() -> Self {
-        Self {
-            poll: Duration::from_secs(2),
-            timeout: Duration::from_secs(5),
-            log_range: 2_000,
-            max_head_age: Duration::from_secs(120),
-        }
-    }
-}
-
-/// A configuration that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// Unknown, missing or of the wrong form.
-    #[error(transparent)]
-    Load(#[from] node::config::ConfigError),
-    /// A private key that cannot be used.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// Values that do not fit.
-    #[error("{field}: {reason}")]
-    Value {
-        /// Which.
-        field: &'static str,
-        /// Why.
-        reason: String,
-    },
-}
-
-fn wrong<T>(field: &'static str, reason: impl Into<String>) -> Result<T, ConfigError> {
-    Err(ConfigError::Value {
-        field,
-        reason: reason.into(),
-    })
-}
-
-/// The addresses of nodes, from where they are.
-///
-/// # Errors
-/// When one is no address, without repeating it: it may hold a key.
-pub fn endpoints(field: &'static str, secrets: &[Secret]) -> Result<Vec<Url>, ConfigError> {
-    let mut urls = Vec::with_capacity(secrets.len());
-    for (place, secret) in secrets.iter().enumerate() {
-        let text = secret.reveal()?;
-        match Url::parse(text.trim()) {
-            Ok(url) => urls.push(url),
-            Err(error) => return wrong(field, format!("number {}: {error}", place + 1)),
-        }
-    }
-    Ok(urls)
-}
+/// How nodes are asked: every 2 s, for 2,000 blocks at a time; a head may be two minutes old.
+pub type RpcConfig = client::RpcConfig<2_000, 2_000, 120>;
 
 impl Config {
     /// Loads and checks it: `file`, then the environment, then `flags`.
     ///
     /// # Errors
-    /// [`ConfigError`] names the value; never a secret.
-    pub fn load(file: Option<&Path>, flags: &impl serde::Serialize) -> Result<Self, ConfigError> {
+    /// [`ClientError`] names the value; never a secret.
+    pub fn load(file: Option<&Path>, flags: &impl serde::Serialize) -> Result<Self, ClientError> {
         let config: Self = node::config::load("audit", file, flags)?;
         config.check()?;
         Ok(config)
@@ -312,34 +245,15 @@ impl Config {
     /// Whether the values fit together.
     ///
     /// # Errors
-    /// [`ConfigError::Value`].
-    pub fn check(&self) -> Result<(), ConfigError> {
-        if self.endpoints.is_empty() {
-            return wrong("endpoints", "name at least one node (http:// or https://)");
-        }
+    /// [`ClientError::Value`].
+    pub fn check(&self) -> Result<(), ClientError> {
+        client::check(&self.endpoints, &self.sender, "`endpoints` and [operator]")?;
+        self.rpc.check()?;
         if self.contract.is_zero() {
             return wrong("contract", "give the address of the AuditManager");
         }
         if self.id == Some(0) {
             return wrong("id", "nodes count from 1");
-        }
-        if !self.sender.endpoints.is_empty() || !self.sender.keys.is_empty() {
-            return wrong(
-                "sender",
-                "endpoints and keys of an auditor are `endpoints` and [operator]",
-            );
-        }
-        for lane in Lane::ALL {
-            let key = self.sender.lanes.of(lane).key;
-            if key != "default" {
-                return wrong(
-                    "sender.lanes",
-                    format!("{lane} names the key `{key}`, but an auditor has one operator"),
-                );
-            }
-        }
-        if self.rpc.log_range == 0 || self.rpc.poll.is_zero() || self.rpc.timeout.is_zero() {
-            return wrong("rpc", "log_range, poll and timeout are above 0");
         }
         if self.measure.every.is_zero() {
             return wrong("measure.every", "above 0");
@@ -373,9 +287,9 @@ impl Config {
     ///
     /// # Errors
     /// When one is no address, without repeating it: it may hold a key.
-    pub fn nodes(&self) -> Result<state::NodeConfig, ConfigError> {
+    pub fn nodes(&self) -> Result<state::NodeConfig, ClientError> {
         Ok(state::NodeConfig {
-            endpoints: endpoints("endpoints", &self.endpoints)?,
+            endpoints: client::urls("endpoints", &self.endpoints)?,
             chain_id: self.chain_id,
             request_timeout: self.rpc.timeout,
             ..state::NodeConfig::default()
@@ -386,12 +300,12 @@ impl Config {
     ///
     /// # Errors
     /// As of [`Config::nodes`].
-    pub fn heads(&self) -> Result<Option<state::NodeConfig>, ConfigError> {
+    pub fn heads(&self) -> Result<Option<state::NodeConfig>, ClientError> {
         match &self.probe.heads {
             None => self.nodes().map(Some),
             Some(none) if none.is_empty() => Ok(None),
             Some(heads) => Ok(Some(state::NodeConfig {
-                endpoints: endpoints("probe.heads", heads)?,
+                endpoints: client::urls("probe.heads", heads)?,
                 request_timeout: self.rpc.timeout,
                 ..state::NodeConfig::default()
             })),
@@ -402,35 +316,16 @@ impl Config {
     ///
     /// # Errors
     /// When none is, or a secret is not where it is said to be.
-    pub fn sender(&self) -> Result<sender::Config, ConfigError> {
-        let mut nodes = Vec::with_capacity(self.endpoints.len());
-        for secret in &self.endpoints {
-            if secret.reveal()?.trim().starts_with("http") {
-                nodes.push(secret.clone());
-            }
-        }
-        if nodes.is_empty() {
-            return wrong(
-                "endpoints",
-                "transactions are sent over http:// or https://: name at least one such node",
-            );
-        }
-        Ok(sender::Config {
-            endpoints: nodes,
-            chain_id: self.chain_id,
-            ..self.sender.clone()
-        })
+    pub fn sender(&self) -> Result<sender::Config, ClientError> {
+        self.sender.over(&self.endpoints, self.chain_id)
     }
 
     /// Decrypts the operator's key. Takes about a second, on purpose of the key file's format: call it off the runtime's threads.
     ///
     /// # Errors
     /// When it is not configured or cannot be used.
-    pub fn keys(&self) -> Result<Keys, ConfigError> {
-        match &self.operator {
-            Some(source) => Ok(Keys::load(&[("default".to_owned(), source.clone())].into())?),
-            None => wrong("operator", "give a key: `keystore` with `password`, or `hex`"),
-        }
+    pub fn keys(&self) -> Result<Keys, ClientError> {
+        client::key("operator", self.operator.as_ref())
     }
 
     /// Where the samples are.

@@ -99,12 +99,13 @@ fn bounty(event: &AuditManager::BountyPaid, log: &Log, tx_hash: B256, block: u64
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use alloy::primitives::{Address, LogData, aliases::U40};
 
     use super::*;
 
-    fn log(data: LogData) -> Log {
+    /// An event in the block 7.
+    pub(crate) fn log(data: LogData) -> Log {
         Log {
             inner: alloy::primitives::Log {
                 address: Address::ZERO,

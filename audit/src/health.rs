@@ -1,25 +1,19 @@
-//! What others see of a running auditor: `GET /health`.
-//!
-//! 200 while it does its work, 503 with the reason while it does not. What always holds: nothing in it is a secret.
+//! What a running auditor tells of itself, on `GET /health` ([`node::condition`]). What always holds: nothing in it is a secret.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use alloy::primitives::{Address, U256};
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::routing::get;
-use axum::{Json, Router};
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use node::condition::{Condition, old_head};
 
-use crate::duty::wall_ms;
+/// The auditor's page.
+pub type Health = node::condition::Health<Shown>;
 
-/// What is shown.
+/// How the auditor stands.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Shown {
-    /// Why it does not do its work; `None`: it does.
-    pub reason: Option<String>,
+    /// A newest head that is older, by the wall clock, keeps it from its work.
+    #[serde(skip)]
+    pub max_head_age: Duration,
     /// EIP-155.
     pub chain_id: u64,
     /// The AuditManager.
@@ -52,79 +46,20 @@ pub struct Shown {
     pub unwritten: usize,
     /// Since when this auditor is offline itself (Unix milliseconds); `None`: it is not.
     pub offline_since_ms: Option<u64>,
-    /// The newest error, and when (Unix milliseconds).
-    pub last_error: Option<(u64, String)>,
 }
 
-/// The state behind `GET /health`.
-#[derive(Debug, Clone)]
-pub struct Health {
-    shown: Arc<Mutex<Shown>>,
-    max_head_age: Duration,
-}
-
-impl Health {
-    /// Unhealthy until the first head is worked on.
-    #[must_use]
-    pub fn new(max_head_age: Duration, shown: Shown) -> Self {
-        let shown = Shown {
-            reason: Some("no head was worked on yet".to_owned()),
-            ..shown
-        };
-        Self {
-            shown: Arc::new(Mutex::new(shown)),
-            max_head_age,
-        }
+impl Condition for Shown {
+    fn trouble(&self, now: Duration) -> Option<String> {
+        old_head(self.head_timestamp, now, self.max_head_age).or_else(|| {
+            if self.offline_since_ms.is_some() {
+                Some("this auditor reaches no reference: it is offline itself".to_owned())
+            } else if self.unwritten > 0 {
+                Some(format!("{} samples wait for the database", self.unwritten))
+            } else {
+                None
+            }
+        })
     }
-
-    /// Changes what is shown.
-    pub fn update(&self, change: impl FnOnce(&mut Shown)) {
-        change(&mut self.shown.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    /// Notes an error without saying that nothing works any more.
-    pub fn error(&self, error: &str) {
-        let text: String = error.chars().take(300).collect();
-        self.update(|shown| shown.last_error = Some((wall_ms(), text)));
-    }
-
-    /// What is shown now.
-    #[must_use]
-    pub fn shown(&self) -> Shown {
-        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let age = (wall_ms() / 1_000).saturating_sub(shown.head_timestamp);
-        if shown.reason.is_none() && age > self.max_head_age.as_secs() {
-            shown.reason = Some(format!("the newest head is {age} s old"));
-        }
-        if shown.reason.is_none() && shown.offline_since_ms.is_some() {
-            shown.reason = Some("this auditor reaches no reference: it is offline itself".to_owned());
-        }
-        if shown.reason.is_none() && shown.unwritten > 0 {
-            shown.reason = Some(format!("{} samples wait for the database", shown.unwritten));
-        }
-        shown
-    }
-
-    /// Serves `/health` until `shutdown`.
-    ///
-    /// # Errors
-    /// When the listener fails.
-    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> std::io::Result<()> {
-        let app = Router::new().route("/health", get(answer)).with_state(self);
-        axum::serve(listener, app)
-            .with_graceful_shutdown(async move { shutdown.cancelled().await })
-            .await
-    }
-}
-
-async fn answer(State(health): State<Health>) -> (StatusCode, Json<Shown>) {
-    let shown = health.shown();
-    let status = if shown.reason.is_none() {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
-    (status, Json(shown))
 }
 
 #[cfg(test)]
@@ -132,19 +67,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_auditor_is_unhealthy_with_an_old_head_offline_or_without_its_database() {
-        let health = Health::new(Duration::from_secs(60), Shown::default());
-        assert!(health.shown().reason.is_some());
-        health.update(|shown| {
-            shown.reason = None;
-            shown.head_timestamp = wall_ms() / 1_000;
-        });
-        assert_eq!(health.shown().reason, None);
-        health.update(|shown| shown.unwritten = 3);
-        assert!(health.shown().reason.unwrap().contains("3 samples"));
-        health.update(|shown| shown.offline_since_ms = Some(1));
-        assert!(health.shown().reason.unwrap().contains("offline itself"));
-        health.update(|shown| shown.head_timestamp -= 1_000);
-        assert!(health.shown().reason.unwrap().contains("old"));
+    fn an_old_head_no_network_and_no_database_keep_it_from_its_work_in_this_order() {
+        let now = Duration::from_secs(1_060);
+        let mut auditor = Shown {
+            max_head_age: Duration::from_secs(60),
+            head_timestamp: 1_000,
+            ..Shown::default()
+        };
+        assert_eq!(auditor.trouble(now), None);
+        auditor.unwritten = 3;
+        assert!(auditor.trouble(now).unwrap().contains("3 samples"));
+        auditor.offline_since_ms = Some(1);
+        assert!(auditor.trouble(now).unwrap().contains("offline itself"));
+        auditor.head_timestamp -= 1;
+        assert!(auditor.trouble(now).unwrap().contains("61 s old"));
     }
 }

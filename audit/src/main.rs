@@ -11,7 +11,7 @@ use audit::run;
 use audit::status::Status;
 use clap::Parser;
 use eyre::WrapErr as _;
-use node::cli::RunArgs;
+use node::cli::{RunArgs, print};
 use node::exit::{Failure, OrConfiguration as _};
 
 /// Measures the node's peers, reports on them once per epoch, and claims the node's own bounty
@@ -77,21 +77,16 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Run(args) => args.serve(load, |config: &Config| &config.node, run::run).await,
         Command::Report { common } => {
-            println!("{}", once(common.load()?, Once::Report).await?);
+            println!("{}", once(common.load(load)?, Once::Report).await?);
             Ok(())
         }
         Command::Claim { common } => {
-            println!("{}", once(common.load()?, Once::Claim).await?);
+            println!("{}", once(common.load(load)?, Once::Claim).await?);
             Ok(())
         }
         Command::Status { common, json } => {
-            let status = Status::read(&common.load()?).await?;
-            if json {
-                println!("{}", serde_json::to_string_pretty(&status)?);
-            } else {
-                println!("{}", status.table());
-            }
-            Ok(())
+            let status = Status::read(&common.load(load)?).await?;
+            print(&status, json, Status::table)
         }
         Command::History {
             common,
@@ -101,7 +96,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
             rows,
             out,
         } => {
-            let history = History::read(&common.load()?, peer, since.map(Into::into)).await?;
+            let history = History::read(&common.load(load)?, peer, since.map(Into::into)).await?;
             let text = history.render(format, rows)?;
             match out {
                 Some(path) => std::fs::write(&path, text)

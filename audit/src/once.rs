@@ -11,7 +11,7 @@ use sender::Lane;
 
 use crate::config::Config;
 use crate::duty::{Desk, DutyError, Office, View};
-use crate::run::{Folder, connect, identify, office, open_sender, unreachable};
+use crate::run::{connect, identify, office, open_sender, take_folder, unreachable};
 use crate::store::{ClaimState, ReportState, Store};
 
 /// How long a single command waits for its transaction.
@@ -31,7 +31,7 @@ pub enum Once {
 /// # Errors
 /// Exit code 1 when nothing was due or it came to nothing, 2 or 3 as ever.
 pub async fn once(mut config: Config, duty: Once) -> Result<String, Failure> {
-    let _folder = Folder::take(&config)?;
+    let _folder = take_folder(&config)?;
     config.report.enabled = duty == Once::Report;
     config.claim.enabled = duty == Once::Claim;
     let store = Store::open(config.place()).await.or_configuration()?;

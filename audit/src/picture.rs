@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt::Write as _;
 
+use defence::escape::{Format, escape};
 use plotters::prelude::*;
 
 use crate::history::{History, date};
@@ -188,13 +189,6 @@ fn whole(at: f64) -> u64 {
     at.max(0.0) as u64
 }
 
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-}
-
 /// The picture and the tables.
 ///
 /// # Errors
@@ -210,7 +204,7 @@ pub fn page(history: &History) -> Drawn {
         for row in rows {
             body.push_str("<tr>");
             for cell in row {
-                let _infallible = write!(body, "<td>{}</td>", escaped(&cell));
+                let _infallible = write!(body, "<td>{}</td>", escape(Format::Html, &cell));
             }
             body.push_str("</tr>\n");
         }

@@ -274,19 +274,10 @@ fn take(nodes: &mut BTreeMap<u32, Standing>, log: &Log, intervals: u32) {
 
 #[cfg(test)]
 mod tests {
-    use alloy::primitives::{B256, LogData, aliases::U40};
+    use alloy::primitives::{B256, aliases::U40};
 
     use super::*;
-
-    fn log(data: LogData) -> Log {
-        Log {
-            inner: alloy::primitives::Log {
-                address: Address::ZERO,
-                data,
-            },
-            ..Log::default()
-        }
-    }
+    use crate::events::tests::log;
 
     fn registered(id: u32, hotkey: u8) -> Log {
         let event = AuditManager::NodeRegistered {

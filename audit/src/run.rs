@@ -1,7 +1,6 @@
 //! `audit run`: one node's duties, from head to head, until it is told to end.
 
 use std::collections::VecDeque;
-use std::fs::{File, TryLockError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +8,7 @@ use alloy::primitives::Address;
 use defence::clock::Clock;
 use defence::notice::Notices;
 use eyre::eyre;
+use node::database::lock::{self, Lock};
 use node::exit::{Code, Failure, OrConfiguration as _};
 use sender::{Lane, Sender, SubmitError};
 use state::{Node, NodeError};
@@ -60,48 +60,26 @@ pub async fn connect(config: &Config) -> Result<ManagerClient, Failure> {
     ManagerClient::open(node, config.contract).await.map_err(unreachable)
 }
 
-/// The data folder, this process's alone as long as this lives: two senders with one key would take each other's nonces.
-#[derive(Debug)]
-pub(crate) struct Folder {
-    _lock: File,
-}
-
-impl Folder {
-    pub(crate) fn take(config: &Config) -> Result<Self, Failure> {
-        let fail = |what: &str, error: &dyn std::fmt::Display| {
-            Failure::configuration(eyre!("data folder {}: {what}: {error}", config.data.display()))
-        };
-        std::fs::create_dir_all(&config.data).map_err(|error| fail("cannot be made", &error))?;
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(config.data.join("lock"))
-            .map_err(|error| fail("cannot be written", &error))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(Failure::configuration(eyre!(
-                "data folder {}: another `audit` uses it; stop that one first, or give this one a folder and a key of its own",
-                config.data.display()
-            ))),
-            Err(TryLockError::Error(error)) => Err(fail("cannot be locked", &error)),
-        }
-    }
+/// Takes the data folder for this process alone, for as long as the lock lives: two senders with one key would take each other's nonces.
+pub(crate) fn take_folder(config: &Config) -> Result<Lock, Failure> {
+    lock::alone(&config.data.join("audit")).or_configuration()?.ok_or_else(|| {
+        Failure::configuration(eyre!(
+            "data folder {}: another `audit` uses it; stop that one first, or give this one a folder and a key of its own",
+            config.data.display()
+        ))
+    })
 }
 
 /// Decrypts the operator's key and opens the sender over it.
 pub(crate) async fn open_sender(config: &Config) -> Result<Sender, Failure> {
     let settings = config.clone();
-    let keys = tokio::task::spawn_blocking(move || settings.keys())
-        .await?
-        .or_configuration()?;
-    let journal = config.data.join("sender.db");
-    Sender::open(&config.sender().or_configuration()?, &keys, &journal)
-        .await
-        .map_err(|error| match error {
-            sender::OpenError::Unreachable(_) => Failure::new(Code::Indeterminate, error),
-            error => Failure::configuration(error),
-        })
+    let keys = move || settings.keys();
+    sender::client::open(
+        &config.sender().or_configuration()?,
+        keys,
+        &config.data.join("sender.db"),
+    )
+    .await
 }
 
 /// The node that this operator speaks for: the configured one, or the one that the contract knows it as the operator of. `None`: none
@@ -154,7 +132,7 @@ async fn wait_for_registration(
                     config.contract
                 );
                 tracing::warn!(reason);
-                health.update(|shown| shown.reason = Some(reason));
+                health.judge(|_| Some(reason));
             }
             Err(failure) if failure.code() == Code::Configuration => return Err(failure),
             Err(failure) => {
@@ -228,7 +206,7 @@ pub(crate) async fn office(
 /// # Errors
 /// With the exit code that a script can act on.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Failure> {
-    let _folder = Folder::take(&config)?;
+    let _folder = take_folder(&config)?;
     let store = Store::open(config.place()).await.or_configuration()?;
     let manager = connect(&config).await?;
     let stop = shutdown.child_token();
@@ -236,12 +214,13 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Fail
     let sender = Arc::new(open_sender(&config).await?);
     let operator = sender.account(Lane::Claim);
     let shown = Shown {
+        max_head_age: config.rpc.max_head_age,
         chain_id: manager.node().chain_id(),
         contract: config.contract,
         operator,
         ..Shown::default()
     };
-    let health = Health::new(config.rpc.max_head_age, shown);
+    let health = Health::new("no head was worked on yet", shown);
     let listener = node::server::bind(config.node.listen).await?;
     let address = listener.local_addr()?;
     let tasks = TaskTracker::new();
@@ -392,10 +371,6 @@ fn show(view: &View, health: &Health, went_well: bool) {
     #[expect(clippy::cast_precision_loss, reason = "a gauge")]
     metrics::gauge!("audit_head").set(head.number as f64);
     health.update(|shown| {
-        if went_well {
-            shown.reason = (!view.member.life.may_claim())
-                .then(|| format!("node {} is {}", view.member.id, view.member.life.name()));
-        }
         shown.head = head.number;
         shown.head_timestamp = head.timestamp;
         shown.epoch = view.member.epoch;
@@ -403,4 +378,8 @@ fn show(view: &View, health: &Health, went_well: bool) {
         shown.group = (view.member.group.len(), view.member.group_wanted);
         shown.duties = view.duties.len();
     });
+    if went_well {
+        let member = &view.member;
+        health.judge(|_| (!member.life.may_claim()).then(|| format!("node {} is {}", member.id, member.life.name())));
+    }
 }

@@ -4,6 +4,8 @@ use alloy::primitives::{Address, U256, utils::format_units};
 use comfy_table::Table;
 use eyre::eyre;
 use node::exit::{Failure, OrConfiguration as _};
+use sender::client;
+use sender::keys::DEFAULT;
 use serde::Serialize;
 
 use crate::config::Config;
@@ -104,10 +106,8 @@ impl Status {
             (Some(_), _) => Address::ZERO,
             (None, Some(_)) => {
                 let settings = config.clone();
-                let keys = tokio::task::spawn_blocking(move || settings.keys())
-                    .await?
-                    .or_configuration()?;
-                keys.address("default").unwrap_or_default()
+                let keys = client::read_keys(move || settings.keys()).await?;
+                keys.address(DEFAULT).unwrap_or_default()
             }
             (None, None) => return Err(Failure::configuration(eyre!("which node? give --id, or [operator]"))),
         };

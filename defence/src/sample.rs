@@ -4,9 +4,14 @@ use alloy_primitives::{Address, B256, Bytes, I256, U256};
 
 use crate::violation::{BrokenInvariant, ConfirmedViolation, NetworkView, Severity, Suspect, TokenDelta};
 
-/// Somebody moves 1000 units of a token out of a vault.
+/// Somebody moves 1000 units of a token and half an ether out of a vault.
 pub(crate) fn violation() -> ConfirmedViolation {
     let vault = Address::repeat_byte(0xaa);
+    let change = |token, change: i64| TokenDelta {
+        token,
+        holder: vault,
+        change: I256::try_from(change).unwrap_or_default(),
+    };
     ConfirmedViolation {
         chain_id: 1,
         invariant: BrokenInvariant {
@@ -25,11 +30,11 @@ pub(crate) fn violation() -> ConfirmedViolation {
             path: Vec::new(),
             value: U256::from(1_500_000_000_000_000_000_u64),
             raw: Bytes::new(),
-            deltas: vec![TokenDelta {
-                token: Address::repeat_byte(0x44),
-                holder: vault,
-                change: I256::try_from(-1_000).unwrap_or(I256::MINUS_ONE),
-            }],
+            deltas: vec![
+                change(Some(Address::repeat_byte(0x44)), -1_000),
+                change(None, -500_000_000_000_000_000),
+            ],
+            more_deltas: 2,
             pre: "1000".to_owned(),
             post: "0".to_owned(),
         },

@@ -71,11 +71,11 @@ pub struct CallStep {
     pub selector: Option<[u8; 4]>,
 }
 
-/// A token balance that the transaction changes.
+/// A balance that the transaction changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenDelta {
-    /// The token's contract.
-    pub token: Address,
+    /// The token's contract; `None` is ether.
+    pub token: Option<Address>,
     /// Whose balance.
     pub holder: Address,
     /// By how much, in the token's smallest unit.
@@ -101,9 +101,12 @@ pub struct Suspect {
     /// The transaction itself (EIP-2718); empty where it is not known. What a pause is simulated against.
     #[serde(default)]
     pub raw: Bytes,
-    /// Token balances that it changes, where they are known.
+    /// Balances that it changes, where they are known: those that matter most.
     #[serde(default)]
     pub deltas: Vec<TokenDelta>,
+    /// How many change besides.
+    #[serde(default)]
+    pub more_deltas: u64,
     /// The watched value before it, for people.
     pub pre: String,
     /// The watched value after it, for people.
@@ -188,6 +191,7 @@ mod tests {
             value: U256::ZERO,
             raw: Bytes::new(),
             deltas: Vec::new(),
+            more_deltas: 0,
             pre: "1".into(),
             post: "2".into(),
         }

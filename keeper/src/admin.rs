@@ -11,6 +11,7 @@ use node::exit::{Code, Failure};
 use sender::machine::Failure as SendFailure;
 use sender::{IdempotencyKey, Lane, Outcome, Request, Sender};
 
+use crate::agent::Purse;
 use crate::blame::of_words;
 use crate::cli::Amount;
 use crate::config::{Config, Role};
@@ -129,14 +130,15 @@ impl Admin {
         self.send(self.config.agent, call).await
     }
 
+    /// What the account has of the stake token.
+    async fn purse(&self) -> Result<Purse, Failure> {
+        let at = head(&self.place).await?;
+        self.place.agent.purse(self.account(), at).await.map_err(unreachable)
+    }
+
     /// Has enough tokens, and lets the Agent take them. Gives the amount in base units.
     async fn tokens(&self, amount: &Amount) -> Result<U256, Failure> {
-        let purse = self
-            .place
-            .agent
-            .purse(self.account(), head(&self.place).await?)
-            .await
-            .map_err(unreachable)?;
+        let purse = self.purse().await?;
         let units = amount.units(purse.decimals, purse.balance)?;
         if units > purse.balance {
             let has = format_units(purse.balance, purse.decimals).unwrap_or_default();
@@ -244,12 +246,7 @@ impl Admin {
     /// With the exit code that a script can act on.
     pub async fn redeem(&self, amount: &Amount) -> Result<(), Failure> {
         let keeper = self.keeper().await?;
-        let purse = self
-            .place
-            .agent
-            .purse(self.account(), head(&self.place).await?)
-            .await
-            .map_err(unreachable)?;
+        let purse = self.purse().await?;
         let amount = amount.units(purse.decimals, keeper.stake + keeper.slashed_stake)?;
         let call = Agent::initiateRedeemCall {
             keeperId: U256::from(keeper.id),

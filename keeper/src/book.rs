@@ -104,36 +104,17 @@ impl Book {
 
 #[cfg(test)]
 mod tests {
-    use alloy::primitives::{Bytes, U256};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::job::{ACTIVE, Source};
+    use crate::job::ACTIVE;
 
     fn job(key: u8, owner: u8, flags: u8) -> Job {
         Job {
             key: B256::repeat_byte(key),
             owner: Address::repeat_byte(owner),
-            target: Address::ZERO,
-            source: Source::Resolver,
             flags: ACTIVE | flags,
-            interval: 0,
-            max_base_fee_gwei: 1,
-            defence_window: 0,
-            keeper: 1,
-            reserved_slasher: 0,
-            failures: 0,
-            slashing_possible_after: 0,
-            last_execution_at: 0,
-            anchor_at: 0,
-            assigned_at: 0,
-            retry_at: 0,
-            defence_open_at: 0,
-            gas_limit: 1,
-            resolver: Address::ZERO,
-            data: Bytes::new(),
-            credits: U256::ZERO,
-            eligible: true,
+            ..Job::example()
         }
     }
 

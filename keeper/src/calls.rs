@@ -146,35 +146,16 @@ pub fn parse_name(name: &str) -> Option<(Step, B256)> {
 
 #[cfg(test)]
 mod tests {
-    use alloy::primitives::Address;
-
     use super::*;
-    use crate::job::{ACTIVE, DEFENCE, Source};
+    use crate::job::{ACTIVE, DEFENCE};
 
     fn job(flags: u8) -> Job {
         Job {
             key: B256::repeat_byte(7),
-            owner: Address::ZERO,
-            target: Address::ZERO,
-            source: Source::Resolver,
             flags: ACTIVE | flags,
-            interval: 0,
-            max_base_fee_gwei: 1,
-            defence_window: 0,
-            keeper: 1,
-            reserved_slasher: 0,
-            failures: 0,
-            slashing_possible_after: 0,
             last_execution_at: 5,
-            anchor_at: 0,
-            assigned_at: 0,
-            retry_at: 0,
-            defence_open_at: 0,
             gas_limit: 630_000,
-            resolver: Address::ZERO,
-            data: Bytes::new(),
-            credits: U256::ZERO,
-            eligible: true,
+            ..Job::example()
         }
     }
 

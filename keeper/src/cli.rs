@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use alloy::primitives::Address;
 use eyre::eyre;
-use node::cli::NodeArgs;
+use node::cli::{ConfigArgs, NodeArgs};
 use node::exit::{Failure, OrConfiguration as _};
 
 use crate::config::Config;
@@ -43,25 +43,7 @@ pub struct RunFlags {
 }
 
 /// What every other command takes.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Common {
-    /// Configuration file (TOML); `PORTCULLIS_KEEPER_*` variables win over it, and flags over both
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub place: PlaceArgs,
-}
-
-impl Common {
-    /// Loads the configuration.
-    ///
-    /// # Errors
-    /// Exit code 2.
-    pub fn load(&self) -> Result<Config, Failure> {
-        load(self.config.as_deref(), &self.place)
-    }
-}
+pub type Common = ConfigArgs<PlaceArgs>;
 
 /// Loads a configuration: file, environment, flags.
 ///

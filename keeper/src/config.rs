@@ -27,9 +27,9 @@ use std::time::Duration;
 use alloy::primitives::Address;
 use node::cli::NodeConfig;
 use node::config::Secret;
-use sender::keys::{KeyConfig, KeyError};
-use sender::{Keys, Lane};
-use url::Url;
+use sender::Keys;
+use sender::client::{self, ClientError, wrong};
+use sender::keys::KeyConfig;
 
 /// Everything that can be set.
 #[derive(Debug, Clone, serde::Deserialize)]
@@ -78,33 +78,8 @@ fn data() -> PathBuf {
     PathBuf::from("keeper-data")
 }
 
-/// How nodes are asked.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RpcConfig {
-    /// How often the nodes are asked for a new head.
-    #[serde(with = "humantime_serde")]
-    pub poll: Duration,
-    /// How long a node may take for an answer.
-    #[serde(with = "humantime_serde")]
-    pub timeout: Duration,
-    /// Blocks whose logs are asked for at a time.
-    pub log_range: u64,
-    /// A head that is older, by the wall clock, makes the keeper unhealthy.
-    #[serde(with = "humantime_serde")]
-    pub max_head_age: Duration,
-}
-
-impl Default for RpcConfig {
-    fn default() -> Self {
-        Self {
-            poll: Duration::from_millis(250),
-            timeout: Duration::from_secs(5),
-            log_range: 5_000,
-            max_head_age: Duration::from_secs(90),
-        }
-    }
-}
+/// How nodes are asked: every 250 ms, for 5,000 blocks at a time; a head may be 90 s old.
+pub type RpcConfig = client::RpcConfig<250, 5_000, 90>;
 
 /// How jobs are watched and executed.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
@@ -151,32 +126,6 @@ impl Default for JobsConfig {
     }
 }
 
-/// A configuration that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// Unknown, missing or of the wrong form.
-    #[error(transparent)]
-    Load(#[from] node::config::ConfigError),
-    /// A private key that cannot be used.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// Values that do not fit.
-    #[error("{field}: {reason}")]
-    Value {
-        /// Which.
-        field: &'static str,
-        /// Why.
-        reason: String,
-    },
-}
-
-fn wrong<T>(field: &'static str, reason: impl Into<String>) -> Result<T, ConfigError> {
-    Err(ConfigError::Value {
-        field,
-        reason: reason.into(),
-    })
-}
-
 /// Whose key signs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -190,8 +139,8 @@ impl Config {
     /// Loads and checks it: `file`, then the environment, then `flags`.
     ///
     /// # Errors
-    /// [`ConfigError`] names the value; never a secret.
-    pub fn load(file: Option<&Path>, flags: &impl serde::Serialize) -> Result<Self, ConfigError> {
+    /// [`ClientError`] names the value; never a secret.
+    pub fn load(file: Option<&Path>, flags: &impl serde::Serialize) -> Result<Self, ClientError> {
         let config: Self = node::config::load("keeper", file, flags)?;
         config.check()?;
         Ok(config)
@@ -200,28 +149,12 @@ impl Config {
     /// Whether the values fit together.
     ///
     /// # Errors
-    /// [`ConfigError::Value`].
-    pub fn check(&self) -> Result<(), ConfigError> {
-        if self.endpoints.is_empty() {
-            return wrong("endpoints", "name at least one node (http:// or https://)");
-        }
+    /// [`ClientError::Value`].
+    pub fn check(&self) -> Result<(), ClientError> {
+        client::check(&self.endpoints, &self.sender, "`endpoints`, [worker] and [admin]")?;
+        self.rpc.check()?;
         if self.agent.is_zero() {
             return wrong("agent", "give the address of the Agent contract");
-        }
-        if !self.sender.endpoints.is_empty() || !self.sender.keys.is_empty() {
-            return wrong(
-                "sender",
-                "endpoints and keys of a keeper are `endpoints`, [worker] and [admin]",
-            );
-        }
-        for lane in Lane::ALL {
-            let key = self.sender.lanes.of(lane).key;
-            if key != "default" {
-                return wrong(
-                    "sender.lanes",
-                    format!("{lane} names the key `{key}`, but a keeper has one worker"),
-                );
-            }
         }
         if !(1..=1000).contains(&self.jobs.confirm_heads) {
             return wrong("jobs.confirm_heads", "1 to 1000");
@@ -232,12 +165,6 @@ impl Config {
         if self.jobs.max_under_way == 0 || self.jobs.max_jobs == 0 {
             return wrong("jobs", "max_under_way and max_jobs are at least 1");
         }
-        if self.rpc.log_range == 0 {
-            return wrong("rpc.log_range", "at least 1");
-        }
-        if self.rpc.poll.is_zero() || self.rpc.timeout.is_zero() {
-            return wrong("rpc", "poll and timeout are above 0");
-        }
         Ok(())
     }
 
@@ -245,17 +172,9 @@ impl Config {
     ///
     /// # Errors
     /// When one is no address, without repeating it: it may hold a key.
-    pub fn nodes(&self) -> Result<state::NodeConfig, ConfigError> {
-        let mut endpoints = Vec::with_capacity(self.endpoints.len());
-        for (place, secret) in self.endpoints.iter().enumerate() {
-            let text = secret.reveal()?;
-            match Url::parse(text.trim()) {
-                Ok(url) => endpoints.push(url),
-                Err(error) => return wrong("endpoints", format!("number {}: {error}", place + 1)),
-            }
-        }
+    pub fn nodes(&self) -> Result<state::NodeConfig, ClientError> {
         Ok(state::NodeConfig {
-            endpoints,
+            endpoints: client::urls("endpoints", &self.endpoints)?,
             chain_id: self.chain_id,
             request_timeout: self.rpc.timeout,
             ..state::NodeConfig::default()
@@ -266,41 +185,18 @@ impl Config {
     ///
     /// # Errors
     /// When none is, or a secret is not where it is said to be.
-    pub fn sender(&self) -> Result<sender::Config, ConfigError> {
-        let mut endpoints = Vec::with_capacity(self.endpoints.len());
-        for secret in &self.endpoints {
-            if secret.reveal()?.trim().starts_with("http") {
-                endpoints.push(secret.clone());
-            }
-        }
-        if endpoints.is_empty() {
-            return wrong(
-                "endpoints",
-                "transactions are sent over http:// or https://: name at least one such node",
-            );
-        }
-        Ok(sender::Config {
-            endpoints,
-            chain_id: self.chain_id,
-            ..self.sender.clone()
-        })
+    pub fn sender(&self) -> Result<sender::Config, ClientError> {
+        self.sender.over(&self.endpoints, self.chain_id)
     }
 
     /// Decrypts the key of a role. Takes about a second, on purpose of the key file's format: call it off the runtime's threads.
     ///
     /// # Errors
     /// When it is not configured or cannot be used.
-    pub fn keys(&self, role: Role) -> Result<Keys, ConfigError> {
-        let source = match role {
-            Role::Worker => self.worker.as_ref(),
-            Role::Admin => self.admin.as_ref().or(self.worker.as_ref()),
-        };
-        let Some(source) = source else {
-            return wrong(
-                if role == Role::Worker { "worker" } else { "admin" },
-                "give a key: `keystore` with `password`, or `hex`",
-            );
-        };
-        Ok(Keys::load(&[("default".to_owned(), source.clone())].into())?)
+    pub fn keys(&self, role: Role) -> Result<Keys, ClientError> {
+        match role {
+            Role::Worker => client::key("worker", self.worker.as_ref()),
+            Role::Admin => client::key("admin", self.admin.as_ref().or(self.worker.as_ref())),
+        }
     }
 }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use alloy::primitives::B256;
-use alloy::providers::{Provider as _, ProviderBuilder, WsConnect};
+use alloy::providers::Provider as _;
 use futures::StreamExt as _;
 use state::{BlockRef, Node};
 use tokio::sync::watch;
@@ -14,8 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-/// Pause before a lost subscription is opened again.
-const AGAIN: Duration = Duration::from_secs(1);
+use crate::push;
 
 /// A head as it was first told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,10 +40,8 @@ pub fn watch(
     let (sender, receiver) = watch::channel(None);
     let polled = poll_heads(node.clone(), poll, sender.clone(), shutdown.clone());
     tasks.spawn(polled);
-    for url in &node.config().endpoints {
-        if matches!(url.scheme(), "ws" | "wss") {
-            tasks.spawn(pushed(url.clone(), node.chain_id(), sender.clone(), shutdown.clone()));
-        }
+    for url in push::endpoints(node) {
+        tasks.spawn(pushed(url, node.chain_id(), sender.clone(), shutdown.clone()));
     }
     receiver
 }
@@ -95,36 +92,19 @@ async fn poll_heads(node: Node, poll: Duration, sender: watch::Sender<Option<Tol
 }
 
 async fn pushed(url: Url, chain_id: u64, sender: watch::Sender<Option<Told>>, shutdown: CancellationToken) {
-    let label = state::label(&url);
-    loop {
-        let ended = tokio::select! {
-            () = shutdown.cancelled() => return,
-            ended = subscription(&url, chain_id, &sender) => ended,
-        };
-        // The address may hold a key: the error is told without it.
-        let reason = ended.replace(url.as_str(), "the endpoint");
-        tracing::warn!(
-            endpoint = label,
-            reason,
-            "no heads are pushed; they are polled until it is back"
-        );
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(AGAIN) => {}
-        }
-    }
+    let without = "no heads are pushed; they are polled until it is back";
+    push::keep_open(url, without, shutdown, |url| {
+        let sender = sender.clone();
+        async move { Some(subscription(&url, chain_id, &sender).await) }
+    })
+    .await;
 }
 
 /// Runs until the connection is lost; why.
 async fn subscription(url: &Url, chain_id: u64, sender: &watch::Sender<Option<Told>>) -> String {
-    let connect = WsConnect::new(url.as_str()).with_max_retries(0);
-    let provider = match ProviderBuilder::new()
-        .disable_recommended_fillers()
-        .connect_ws(connect)
-        .await
-    {
+    let provider = match push::connect(url).await {
         Ok(provider) => provider,
-        Err(error) => return error.to_string(),
+        Err(error) => return error,
     };
     match provider.get_chain_id().await {
         Ok(found) if found == chain_id => {}

@@ -72,6 +72,37 @@ pub struct Job {
     pub eligible: bool,
 }
 
+#[cfg(test)]
+impl Job {
+    /// An active resolver job of keeper 1's that nobody executed yet.
+    pub(crate) fn example() -> Self {
+        Self {
+            key: B256::ZERO,
+            owner: Address::ZERO,
+            target: Address::ZERO,
+            source: Source::Resolver,
+            flags: ACTIVE,
+            interval: 0,
+            max_base_fee_gwei: 1,
+            defence_window: 0,
+            keeper: 1,
+            reserved_slasher: 0,
+            failures: 0,
+            slashing_possible_after: 0,
+            last_execution_at: 0,
+            anchor_at: 0,
+            assigned_at: 0,
+            retry_at: 0,
+            defence_open_at: 0,
+            gas_limit: 1,
+            resolver: Address::ZERO,
+            data: Bytes::new(),
+            credits: U256::ZERO,
+            eligible: true,
+        }
+    }
+}
+
 impl Job {
     /// Whether a resolver says when it is due.
     #[must_use]

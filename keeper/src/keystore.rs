@@ -7,6 +7,7 @@ use std::path::Path;
 use alloy::primitives::Address;
 use alloy::signers::local::PrivateKeySigner;
 use node::config::{ConfigError, Secret};
+use sender::keys;
 use zeroize::Zeroizing;
 
 /// A key file that cannot be made.
@@ -50,7 +51,7 @@ pub fn create(path: &Path, password: &Secret, import: Option<&Secret>) -> Result
         ));
     }
     let key = match import {
-        Some(secret) => parse(&Zeroizing::new(secret.reveal()?))?,
+        Some(secret) => keys::parse(&Zeroizing::new(secret.reveal()?)).ok_or(KeystoreError::Form)?,
         None => PrivateKeySigner::random(),
     };
     let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
@@ -80,18 +81,9 @@ pub fn create(path: &Path, password: &Secret, import: Option<&Secret>) -> Result
     Ok(key.address())
 }
 
-fn parse(text: &str) -> Result<PrivateKeySigner, KeystoreError> {
-    let digits = text.trim();
-    let digits = digits.strip_prefix("0x").unwrap_or(digits);
-    let mut bytes = Zeroizing::new([0_u8; 32]);
-    hex::decode_to_slice(digits, bytes.as_mut_slice()).map_err(|_| KeystoreError::Form)?;
-    PrivateKeySigner::from_slice(bytes.as_slice()).map_err(|_| KeystoreError::Form)
-}
-
 #[cfg(test)]
 mod tests {
-    use sender::Keys;
-    use sender::keys::KeyConfig;
+    use sender::keys::{DEFAULT, KeyConfig, Keys};
 
     use super::*;
 
@@ -116,8 +108,8 @@ mod tests {
             password: Some(secret("hunter2")),
             ..KeyConfig::default()
         };
-        let keys = Keys::load(&[("default".to_owned(), config)].into()).unwrap();
-        assert_eq!(keys.address("default"), Some(address));
+        let keys = Keys::load(&[(DEFAULT.to_owned(), config)].into()).unwrap();
+        assert_eq!(keys.address(DEFAULT), Some(address));
         let refused = create(&path, &secret("hunter2"), None).unwrap_err().to_string();
         assert!(refused.contains("not overwritten"), "{refused}");
     }

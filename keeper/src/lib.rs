@@ -29,6 +29,7 @@ pub mod keystore;
 pub mod pending;
 pub mod plan;
 pub mod pool;
+mod push;
 pub mod resolve;
 pub mod rule;
 pub mod run;

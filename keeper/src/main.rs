@@ -10,9 +10,11 @@ use keeper::cli::{Amount, Common, RunFlags, load};
 use keeper::config::{Config, Role};
 use keeper::status::Status;
 use keeper::{keystore, run, status};
-use node::cli::RunArgs;
+use node::cli::{RunArgs, print};
 use node::config::Secret;
 use node::exit::{Failure, OrConfiguration as _};
+use sender::client;
+use sender::keys::DEFAULT;
 
 /// Executes the jobs of an Agent contract: staked, paid for it, and slashed when it does not
 #[derive(Debug, Parser)]
@@ -138,7 +140,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
             stake,
             inactive,
         } => {
-            let config = common.load()?;
+            let config = common.load(load)?;
             let worker = match worker {
                 Some(worker) => worker,
                 None => address(&config, Role::Worker).await?,
@@ -148,22 +150,22 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
             finish(admin, done).await
         }
         Command::Stake { common, amount } => {
-            let admin = Admin::open(common.load()?, Role::Admin).await?;
+            let admin = Admin::open(common.load(load)?, Role::Admin).await?;
             let done = admin.stake(&amount).await;
             finish(admin, done).await
         }
         Command::Activate { common } => {
-            let admin = Admin::open(common.load()?, Role::Admin).await?;
+            let admin = Admin::open(common.load(load)?, Role::Admin).await?;
             let done = admin.activate().await;
             finish(admin, done).await
         }
         Command::Disable { common } => {
-            let admin = Admin::open(common.load()?, Role::Admin).await?;
+            let admin = Admin::open(common.load(load)?, Role::Admin).await?;
             let done = admin.disable().await;
             finish(admin, done).await
         }
         Command::Redeem { common, amount, to, .. } => {
-            let admin = Admin::open(common.load()?, Role::Admin).await?;
+            let admin = Admin::open(common.load(load)?, Role::Admin).await?;
             let done = match &amount {
                 Some(amount) => admin.redeem(amount).await,
                 None => admin.finish_redeem(to).await,
@@ -177,27 +179,17 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
             as_worker,
         } => {
             let role = if as_worker { Role::Worker } else { Role::Admin };
-            let admin = Admin::open(common.load()?, role).await?;
+            let admin = Admin::open(common.load(load)?, role).await?;
             let done = admin.withdraw(&amount, to).await;
             finish(admin, done).await
         }
         Command::Jobs { common, mine, json } => {
-            let jobs = status::jobs(&common.load()?, mine).await?;
-            if json {
-                println!("{}", serde_json::to_string_pretty(&jobs)?);
-            } else {
-                println!("{}", status::table(&jobs));
-            }
-            Ok(())
+            let jobs = status::jobs(&common.load(load)?, mine).await?;
+            print(&jobs, json, |jobs| status::table(jobs))
         }
         Command::Status { common, json } => {
-            let status = Status::read(&common.load()?).await?;
-            if json {
-                println!("{}", serde_json::to_string_pretty(&status)?);
-            } else {
-                println!("{}", status.table());
-            }
-            Ok(())
+            let status = Status::read(&common.load(load)?).await?;
+            print(&status, json, Status::table)
         }
         Command::Key { file, password, import } => {
             let made = tokio::task::spawn_blocking(move || {
@@ -212,10 +204,8 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
 /// The account of a role.
 async fn address(config: &Config, role: Role) -> Result<Address, Failure> {
     let settings = config.clone();
-    let keys = tokio::task::spawn_blocking(move || settings.keys(role))
-        .await?
-        .or_configuration()?;
-    Ok(keys.address("default").unwrap_or_default())
+    let keys = client::read_keys(move || settings.keys(role)).await?;
+    Ok(keys.address(DEFAULT).unwrap_or_default())
 }
 
 /// Ends the sender whatever the command came to.

@@ -6,12 +6,11 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use alloy::consensus::Transaction as TransactionTrait;
 use alloy::network::TransactionResponse;
 use alloy::primitives::Address;
-use alloy::providers::{Provider as _, ProviderBuilder, WsConnect};
+use alloy::providers::Provider as _;
 use alloy::rpc::types::Transaction;
 use futures::StreamExt as _;
 use sender::Fees;
@@ -22,9 +21,8 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::pool::Pending;
+use crate::push;
 
-/// Pause before a lost subscription is opened again.
-const AGAIN: Duration = Duration::from_secs(1);
 /// Transactions that wait to be looked at.
 const WAITING: usize = 256;
 
@@ -40,57 +38,30 @@ pub fn watch(
     shutdown: &CancellationToken,
 ) -> mpsc::Receiver<Pending> {
     let (sender, receiver) = mpsc::channel(WAITING);
-    for url in &node.config().endpoints {
-        if matches!(url.scheme(), "ws" | "wss") {
-            let (guards, sender) = (guards.clone(), sender.clone());
-            tasks.spawn(pushed(url.clone(), guards, sender, shutdown.clone()));
-        }
+    for url in push::endpoints(node) {
+        tasks.spawn(pushed(url, guards.clone(), sender.clone(), shutdown.clone()));
     }
     receiver
 }
 
-async fn pushed(
-    url: Url,
-    mut guards: watch::Receiver<Guards>,
-    sender: mpsc::Sender<Pending>,
-    shutdown: CancellationToken,
-) {
-    let label = state::label(&url);
-    loop {
-        // A pool's traffic is not asked for while nobody needs it.
-        let needed = async { guards.wait_for(|guards| !guards.is_empty()).await.is_ok() };
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            needed = needed => if !needed { return },
+async fn pushed(url: Url, guards: watch::Receiver<Guards>, sender: mpsc::Sender<Pending>, shutdown: CancellationToken) {
+    let without = "no pending transactions are pushed; pauses are executed a block later until it is back";
+    push::keep_open(url, without, shutdown, |url| {
+        let (mut guards, sender) = (guards.clone(), sender.clone());
+        async move {
+            // A pool's traffic is not asked for while nobody needs it.
+            guards.wait_for(|guards| !guards.is_empty()).await.ok()?;
+            Some(subscription(&url, &guards, &sender).await)
         }
-        let ended = tokio::select! {
-            () = shutdown.cancelled() => return,
-            ended = subscription(&url, &guards, &sender) => ended,
-        };
-        // The address may hold a key: the error is told without it.
-        let reason = ended.replace(url.as_str(), "the endpoint");
-        tracing::warn!(
-            endpoint = label,
-            reason,
-            "no pending transactions are pushed; pauses are executed a block later until it is back"
-        );
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(AGAIN) => {}
-        }
-    }
+    })
+    .await;
 }
 
 /// Runs until the connection is lost; why.
 async fn subscription(url: &Url, guards: &watch::Receiver<Guards>, sender: &mpsc::Sender<Pending>) -> String {
-    let connect = WsConnect::new(url.as_str()).with_max_retries(0);
-    let provider = match ProviderBuilder::new()
-        .disable_recommended_fillers()
-        .connect_ws(connect)
-        .await
-    {
+    let provider = match push::connect(url).await {
         Ok(provider) => provider,
-        Err(error) => return error.to_string(),
+        Err(error) => return error,
     };
     let mut transactions = match provider.subscribe_full_pending_transactions().await {
         Ok(subscription) => subscription.into_stream(),

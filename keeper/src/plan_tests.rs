@@ -1,6 +1,6 @@
 //! The plan in numbers: who does what about a job, and when.
 
-use alloy::primitives::{Address, B256, Bytes, U256};
+use alloy::primitives::{Bytes, U256};
 use proptest::prelude::*;
 
 use super::*;
@@ -11,28 +11,13 @@ const NOW: u64 = 1_700_000_000;
 
 fn job() -> Job {
     Job {
-        key: B256::ZERO,
-        owner: Address::ZERO,
-        target: Address::ZERO,
-        source: Source::Resolver,
-        flags: ACTIVE,
-        interval: 0,
         max_base_fee_gwei: 100,
         defence_window: 2,
-        keeper: 1,
-        reserved_slasher: 0,
-        failures: 0,
-        slashing_possible_after: 0,
-        last_execution_at: 0,
         anchor_at: NOW,
         assigned_at: NOW,
-        retry_at: 0,
-        defence_open_at: 0,
         gas_limit: 100_000,
-        resolver: Address::ZERO,
-        data: Bytes::new(),
         credits: U256::from(100),
-        eligible: true,
+        ..Job::example()
     }
 }
 

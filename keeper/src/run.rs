@@ -1,6 +1,6 @@
 //! `keeper run`: one keeper, from head to head, until it is told to end.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,23 +78,8 @@ pub async fn connect(config: &Config) -> Result<Place, Failure> {
 /// Exit code 2, or 3 when no node answers.
 pub async fn open_sender(config: &Config, role: Role, name: &str) -> Result<Sender, Failure> {
     let settings = config.clone();
-    let keys = tokio::task::spawn_blocking(move || settings.keys(role))
-        .await?
-        .or_configuration()?;
-    folder(&config.data)?;
-    let journal = config.data.join(name);
-    let sender = config.sender().or_configuration()?;
-    Sender::open(&sender, &keys, &journal)
-        .await
-        .map_err(|error| match error {
-            sender::OpenError::Unreachable(_) => Failure::new(Code::Indeterminate, error),
-            error => Failure::configuration(error),
-        })
-}
-
-fn folder(path: &Path) -> Result<(), Failure> {
-    std::fs::create_dir_all(path)
-        .map_err(|error| Failure::configuration(eyre!("data folder {}: {error}", path.display())))
+    let keys = move || settings.keys(role);
+    sender::client::open(&config.sender().or_configuration()?, keys, &config.data.join(name)).await
 }
 
 fn memory(config: &Config) -> PathBuf {
@@ -112,13 +97,14 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Fail
     let keeper = identify(&config, &place, worker).await?;
     let chain_id = place.reader.chain_id();
     let shown = Shown {
+        max_head_age: config.rpc.max_head_age,
         chain_id,
         agent: config.agent,
         keeper,
         worker,
         ..Shown::default()
     };
-    let health = Health::new(config.rpc.max_head_age, shown);
+    let health = Health::new("no head was worked on yet", shown);
     let listener = node::server::bind(config.node.listen).await?;
     let address = listener.local_addr()?;
     let tasks = TaskTracker::new();
@@ -285,14 +271,6 @@ fn show(desk: &Desk, health: &Health, told: ToldHead, worked: &Worked) {
         .filter(|job| job.keeper == standing.me.id)
         .count();
     health.update(|shown| {
-        shown.reason = if standing.me.worker == shown.worker {
-            None
-        } else {
-            Some(format!(
-                "{} is no longer the worker of keeper {}",
-                shown.worker, shown.keeper
-            ))
-        };
         shown.active = standing.me.active;
         shown.stake = standing.me.stake;
         shown.head = told.number;
@@ -304,6 +282,10 @@ fn show(desk: &Desk, health: &Health, told: ToldHead, worked: &Worked) {
         shown.resolvers = worked.resolvers;
         shown.head_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         shown.done += worked.done.len() as u64;
+    });
+    health.judge(|shown| {
+        (standing.me.worker != shown.worker)
+            .then(|| format!("{} is no longer the worker of keeper {}", shown.worker, shown.keeper))
     });
 }
 

@@ -51,6 +51,41 @@ impl<F: clap::Args> RunArgs<F> {
     }
 }
 
+/// What a command takes that serves nothing but needs the node's configuration, with `F` its own flags.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ConfigArgs<F: clap::Args> {
+    /// Configuration file (TOML); `PORTCULLIS_<BINARY>_*` variables win over it, and flags over both
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The node's own.
+    #[command(flatten)]
+    pub flags: F,
+}
+
+impl<F: clap::Args> ConfigArgs<F> {
+    /// Loads the configuration by `load`.
+    ///
+    /// # Errors
+    /// What `load` ends with.
+    pub fn load<C>(&self, load: impl FnOnce(Option<&Path>, &F) -> Result<C, Failure>) -> Result<C, Failure> {
+        load(self.config.as_deref(), &self.flags)
+    }
+}
+
+/// Prints a command's result: as JSON, or as `text` for people.
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub fn print<T: Serialize>(result: &T, json: bool, text: impl FnOnce(&T) -> String) -> Result<(), Failure> {
+    let shown = if json {
+        serde_json::to_string_pretty(result)?
+    } else {
+        text(result)
+    };
+    println!("{shown}");
+    Ok(())
+}
+
 /// Flags that every serving binary has.
 #[derive(Debug, Clone, Default, clap::Args, Serialize)]
 pub struct NodeArgs {
@@ -147,8 +182,10 @@ impl From<&NodeArgs> for NodeConfig {
     }
 }
 
+/// For `skip_serializing_if`: a switch that was not given leaves the configuration as it is.
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn is_false(value: &bool) -> bool {
+#[must_use]
+pub fn is_false(value: &bool) -> bool {
     !value
 }
 

@@ -29,8 +29,9 @@ async fn health(args: &[&str]) -> Result<(), (Code, String)> {
 
 #[tokio::test]
 async fn a_node_serves_until_it_ends_and_then_is_not_there() {
-    let listener = node::server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let port = testkit::Port::free();
+    let listener = node::server::bind(port.address()).await.unwrap();
+    let url = format!("http://{}", port.address());
     let shutdown = CancellationToken::new();
     let serving = tokio::spawn(node::server::serve(
         listener,

@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::fees::FeePolicy;
-use crate::keys::KeyConfig;
+use crate::keys::{DEFAULT, KeyConfig};
 use crate::lane::Lane;
 use node::config::Secret;
 
@@ -146,7 +146,7 @@ impl LaneConfig {
             Lane::Report => (100 * GWEI, GWEI / 20, 25.0, 5, 2, 10),
         };
         LaneSettings {
-            key: self.key.clone().unwrap_or_else(|| "default".to_owned()),
+            key: self.key.clone().unwrap_or_else(|| DEFAULT.to_owned()),
             fees: FeePolicy {
                 cap: u128::from(self.max_fee_cap.unwrap_or(cap)),
                 min_priority_fee: u128::from(self.min_priority_fee.unwrap_or(tip)),

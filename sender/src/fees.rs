@@ -43,6 +43,14 @@ pub struct FeePolicy {
     pub margin_percent: u32,
 }
 
+impl FeePolicy {
+    /// The cap of a request with a cap of its own: the lower one.
+    #[must_use]
+    pub fn cap_with(&self, own: Option<u128>) -> u128 {
+        own.map_or(self.cap, |own| own.min(self.cap))
+    }
+}
+
 /// An offer, and what it could not reach under its cap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Offer {
@@ -80,7 +88,7 @@ pub fn highest_base_fee(base_fee: u128, blocks: u32) -> u128 {
 /// it is beaten as well. Both by 12.5 %.
 #[must_use]
 pub fn offer(policy: &FeePolicy, market: &Market, beat: Option<&Fees>, cap: Option<u128>) -> Offer {
-    let cap = cap.map_or(policy.cap, |cap| cap.min(policy.cap));
+    let cap = policy.cap_with(cap);
     let mut priority_fee = market.priority_fee.max(policy.min_priority_fee);
     let mut needed = None;
     if let Some(target) = beat {
@@ -114,17 +122,15 @@ pub fn offer(policy: &FeePolicy, market: &Market, beat: Option<&Fees>, cap: Opti
 
 /// The offer that stands right behind a transaction with the fees `front`, whichever of both a block is ordered by: a wei less of each.
 #[must_use]
-pub const fn behind(policy: &FeePolicy, front: &Fees, cap: Option<u128>) -> Offer {
-    let cap = match cap {
-        Some(cap) if cap < policy.cap => cap,
-        _ => policy.cap,
-    };
+pub fn behind(policy: &FeePolicy, front: &Fees, cap: Option<u128>) -> Offer {
+    let cap = policy.cap_with(cap);
     let wanted = front.max_fee.saturating_sub(1);
-    let max_fee = if wanted > cap { cap } else { wanted };
-    let tip = front.priority_fee.saturating_sub(1);
-    let priority_fee = if tip > max_fee { max_fee } else { tip };
+    let max_fee = wanted.min(cap);
     Offer {
-        fees: Fees { max_fee, priority_fee },
+        fees: Fees {
+            max_fee,
+            priority_fee: front.priority_fee.saturating_sub(1).min(max_fee),
+        },
         capped: wanted > cap,
         ahead: true,
     }

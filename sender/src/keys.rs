@@ -9,6 +9,9 @@ use alloy::signers::local::PrivateKeySigner;
 use node::config::Secret;
 use zeroize::Zeroizing;
 
+/// The name of the key that a lane uses unless it names another.
+pub const DEFAULT: &str = "default";
+
 /// Where a private key is. Exactly one of `hex` and `keystore` is given.
 #[derive(Debug, Clone, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -66,7 +69,7 @@ impl Keys {
     /// One key, for all lanes.
     #[must_use]
     pub fn single(signer: PrivateKeySigner) -> Self {
-        Self::default().with("default", signer)
+        Self::default().with(DEFAULT, signer)
     }
 
     /// Adds a key.
@@ -140,8 +143,9 @@ fn read(name: &str, source: &KeyConfig) -> Result<PrivateKeySigner, KeyError> {
     }
 }
 
-/// A private key from its hexadecimal digits.
-pub(crate) fn parse(text: &str) -> Option<PrivateKeySigner> {
+/// A private key from its 64 hexadecimal digits, with or without `0x`; `None`: it is none.
+#[must_use]
+pub fn parse(text: &str) -> Option<PrivateKeySigner> {
     let digits = text.trim();
     let digits = digits.strip_prefix("0x").unwrap_or(digits);
     let mut bytes = Zeroizing::new([0u8; 32]);

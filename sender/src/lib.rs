@@ -17,8 +17,10 @@
 //!
 //! A private key belongs to one sender alone.
 
+pub mod client;
 pub mod config;
 mod desk;
+mod error;
 pub mod fees;
 mod journal;
 pub mod keys;
@@ -33,6 +35,7 @@ pub mod verdict;
 
 pub use self::config::Config;
 pub use self::desk::Cancelled;
+pub use self::error::{OpenError, SubmitError};
 pub use self::fees::Fees;
 pub use self::journal::JournalError;
 pub use self::keys::Keys;
@@ -40,4 +43,4 @@ pub use self::lane::Lane;
 pub use self::machine::{Failure, Inclusion, State};
 pub use self::request::{Handle, IdempotencyKey, Outcome, Request, Status, WaitError};
 pub use self::rpc::{AddressError, CallError};
-pub use self::sender::{OpenError, Sender, SubmitError};
+pub use self::sender::Sender;

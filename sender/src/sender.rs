@@ -10,75 +10,20 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{CheckError, Config, RelayConfig};
+use crate::config::{Config, RelayConfig};
 use crate::desk::restore::revive;
 use crate::desk::slot::{Job, status_of};
 use crate::desk::{Cancelled, Command, Desk, Registry, Relay, Setup, Shown, look};
+use crate::error::{OpenError, SubmitError};
 use crate::fees::{self, FeePolicy, Fees, Market, Offer};
 use crate::journal::{Journal, JournalError};
 use crate::keys::{KeyError, Keys, parse};
 use crate::lane::Lane;
 use crate::request::{Handle, IdempotencyKey, Request, Status};
-use crate::rpc::{AddressError, CallError, Endpoint, Nodes};
+use crate::rpc::{Endpoint, Nodes};
 
 /// How long the desks may take to end.
 const SHUTDOWN: Duration = Duration::from_secs(10);
-
-/// A sender that cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The configuration does not fit together.
-    #[error(transparent)]
-    Config(#[from] CheckError),
-    /// An address or the relay's identity is not where it is said to be.
-    #[error("sender: {0}")]
-    Secret(#[from] node::config::ConfigError),
-    /// An address that cannot be used.
-    #[error("sender: {0}")]
-    Address(#[from] AddressError),
-    /// A lane's key is not there.
-    #[error("sender.lanes.{lane}: there is no key `{name}`; add sender.keys.{name}, or give the lane another key")]
-    NoKey {
-        /// The lane.
-        lane: Lane,
-        /// The key's name.
-        name: String,
-    },
-    /// A private key that cannot be used.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// No node answers.
-    #[error("sender: no node tells which chain it serves: {0}")]
-    Unreachable(CallError),
-    /// The nodes serve another chain than the configured one.
-    #[error("sender.chain_id is {expected}, but the node serves chain {found}")]
-    WrongChain {
-        /// As configured.
-        expected: u64,
-        /// As the node says.
-        found: u64,
-    },
-    /// The journal cannot be used.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-}
-
-/// A request that was not accepted. Nothing of it was stored, unless it says so.
-#[derive(Debug, thiserror::Error)]
-pub enum SubmitError {
-    /// Too many are unfinished.
-    #[error("{0} transactions are unfinished, no more are taken; wait for some to end, or raise sender.queue")]
-    Full(usize),
-    /// The key stands for another effect.
-    #[error("`{0}` was submitted before with another receiver, value or input; give each effect its own key")]
-    Conflict(IdempotencyKey),
-    /// The sender is shut down.
-    #[error("the sender is shut down")]
-    Stopped,
-    /// The journal failed.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-}
 
 struct DeskPort {
     commands: mpsc::Sender<Command>,

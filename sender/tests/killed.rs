@@ -39,7 +39,7 @@ fn pay(number: u64) -> Request {
 
 async fn open(endpoint: &str, key: &str, journal: &Path) -> Sender {
     let config: Config =
-        serde_json::from_value(json!({ "endpoints": [endpoint], "poll": "20ms", "timeout": "1s", "confirmations": 2 }))
+        serde_json::from_value(json!({ "endpoints": [endpoint], "poll": "20ms", "timeout": "5s", "confirmations": 2 }))
             .unwrap();
     let signer: PrivateKeySigner = key.parse().unwrap();
     Sender::open(&config, &Keys::single(signer), journal).await.unwrap()

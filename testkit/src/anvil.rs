@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use alloy::node_bindings::{Anvil, AnvilInstance, NodeError};
 use alloy::providers::{DynProvider, Provider as _, ProviderBuilder};
 
+/// How long anvil may take to listen, on a busy machine, in milliseconds.
+const START_MS: u64 = 60_000;
+
 /// When blocks are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mining {
@@ -104,7 +107,10 @@ pub fn anvil(mining: Mining, arguments: &[&str]) -> Option<TestAnvil> {
 }
 
 fn start(path: PathBuf, mining: Mining, arguments: &[&str]) -> Result<AnvilInstance, NodeError> {
-    let builder = Anvil::at(path).port(0_u16).args(arguments.iter().copied());
+    let builder = Anvil::at(path)
+        .port(0_u16)
+        .timeout(START_MS)
+        .args(arguments.iter().copied());
     match mining {
         Mining::Automatic => builder,
         Mining::Interval(seconds) => builder.args(["--block-time".to_owned(), seconds.to_string()]),

@@ -10,7 +10,7 @@ use sender::machine::Inclusion;
 use sender::{Handle, Lane, State};
 
 use super::agenda::{Claiming, claiming, lacks_auditors};
-use super::words::{is_benign, of_revert};
+use super::words::{is_benign, of_revert, reverted};
 use super::{DutyError, Office, Pause, View, wall_ms};
 use crate::config::DutyConfig;
 use crate::events::{Said, said};
@@ -124,17 +124,7 @@ impl Claimer {
         };
         match handle.status().state {
             State::Final(inclusion) if inclusion.success => self.paid(claim, &inclusion).await?,
-            State::Final(inclusion) => {
-                let words = inclusion
-                    .revert
-                    .as_deref()
-                    .map_or_else(|| "why is not known".to_owned(), of_revert);
-                self.failed(
-                    claim,
-                    &format!("transaction {} reverted: {words}", inclusion.transaction),
-                )
-                .await?;
-            }
+            State::Final(inclusion) => self.failed(claim, &reverted(&inclusion)).await?,
             State::Failed { reason } => self.failed(claim, &of_revert(&reason.to_string())).await?,
             State::Queued
             | State::Signed { .. }

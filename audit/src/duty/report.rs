@@ -13,7 +13,7 @@ use sender::machine::{Failure, Inclusion};
 use sender::{Handle, Lane, State};
 
 use super::agenda::{reportable, verdict};
-use super::words::of_revert;
+use super::words::{of_revert, reverted};
 use super::{DutyError, Office, Pause, View, wall_ms};
 use crate::config::DutyConfig;
 use crate::events::{Said, TOO_EARLY, outcome, said};
@@ -127,14 +127,7 @@ impl Reporter {
         };
         match status.state {
             State::Final(inclusion) if inclusion.success => self.count(batch, &inclusion).await?,
-            State::Final(inclusion) => {
-                let words = inclusion
-                    .revert
-                    .as_deref()
-                    .map_or_else(|| "why is not known".to_owned(), of_revert);
-                let reason = format!("transaction {} reverted: {words}", inclusion.transaction);
-                self.reopen(batch, &reason, Severity::High).await?;
-            }
+            State::Final(inclusion) => self.reopen(batch, &reverted(&inclusion), Severity::High).await?,
             State::Failed { reason } => {
                 let severity = if reason == Failure::Expired {
                     Severity::Medium

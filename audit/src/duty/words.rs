@@ -2,17 +2,21 @@
 
 use alloy::sol_types::SolInterface as _;
 use contracts::AuditManager::AuditManagerErrors as Error;
+use sender::Inclusion;
 
 use crate::events::outcome;
 
-/// The sender's words about a transaction that reverted or would, which end with the revert's bytes where a node told them; in the
-/// contract's words where they are such.
+/// The contract's error at the end of a sender's words, where a node told the revert's bytes and they are such.
+fn error(words: &str) -> Option<Error> {
+    let (_, digits) = words.rsplit_once("0x")?;
+    let data = hex::decode(digits.trim().trim_end_matches(')')).ok()?;
+    Error::abi_decode(&data).ok()
+}
+
+/// The sender's words about a transaction that reverted or would; in the contract's words where the revert is one of its errors.
 #[must_use]
 pub fn of_revert(words: &str) -> String {
-    let data = words
-        .rsplit_once("0x")
-        .and_then(|(_, digits)| hex::decode(digits.trim().trim_end_matches(')')).ok());
-    match data.and_then(|data| Error::abi_decode(&data).ok()) {
+    match error(words) {
         Some(Error::NothingReported(error)) => {
             format!(
                 "nothing of it was taken; peer {}: {}",
@@ -29,11 +33,18 @@ pub fn of_revert(words: &str) -> String {
     }
 }
 
+/// Why a transaction that is in a block came to nothing.
+#[must_use]
+pub fn reverted(inclusion: &Inclusion) -> String {
+    let words = inclusion.revert.as_deref();
+    let words = words.map_or_else(|| "why is not known".to_owned(), of_revert);
+    format!("transaction {} reverted: {words}", inclusion.transaction)
+}
+
 /// Whether a revert says that somebody else has done it, or that it is not its time: nobody's fault.
 #[must_use]
 pub fn is_benign(words: &str) -> bool {
-    let of = of_revert(words);
-    of == "the group is whole" || of.starts_with("too late: groups")
+    matches!(error(words), Some(Error::GroupIsWhole(_) | Error::TooLateToFill(_)))
 }
 
 #[cfg(test)]

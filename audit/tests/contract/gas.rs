@@ -1,33 +1,26 @@
 //! Gas of every function that changes something, as it stands in docs/audit.md.
-//!
-//! `PORTCULLIS_WRITE_GAS=1` writes the table there; otherwise the test compares.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use alloy::primitives::B256;
+use alloy::primitives::{Address, B256};
 use alloy::sol_types::SolCall;
 use contracts::{AuditManager, Contract};
+use testkit::{GasTable, fits_the_chain};
 
 use crate::world::{STAKE, WHOLE, World, founder, operator, owner, terms, verdict, who};
 
-const BEGIN: &str = "<!-- gas: begin -->\n";
-const END: &str = "<!-- gas: end -->";
-
-struct Meter(BTreeMap<String, u64>);
-
-impl Meter {
-    fn call<C: SolCall>(&mut self, name: &str, world: &mut World, from: alloy::primitives::Address, call: &C) {
-        let receipt = world
-            .act(from, call)
-            .unwrap_or_else(|refused| panic!("{name}: {refused:?}"));
-        self.0.insert(name.to_owned(), receipt.gas);
+/// Calls, and notes what it used.
+fn spend<C: SolCall>(meter: &mut GasTable, name: &str, world: &mut World, from: Address, call: &C) {
+    match world.act(from, call) {
+        Ok(receipt) => meter.note(name, &receipt),
+        Err(refused) => panic!("{name}: {refused:?}"),
     }
 }
 
 /// Every function in its ordinary course, among thirty nodes.
-fn measure() -> BTreeMap<String, u64> {
-    let mut meter = Meter(BTreeMap::new());
+fn measure() -> GasTable {
+    let mut table = GasTable::default();
+    let meter = &mut table;
     let mut world = World::network(terms(), 30);
     let w = &mut world;
     w.endow(owner(31), 2 * STAKE);
@@ -38,23 +31,25 @@ fn measure() -> BTreeMap<String, u64> {
         endpoint: "http://10.0.0.31:50051".into(),
         stake: STAKE,
     };
-    meter.call("register", w, owner(31), &register);
+    spend(meter, "register", w, owner(31), &register);
     let change = AuditManager::changeCall {
         id: 31,
         operator: operator(99),
         hotkey: B256::repeat_byte(8),
         endpoint: "http://10.0.0.99:50051".into(),
     };
-    meter.call("change", w, owner(31), &change);
-    meter.call(
+    spend(meter, "change", w, owner(31), &change);
+    spend(
+        meter,
         "addStake",
         w,
         owner(31),
         &AuditManager::addStakeCall { id: 31, amount: 1 },
     );
     let gone = w.group(1)[5];
-    meter.call("exit", w, owner(gone), &AuditManager::exitCall { id: gone });
-    meter.call(
+    spend(meter, "exit", w, owner(gone), &AuditManager::exitCall { id: gone });
+    spend(
+        meter,
         "fillGroup (one member)",
         w,
         who(7),
@@ -90,14 +85,16 @@ fn measure() -> BTreeMap<String, u64> {
             w.act(operator(auditor), &report(auditor, &subjects)).unwrap();
         } else {
             let (one, rest) = subjects.split_first().unwrap();
-            meter.call(
+            spend(
+                meter,
                 "report (one verdict, the first of a first window)",
                 w,
                 operator(auditor),
                 &report(auditor, &[*one]),
             );
             let rest = &rest[..20];
-            meter.call(
+            spend(
+                meter,
                 "report (20 verdicts, each the first of a first window)",
                 w,
                 operator(auditor),
@@ -108,7 +105,8 @@ fn measure() -> BTreeMap<String, u64> {
     }
     w.chain.warp(window.end);
     let first = if gone == 2 { 3 } else { 2 };
-    meter.call(
+    spend(
+        meter,
         "claim (24 verdicts)",
         w,
         operator(first),
@@ -136,8 +134,9 @@ fn measure() -> BTreeMap<String, u64> {
         w.act(operator(auditor), &call).unwrap();
     }
     let call = second(30, w);
-    meter.call("report (20 verdicts, in later epochs)", w, operator(30), &call);
-    meter.call(
+    spend(meter, "report (20 verdicts, in later epochs)", w, operator(30), &call);
+    spend(
+        meter,
         "withdrawStake",
         w,
         owner(gone),
@@ -145,71 +144,46 @@ fn measure() -> BTreeMap<String, u64> {
     );
     w.give(WHOLE);
     let end = w.chain.now() + 365 * 86_400;
-    meter.call("release", w, founder(), &AuditManager::releaseCall { end });
+    spend(meter, "release", w, founder(), &AuditManager::releaseCall { end });
     let config_ = (&audit::rule::Terms {
         duty_bps: 1_000,
         ..terms()
     })
         .into();
-    meter.call("setConfig", w, founder(), &AuditManager::setConfigCall { config_ });
-    meter.call(
+    spend(
+        meter,
+        "setConfig",
+        w,
+        founder(),
+        &AuditManager::setConfigCall { config_ },
+    );
+    spend(
+        meter,
         "transferOwnership",
         w,
         founder(),
         &AuditManager::transferOwnershipCall { to: who(9) },
     );
-    meter.call("acceptOwnership", w, who(9), &AuditManager::acceptOwnershipCall {});
-    meter.0
-}
-
-fn page() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/audit.md")
+    spend(
+        meter,
+        "acceptOwnership",
+        w,
+        who(9),
+        &AuditManager::acceptOwnershipCall {},
+    );
+    table
 }
 
 #[test]
 fn gas_of_every_function_is_recorded() {
     let gas = measure();
-    // Nothing that changes something is left out.
-    let artifact: serde_json::Value = serde_json::from_str(Contract::AuditManager.artifact()).unwrap();
-    let changing: BTreeSet<&str> = artifact["abi"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|entry| entry["type"] == "function" && entry["stateMutability"] == "nonpayable")
-        .map(|entry| entry["name"].as_str().unwrap())
-        .collect();
-    let measured: BTreeSet<&str> = gas.keys().map(|name| name.split(' ').next().unwrap()).collect();
-    assert_eq!(measured, changing);
-
-    let mut table = String::from("| function | gas of the transaction |\n|---|---|\n");
-    for (name, gas) in &gas {
-        table.push_str(&format!("| {name} | {gas} |\n"));
-    }
-    let text = std::fs::read_to_string(page()).unwrap();
-    let (head, rest) = text.split_once(BEGIN).unwrap();
-    let (recorded, tail) = rest.split_once(END).unwrap();
-    if std::env::var("PORTCULLIS_WRITE_GAS").is_ok() {
-        std::fs::write(page(), format!("{head}{BEGIN}{table}{END}{tail}")).unwrap();
-        return;
-    }
-    assert_eq!(
-        recorded, table,
-        "docs/audit.md is not up to date; run this test with PORTCULLIS_WRITE_GAS=1"
-    );
+    gas.covers(Contract::AuditManager, &[]);
+    gas.stands_in(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/audit.md"));
 }
 
-/// EIP-170 and EIP-3860.
 #[test]
 fn the_contract_fits_the_chain() {
-    let artifact: serde_json::Value = serde_json::from_str(Contract::AuditManager.artifact()).unwrap();
-    let size = |field: &str| artifact[field].as_str().unwrap().len() / 2 - 1;
-    println!(
-        "AuditManager: {} bytes, created with {}",
-        size("deployedBytecode"),
-        size("bytecode")
-    );
-    assert!(size("deployedBytecode") < 24_576);
-    assert!(size("bytecode") < 49_152);
+    fits_the_chain(Contract::AuditManager);
 }
 
 /// Groups of 64, verdicts in the worst order for sorting: far below what one transaction may use (EIP-7825).

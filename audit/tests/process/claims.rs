@@ -39,10 +39,8 @@ async fn replace_code(world: &World, contract: alloy::primitives::Address, code:
 async fn a_claim_that_fails_is_told_as_critical_and_made_again() {
     let Some(world) = World::start(2).await else { return };
     let (url, said) = slack().await;
-    let dead = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let port = testkit::Port::free();
+    let dead = port.address();
     world.configure(
         1,
         &format!(
@@ -108,7 +106,7 @@ async fn a_claim_without_its_event_is_a_success_with_a_warning() {
     .await;
     world.mine_at(next).await;
     world
-        .until("the claim is sent", &[&one], async || world.waiting().await == 1)
+        .until("the claim is sent", &[&one], async || world.pending().await == 1)
         .await;
     let manager = replace_code(&world, world.manager, &json!(DOES_NOTHING)).await;
     world.mine(1).await;
@@ -125,7 +123,7 @@ async fn a_claim_without_its_event_is_a_success_with_a_warning() {
         one.until("looked", |health| health["head_timestamp"].as_u64() >= Some(head))
             .await;
     }
-    assert_eq!(world.waiting().await, 0, "not claimed again");
+    assert_eq!(world.pending().await, 0, "not claimed again");
     assert_eq!(one.log().matches("claiming").count(), 1, "{}", one.log());
     assert!(world.events::<AuditManager::BountyPaid>().await.is_empty());
 }

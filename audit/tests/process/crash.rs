@@ -1,8 +1,9 @@
 //! An end without a word, and a chain that takes back what it said.
 
 use serde_json::json;
+use testkit::process::Running;
 
-use crate::world::{INTERVAL, Running, WINDOW, World};
+use crate::world::{INTERVAL, WINDOW, World};
 
 /// Measured through, and a report sent that waits in the pool; the auditor, and the epoch that it is about.
 async fn sent(world: &World) -> (Running, u32) {
@@ -13,7 +14,7 @@ async fn sent(world: &World) -> (Running, u32) {
     world.pass(&[&one], next - WINDOW - INTERVAL).await;
     world.mine_at(next - WINDOW + 1).await;
     world
-        .until("the report is sent", &[&one], async || world.waiting().await == 1)
+        .until("the report is sent", &[&one], async || world.pending().await == 1)
         .await;
     (one, epoch)
 }
@@ -44,7 +45,7 @@ async fn sigkill_between_report_and_receipt_reports_once() {
     world.mine(3).await;
     let again = world.run(1, &[]).await;
     counts_once(&world, &again, epoch).await;
-    assert_eq!(world.waiting().await, 0);
+    assert_eq!(world.pending().await, 0);
     again.kill().await;
 }
 

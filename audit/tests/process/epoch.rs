@@ -67,7 +67,7 @@ async fn two_auditors_measure_report_and_claim_and_a_dead_channel_blocks_nothing
     world.mine_at(due - 2).await;
     one.until("saw it", |health| health["head_timestamp"].as_u64() == Some(due - 2))
         .await;
-    assert_eq!(world.waiting().await, 0);
+    assert_eq!(world.pending().await, 0);
     world.mine_at(due).await;
     world
         .mine_until("bounties", &[&one, &two], async || {

@@ -73,7 +73,7 @@ async fn a_full_disk_loses_nothing_and_the_reason_is_logged() {
         "{waiting}"
     );
     one.until_logged("a head could not be worked on").await;
-    assert_eq!(world.waiting().await, 0, "nothing is sent that is not written down");
+    assert_eq!(world.pending().await, 0, "nothing is sent that is not written down");
     assert!(one.log().contains("disk"), "{}", one.log());
 
     assert!(limit_files(process, None));
@@ -119,10 +119,8 @@ async fn a_node_that_is_gone_for_a_while_costs_nothing() {
 #[tokio::test]
 async fn who_is_offline_itself_writes_no_row() {
     let Some(world) = World::start(2).await else { return };
-    let gone = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let port = testkit::Port::free();
+    let gone = port.address();
     let path = world.configure(1, "");
     let text = std::fs::read_to_string(&path).unwrap();
     let reference = format!(

@@ -1,21 +1,22 @@
 //! An anvil with an AuditManager and its token, nodes whose endpoints the test serves, and auditors that are real processes.
 
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use alloy::primitives::{Address, B256, Bytes, U256};
-use alloy::providers::{DynProvider, Provider as _};
-use alloy::rpc::types::{Filter, TransactionReceipt};
+use alloy::primitives::{Address, B256, U256};
+use alloy::providers::Provider as _;
+use alloy::rpc::types::TransactionReceipt;
 use alloy::sol_types::{SolCall, SolEvent};
 use contracts::{AuditManager, Contract, Token};
-use serde_json::{Value, json};
-use testkit::{Mining, TestAnvil, anvil};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::process::{Child, Command};
+use serde_json::json;
+use testkit::Devnet;
+use testkit::process::{Running, run_to_end};
+use tokio::net::TcpListener;
+use tokio::process::Command;
 
 /// One whole token.
 pub(crate) const WHOLE: u128 = 1_000_000_000_000_000_000;
@@ -71,44 +72,46 @@ impl Fake {
 }
 
 pub(crate) struct World {
-    pub(crate) anvil: TestAnvil,
-    pub(crate) provider: DynProvider,
+    chain: Devnet,
     pub(crate) token: Address,
     pub(crate) manager: Address,
     pub(crate) folder: tempfile::TempDir,
     pub(crate) nodes: Vec<Fake>,
 }
 
+impl Deref for World {
+    type Target = Devnet;
+
+    fn deref(&self) -> &Devnet {
+        &self.chain
+    }
+}
+
 impl World {
     /// So many nodes, each measured by all others. Account 0 owns all; account n is the operator of node n. Blocks are made by hand.
     pub(crate) async fn start(nodes: usize) -> Option<Self> {
-        let anvil = anvil(
-            Mining::Automatic,
-            &["--gas-limit", "60000000", "--code-size-limit", "60000"],
-        )?;
-        let provider = anvil.provider();
-        let chain_id = provider.get_chain_id().await.unwrap();
-        let mut world = Self {
-            provider,
-            anvil,
-            token: Address::ZERO,
-            manager: Address::ZERO,
-            folder: tempfile::tempdir().unwrap(),
-            nodes: Vec::new(),
-        };
+        let chain = Devnet::start(&[])?;
+        let chain_id = chain.provider.get_chain_id().await.unwrap();
         let arguments = Token::constructorCall {
             name_: "Bounty".into(),
             symbol_: "BTY".into(),
             supply: U256::from(WHOLE) * U256::from(1_000_000),
-            holder: world.account(0),
+            holder: chain.account(0),
         };
-        world.token = world.create(Contract::Token.creation(&arguments)).await;
+        let token = chain.create(Contract::Token.creation(&arguments)).await;
         let arguments = AuditManager::constructorCall {
-            owner_: world.account(0),
-            token_: world.token,
+            owner_: chain.account(0),
+            token_: token,
             config_: config(),
         };
-        world.manager = world.create(Contract::AuditManager.creation(&arguments)).await;
+        let manager = chain.create(Contract::AuditManager.creation(&arguments)).await;
+        let mut world = Self {
+            chain,
+            token,
+            manager,
+            folder: tempfile::tempdir().unwrap(),
+            nodes: Vec::new(),
+        };
         let approve = Token::approveCall {
             spender: world.manager,
             value: U256::MAX,
@@ -146,14 +149,6 @@ impl World {
         Some(world)
     }
 
-    pub(crate) fn account(&self, index: usize) -> Address {
-        self.anvil.instance().addresses()[index]
-    }
-
-    pub(crate) async fn rpc(&self, method: &'static str, params: Value) -> Value {
-        self.provider.raw_request(method.into(), params).await.unwrap()
-    }
-
     pub(crate) async fn now(&self) -> u64 {
         let block = self
             .provider
@@ -178,46 +173,20 @@ impl World {
         }
     }
 
-    async fn create(&self, input: Bytes) -> Address {
-        let tx = json!({ "from": self.account(0), "input": input, "gas": "0x2625a00" });
-        self.transact(tx).await.contract_address.unwrap()
-    }
-
+    /// Calls a contract in a development account's name, mined at once.
     pub(crate) async fn call<C: SolCall>(&self, from: usize, to: Address, call: &C) -> TransactionReceipt {
-        let input = Bytes::from(call.abi_encode());
-        self.transact(json!({ "from": self.account(from), "to": to, "input": input, "gas": "0xb71b00" }))
-            .await
+        self.chain.call(from, to, U256::ZERO, call).await
     }
 
-    async fn transact(&self, tx: Value) -> TransactionReceipt {
-        let hash: B256 = serde_json::from_value(self.rpc("eth_sendTransaction", json!([tx])).await).unwrap();
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(receipt) = self.provider.get_transaction_receipt(hash).await.unwrap() {
-                assert!(receipt.status(), "{hash} reverted");
-                return receipt;
-            }
-            assert!(Instant::now() < deadline, "{hash} is not mined");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
+    /// What a view of the manager's answers.
     pub(crate) async fn view<C: SolCall>(&self, call: &C) -> C::Return {
-        let tx = json!({ "to": self.manager, "input": Bytes::from(call.abi_encode()) });
-        let output: Bytes = serde_json::from_value(self.rpc("eth_call", json!([tx, "latest"])).await).unwrap();
-        C::abi_decode_returns(&output).unwrap()
+        self.chain.view(self.manager, call).await
     }
 
     /// The manager's events of a kind.
     pub(crate) async fn events<E: SolEvent>(&self) -> Vec<E> {
-        let filter = Filter::new()
-            .address(self.manager)
-            .event_signature(E::SIGNATURE_HASH)
-            .from_block(0);
-        let logs = self.provider.get_logs(&filter).await.unwrap();
-        logs.into_iter()
-            .map(|log| E::decode_log(&log.inner).unwrap().data)
-            .collect()
+        let events = self.chain.events(self.manager).await;
+        events.into_iter().map(|(_, event)| event).collect()
     }
 
     /// How often this auditor's verdict on this peer's epoch was consumed.
@@ -226,12 +195,6 @@ impl World {
         let same =
             |one: &&AuditManager::VerdictReported| (one.auditor, one.subject, one.epoch) == (auditor, subject, epoch);
         events.iter().filter(same).count()
-    }
-
-    /// Transactions that wait in the pool.
-    pub(crate) async fn waiting(&self) -> u64 {
-        let pool = self.rpc("txpool_status", json!([])).await;
-        u64::from_str_radix(&pool["pending"].as_str().unwrap()[2..], 16).unwrap()
     }
 
     /// The start and the reward date of a node's running epoch.
@@ -243,7 +206,7 @@ impl World {
 
     /// Writes the configuration of the auditor of node `number`.
     pub(crate) fn configure(&self, number: usize, more: &str) -> PathBuf {
-        let home = self.folder.path().join(format!("node{number}"));
+        let home = self.home(number);
         std::fs::create_dir_all(&home).unwrap();
         let path = home.join("audit.toml");
         let text = format!(
@@ -261,69 +224,36 @@ impl World {
         path
     }
 
-    pub(crate) fn data(&self, number: usize) -> PathBuf {
-        self.folder.path().join(format!("node{number}/data"))
+    /// The folder of the auditor of node `number`.
+    fn home(&self, number: usize) -> PathBuf {
+        self.folder.path().join(format!("node{number}"))
     }
 
-    pub(crate) fn command(&self, number: usize, arguments: &[&str]) -> Command {
-        let config = self.folder.path().join(format!("node{number}/audit.toml"));
-        let key = alloy::hex::encode(self.anvil.instance().keys()[number].to_bytes());
+    pub(crate) fn data(&self, number: usize) -> PathBuf {
+        self.home(number).join("data")
+    }
+
+    fn command(&self, number: usize, arguments: &[&str]) -> Command {
         // A file that grows above a limit is an error to be handled, and not the end.
         let mut command = Command::new("sh");
         command
             .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_audit")])
             .args(arguments)
-            .args(["--config", config.to_str().unwrap()])
-            .env("OPERATOR_KEY", key)
-            .kill_on_drop(true);
+            .arg("--config")
+            .arg(self.home(number).join("audit.toml"))
+            .env("OPERATOR_KEY", self.private_key(number));
         command
     }
 
     /// Runs it to its end: exit code, standard output, standard error.
     pub(crate) async fn audit(&self, number: usize, arguments: &[&str]) -> (i32, String, String) {
-        // In a file, so that what hangs can be asked what it said.
-        let log = self.folder.path().join(format!("node{number}/command"));
-        let mut command = self.command(number, arguments);
-        command
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::fs::File::create(&log).unwrap());
-        let ended = tokio::time::timeout(PATIENCE, command.spawn().unwrap().wait_with_output()).await;
-        let err = std::fs::read_to_string(&log).unwrap();
-        let Ok(ended) = ended else {
-            panic!("{arguments:?} does not end\n{err}")
-        };
-        let ended = ended.unwrap();
-        let out = String::from_utf8_lossy(&ended.stdout).into_owned();
-        (ended.status.code().unwrap_or(-1), out, err)
+        run_to_end(&mut self.command(number, arguments), &self.home(number)).await
     }
 
     /// Starts `audit run`.
     pub(crate) async fn run(&self, number: usize, more: &[&str]) -> Running {
-        let home = self.folder.path().join(format!("node{number}"));
-        let (ready, log) = (home.join("ready"), home.join("log"));
-        drop(std::fs::remove_file(&ready));
-        let file = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&log)
-            .unwrap();
-        let mut arguments = vec!["run", "--ready-file", ready.to_str().unwrap()];
-        arguments.extend(more);
-        let child = self
-            .command(number, &arguments)
-            .stderr(file)
-            .stdout(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        let deadline = Instant::now() + PATIENCE;
-        let address = loop {
-            if let Ok(text) = std::fs::read_to_string(&ready) {
-                break text.parse().unwrap();
-            }
-            assert!(Instant::now() < deadline, "{}", std::fs::read_to_string(&log).unwrap());
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        };
-        Running { child, address, log }
+        let arguments = [&["run"], more].concat();
+        Running::start(self.command(number, &arguments), &self.home(number)).await
     }
 
     /// Waits until every auditor has measured at this chain time or later.
@@ -368,57 +298,6 @@ impl World {
             assert!(Instant::now() < deadline, "{what}\n{logs}");
             self.mine(1).await;
             tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-}
-
-/// An auditor's process.
-pub(crate) struct Running {
-    pub(crate) child: Child,
-    pub(crate) address: SocketAddr,
-    pub(crate) log: PathBuf,
-}
-
-impl Running {
-    /// SIGKILL.
-    pub(crate) async fn kill(mut self) {
-        self.child.kill().await.unwrap();
-    }
-
-    pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    pub(crate) async fn health(&self) -> Value {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let request = format!(
-            "GET /health HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
-            self.address
-        );
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await.unwrap();
-        let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-        serde_json::from_str(body).unwrap_or(Value::Null)
-    }
-
-    pub(crate) async fn until(&self, what: &str, done: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let health = self.health().await;
-            if done(&health) {
-                return health;
-            }
-            assert!(Instant::now() < deadline, "{what}: {health}\n{}", self.log());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    pub(crate) async fn until_logged(&self, text: &str) {
-        let deadline = Instant::now() + PATIENCE;
-        while !self.log().contains(text) {
-            assert!(Instant::now() < deadline, "never said `{text}`:\n{}", self.log());
-            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 }

@@ -154,10 +154,8 @@ async fn what_was_taken_in_silence_is_not_repeated_where_that_is_configured() {
 async fn a_server_that_is_not_there_yet_gets_its_alert_later() {
     for channel in CHANNELS {
         let world = World::new().await;
-        let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
-        let config = world::action("late", channel, address.port(), address.port(), "");
+        let port = testkit::Port::free();
+        let config = world::action("late", channel, port.number(), port.number(), "");
         let defence = world.open(&config).await;
         let id = defence.confirmed(&violation(1, 1)).await.unwrap();
         let incident = until(&defence, id, |i| waits(i, "late", 1)).await;
@@ -167,7 +165,7 @@ async fn a_server_that_is_not_there_yet_gets_its_alert_later() {
             !refused.reason.as_ref().unwrap().contains("s3cret"),
             "{channel}: {refused:?}"
         );
-        let listener = TcpListener::bind(address).await.unwrap();
+        let listener = TcpListener::bind(port.address()).await.unwrap();
         if channel == "email" {
             smtp::serve_on(listener, Arc::clone(&world.desk));
         } else {

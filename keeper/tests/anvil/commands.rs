@@ -88,9 +88,9 @@ async fn a_keeper_comes_earns_and_goes_by_the_command_line_without_a_secret_in_a
             world.view(target, &TestJob::countCall {}).await > U256::ZERO
         })
         .await;
-    let health = world.client.get(running.address, "/health").await.unwrap();
-    assert!(health.0, "{}", health.2);
-    *shown.borrow_mut() += &health.2;
+    let (status, health) = running.get("/health").await;
+    assert_eq!(status, 200, "{health}");
+    *shown.borrow_mut() += &health;
 
     // It leaves: what is assigned to it is handed over, then the stake can go.
     world.rpc("evm_setAutomine", json!([true])).await;

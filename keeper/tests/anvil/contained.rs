@@ -72,11 +72,11 @@ async fn jobs_that_loop_burn_lie_and_reenter_hold_up_no_other_and_come_back_when
     let count = async |of: Address| world.view(of, &TestJob::countCall {}).await;
     world
         .until(&[&keeper], 80, async || {
-            let health = world.health(&keeper).await;
+            let health = keeper.health().await;
             count(good).await >= U256::from(6) && health["aside"].as_u64().unwrap_or_default() >= 6
         })
         .await;
-    let health = world.health(&keeper).await;
+    let health = keeper.health().await;
     assert_eq!(health["aside"], 6, "five resolvers and one body: {health}");
     assert!(health["reason"].is_null(), "{health}");
     for (liar, _) in &liars {
@@ -138,12 +138,12 @@ async fn jobs_that_loop_burn_lie_and_reenter_hold_up_no_other_and_come_back_when
             count(failing).await > U256::ZERO && count(liar).await > U256::ZERO
         })
         .await;
-    assert_eq!(world.health(&keeper).await["aside"], 4);
+    assert_eq!(keeper.health().await["aside"], 4);
 
     // Killed and started again, it remembers who was set aside.
     keeper.kill().await;
     let keeper = world.run(1).await;
     let block = world.mine().await;
     world.worked(&[&keeper], block).await;
-    assert_eq!(world.health(&keeper).await["aside"], 4);
+    assert_eq!(keeper.health().await["aside"], 4);
 }

@@ -7,16 +7,10 @@ use contracts::{Agent, Contract, PauseGuard, TestJob, TestPausable};
 
 use crate::world::{ACTIVE, DEFENCE, RESOLVER, World, terms, whole};
 
-async fn three(world: &World) {
-    for number in 1..=3 {
-        world.join(number, 1_000, "").await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_confirmed_incident_pauses_the_protocol_although_the_jobs_keeper_is_dead() {
     let Some(world) = World::start().await else { return };
-    three(&world).await;
+    world.join_all(3).await;
     // Two validators have to agree: accounts 1 and 2.
     let protocol = world.create(Contract::TestPausable.bytecode().clone()).await;
     let guard = PauseGuard::constructorCall {
@@ -39,10 +33,7 @@ async fn a_confirmed_incident_pauses_the_protocol_although_the_jobs_keeper_is_de
         .jobKey;
     let dead = world.job(key).await.keeper.to::<u64>();
     world.by_hand().await;
-    let mut alive = Vec::new();
-    for number in (1..=3).filter(|number| *number as u64 != dead) {
-        alive.push(world.run(number).await);
-    }
+    let alive = world.run_all_but(dead).await;
     let alive: Vec<_> = alive.iter().collect();
     let paused = async || world.view(protocol, &TestPausable::pausedCall {}).await;
 
@@ -81,7 +72,7 @@ async fn a_confirmed_incident_pauses_the_protocol_although_the_jobs_keeper_is_de
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lane_that_nobody_dates_is_opened_by_a_keeper_and_a_revert_leaves_it_in_good_hands() {
     let Some(world) = World::start().await else { return };
-    three(&world).await;
+    world.join_all(3).await;
     let target = world.create(Contract::TestJob.bytecode().clone()).await;
     let check = Bytes::from(TestJob::checkCall {}.abi_encode());
     let key = world
@@ -89,10 +80,7 @@ async fn a_lane_that_nobody_dates_is_opened_by_a_keeper_and_a_revert_leaves_it_i
         .await;
     let dead = world.job(key).await.keeper.to::<u64>();
     world.by_hand().await;
-    let mut alive = Vec::new();
-    for number in (1..=3).filter(|number| *number as u64 != dead) {
-        alive.push(world.run(number).await);
-    }
+    let alive = world.run_all_but(dead).await;
     let alive: Vec<_> = alive.iter().collect();
     let count = async || world.view(target, &TestJob::countCall {}).await;
 

@@ -1,10 +1,10 @@
 //! A base fee that runs away from a transaction that is out.
 
-use alloy::primitives::{Address, Bytes, U256};
-use contracts::{Contract, TestJob};
+use alloy::primitives::U256;
+use contracts::TestJob;
 use serde_json::{Value, json};
 
-use crate::world::{ACTIVE, SELECTOR, World, terms};
+use crate::world::World;
 
 /// The number in a JSON-RPC quantity.
 fn number(value: &Value) -> u128 {
@@ -15,10 +15,7 @@ fn number(value: &Value) -> u128 {
 async fn what_is_not_mined_is_replaced_at_the_same_nonce_with_both_fees_raised() {
     let Some(world) = World::start().await else { return };
     world.join(1, 1_000, "").await;
-    let target = world.create(Contract::TestJob.bytecode().clone()).await;
-    world
-        .register(terms(target, SELECTOR, 20, ACTIVE), Address::ZERO, Bytes::new())
-        .await;
+    let (target, _) = world.every_twenty_seconds().await;
     world.by_hand().await;
     let keeper = world.run(1).await;
     let waiting = async || {

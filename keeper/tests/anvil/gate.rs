@@ -17,6 +17,7 @@ use defence::{Defence, Incident};
 use engine::{Comparison, Invariant, Transaction, ValueType};
 use sender::{Keys, Lane, Sender};
 use serde_json::json;
+use testkit::process::Running;
 use tokio_util::sync::CancellationToken;
 use validator::incident::{self, Confirmed, Times};
 use validator::pause::simulator::Simulator;
@@ -117,19 +118,14 @@ impl Gate {
         Transaction::decode(&known.inner.encoded_2718()).unwrap()
     }
 
-    async fn pending(&self) -> u64 {
-        let pool = self.world.rpc("txpool_status", json!([])).await;
-        u64::from_str_radix(&pool["pending"].as_str().unwrap()[2..], 16).unwrap()
-    }
-
     /// Waits until so many transactions are in the pool.
     async fn until_pending(&self, count: u64, why: impl Fn() -> String) {
         let deadline = Instant::now() + PATIENCE;
-        while self.pending().await < count {
+        while self.world.pending().await < count {
             assert!(
                 Instant::now() < deadline,
                 "{} in the pool: {}",
-                self.pending().await,
+                self.world.pending().await,
                 why()
             );
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -238,6 +234,7 @@ impl Validator {
             set_version: 1,
             values: (whole(10), U256::ZERO),
             path: &[],
+            moved: &engine::Moved::default(),
             severity: Severity::Critical,
             times: Times {
                 seen_ms: now,
@@ -280,15 +277,24 @@ impl Drop for Validator {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_keeper_executes_the_pause_behind_the_confirmation_in_the_block_of_the_raid() {
-    let Some(gate) = Gate::start(1).await else { return };
+/// A gate whose guard wants so many confirmations, a keeper that hears of pending transactions, and a validator that leaves the pause to
+/// keepers. Blocks are made by hand.
+async fn guarded(threshold: u64) -> Option<(Gate, Running, Validator)> {
+    let gate = Gate::start(threshold).await?;
     gate.world.push_to(1);
     gate.world.by_hand().await;
     let keeper = gate.world.run(1).await;
     let block = gate.world.mine().await;
     gate.world.worked(&[&keeper], block).await;
     let validator = Validator::start(&gate, json!([gate.through_keepers("50s")])).await;
+    Some((gate, keeper, validator))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keeper_executes_the_pause_behind_the_confirmation_in_the_block_of_the_raid() {
+    let Some((gate, keeper, validator)) = guarded(1).await else {
+        return;
+    };
     let said = validator.defence.test_fire("keepers").await.unwrap();
     let executes = format!("{} executes: it would succeed", gate.world.account(4));
     assert!(said.contains(&executes), "{said}");
@@ -326,13 +332,9 @@ async fn a_keeper_executes_the_pause_behind_the_confirmation_in_the_block_of_the
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_reporters_the_first_confirms_alone_and_the_keeper_follows_both_in_one_block() {
-    let Some(gate) = Gate::start(2).await else { return };
-    gate.world.push_to(1);
-    gate.world.by_hand().await;
-    let keeper = gate.world.run(1).await;
-    let block = gate.world.mine().await;
-    gate.world.worked(&[&keeper], block).await;
-    let validator = Validator::start(&gate, json!([gate.through_keepers("50s")])).await;
+    let Some((gate, keeper, validator)) = guarded(2).await else {
+        return;
+    };
 
     let raid = gate.raid().await;
     let id = validator.confirmed(&raid).await;
@@ -355,13 +357,9 @@ async fn of_two_reporters_the_first_confirms_alone_and_the_keeper_follows_both_i
 
 #[tokio::test(flavor = "multi_thread")]
 async fn when_the_attacker_raises_his_offer_confirmation_and_execution_go_along() {
-    let Some(gate) = Gate::start(1).await else { return };
-    gate.world.push_to(1);
-    gate.world.by_hand().await;
-    let keeper = gate.world.run(1).await;
-    let block = gate.world.mine().await;
-    gate.world.worked(&[&keeper], block).await;
-    let validator = Validator::start(&gate, json!([gate.through_keepers("50s")])).await;
+    let Some((gate, keeper, validator)) = guarded(1).await else {
+        return;
+    };
 
     let raid = gate.raid().await;
     let id = validator.confirmed(&raid).await;

@@ -1,20 +1,15 @@
 //! Three keepers, one of them dead.
 
-use alloy::primitives::{Address, Bytes, U256};
+use alloy::primitives::{Bytes, U256};
 use contracts::{Agent, Contract, TestJob};
 
-use crate::world::{ACTIVE, RESOLVER, SELECTOR, World, terms, whole};
+use crate::world::{ACTIVE, RESOLVER, World, terms, whole};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_keepers_job_is_executed_by_the_slasher_who_gains_its_stakes_part() {
     let Some(world) = World::start().await else { return };
-    for number in 1..=3 {
-        world.join(number, 1_000, "").await;
-    }
-    let target = world.create(Contract::TestJob.bytecode().clone()).await;
-    let key = world
-        .register(terms(target, SELECTOR, 20, ACTIVE), Address::ZERO, Bytes::new())
-        .await;
+    world.join_all(3).await;
+    let (target, key) = world.every_twenty_seconds().await;
     world.by_hand().await;
     let mut keepers = [
         Some(world.run(1).await),
@@ -83,19 +78,14 @@ async fn a_dead_keepers_job_is_executed_by_the_slasher_who_gains_its_stakes_part
 #[tokio::test(flavor = "multi_thread")]
 async fn a_late_keeper_of_a_resolver_job_is_announced_and_then_slashed() {
     let Some(world) = World::start().await else { return };
-    for number in 1..=3 {
-        world.join(number, 1_000, "").await;
-    }
+    world.join_all(3).await;
     let target = world.create(Contract::TestJob.bytecode().clone()).await;
     let check = TestJob::checkCall {};
     let check = Bytes::from(alloy::sol_types::SolCall::abi_encode(&check));
     let key = world.register(terms(target, RESOLVER, 0, ACTIVE), target, check).await;
     let dead = world.job(key).await.keeper.to::<u64>();
     world.by_hand().await;
-    let mut alive = Vec::new();
-    for number in (1..=3).filter(|number| *number as u64 != dead) {
-        alive.push(world.run(number).await);
-    }
+    let alive = world.run_all_but(dead).await;
     let alive: Vec<_> = alive.iter().collect();
     let count = async || world.view(target, &TestJob::countCall {}).await;
     let answer = async |answer: u8| {
@@ -141,18 +131,11 @@ async fn a_late_keeper_of_a_resolver_job_is_announced_and_then_slashed() {
 async fn a_keeper_that_is_killed_with_a_transaction_on_its_way_takes_it_up_again_and_sends_no_second_one() {
     let Some(world) = World::start().await else { return };
     world.join(1, 1_000, "").await;
-    let target = world.create(Contract::TestJob.bytecode().clone()).await;
-    world
-        .register(terms(target, SELECTOR, 20, ACTIVE), Address::ZERO, Bytes::new())
-        .await;
+    let (target, _) = world.every_twenty_seconds().await;
     world.by_hand().await;
     let keeper = world.run(1).await;
-    let pending = async || {
-        let status = world.rpc("txpool_status", serde_json::json!([])).await;
-        status["pending"] == "0x1"
-    };
     // Due, sent, not mined.
-    world.until(&[&keeper], 20, pending).await;
+    world.until(&[&keeper], 20, async || world.pending().await == 1).await;
     keeper.kill().await;
     let keeper = world.run(1).await;
     let count = async || world.view(target, &TestJob::countCall {}).await;

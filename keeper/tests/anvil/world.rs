@@ -1,17 +1,18 @@
 //! An anvil with an Agent, a stake token and jobs; keepers are real processes.
 
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use alloy::primitives::aliases::{U24, U96};
 use alloy::primitives::{Address, B256, Bytes, U256};
-use alloy::providers::{DynProvider, Provider as _};
-use alloy::rpc::types::{Filter, TransactionReceipt};
-use alloy::sol_types::{SolCall, SolConstructor as _, SolEvent};
+use alloy::providers::Provider as _;
+use alloy::sol_types::SolEvent;
 use contracts::{Agent, Contract, Token};
-use serde_json::{Value, json};
-use testkit::{Mining, TestAnvil, anvil};
-use tokio::process::{Child, Command};
+use serde_json::json;
+use testkit::Devnet;
+use testkit::process::{Running, run_to_end};
+use tokio::process::Command;
 
 /// One whole token, one ether.
 pub(crate) const WHOLE: u128 = 1_000_000_000_000_000_000;
@@ -69,94 +70,44 @@ pub(crate) const ACTIVE: u8 = 1;
 pub(crate) const DEFENCE: u8 = 32;
 
 pub(crate) struct World {
-    pub(crate) anvil: TestAnvil,
-    pub(crate) provider: DynProvider,
+    chain: Devnet,
     pub(crate) token: Address,
     pub(crate) agent: Address,
     pub(crate) folder: tempfile::TempDir,
-    pub(crate) client: reqwest_lite::Client,
 }
 
-/// `GET` of a small JSON document from the loopback: all that a test wants of HTTP.
-pub(crate) mod reqwest_lite {
-    use std::net::SocketAddr;
+impl Deref for World {
+    type Target = Devnet;
 
-    use serde_json::Value;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpStream;
-
-    #[derive(Debug, Default)]
-    pub(crate) struct Client;
-
-    impl Client {
-        /// The body, and whether the status was 200.
-        pub(crate) async fn get(&self, address: SocketAddr, path: &str) -> std::io::Result<(bool, Value, String)> {
-            let mut stream = TcpStream::connect(address).await?;
-            let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-            stream.write_all(request.as_bytes()).await?;
-            let mut text = String::new();
-            stream.read_to_string(&mut text).await?;
-            let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-            let json = serde_json::from_str(body).unwrap_or(Value::Null);
-            Ok((text.starts_with("HTTP/1.1 200"), json, text))
-        }
+    fn deref(&self) -> &Devnet {
+        &self.chain
     }
 }
 
 impl World {
     /// The Agent is there; each transaction is mined at once until [`World::by_hand`].
     pub(crate) async fn start() -> Option<Self> {
-        let anvil = anvil(
-            Mining::Automatic,
-            &[
-                "--gas-limit",
-                "60000000",
-                "--code-size-limit",
-                "60000",
-                "--order",
-                "fees",
-            ],
-        )?;
-        let provider = anvil.provider();
-        let mut world = Self {
-            provider,
-            anvil,
-            token: Address::ZERO,
-            agent: Address::ZERO,
-            folder: tempfile::tempdir().unwrap(),
-            client: reqwest_lite::Client,
-        };
+        let chain = Devnet::start(&["--order", "fees"])?;
         let arguments = Token::constructorCall {
             name_: "Stake".into(),
             symbol_: "STK".into(),
             supply: whole(1_000_000),
-            holder: world.account(0),
+            holder: chain.account(0),
         };
-        world.token = world.create(Contract::Token.creation(&arguments)).await;
+        let token = chain.create(Contract::Token.creation(&arguments)).await;
         let arguments = Agent::constructorCall {
-            owner_: world.account(0),
-            stakeToken_: world.token,
+            owner_: chain.account(0),
+            stakeToken_: token,
             ticketStake_: whole(1),
             config_: config(),
         };
-        assert!(arguments.abi_encoded_size() > 0);
-        world.agent = world.create(Contract::Agent.creation(&arguments)).await;
-        Some(world)
-    }
-
-    /// The development account `index`.
-    pub(crate) fn account(&self, index: usize) -> Address {
-        self.anvil.instance().addresses()[index]
-    }
-
-    /// Its private key.
-    pub(crate) fn private_key(&self, index: usize) -> String {
-        let key = &self.anvil.instance().keys()[index];
-        alloy::hex::encode(key.to_bytes())
-    }
-
-    pub(crate) async fn rpc(&self, method: &'static str, params: Value) -> Value {
-        self.provider.raw_request(method.into(), params).await.unwrap()
+        let agent = chain.create(Contract::Agent.creation(&arguments)).await;
+        Some(Self {
+            chain,
+            token,
+            agent,
+            folder: tempfile::tempdir().unwrap(),
+        })
     }
 
     /// Blocks are made by [`World::mine`] from now on, [`BLOCK_TIME`] apart.
@@ -170,62 +121,20 @@ impl World {
         self.provider.get_block_number().await.unwrap()
     }
 
-    pub(crate) async fn create(&self, input: Bytes) -> Address {
-        self.create_with(0, U256::ZERO, input).await
-    }
-
-    /// A contract of a development account's, with so many wei.
-    pub(crate) async fn create_with(&self, from: usize, value: U256, input: Bytes) -> Address {
-        let receipt = self.transact(from, None, value, input).await;
-        receipt.contract_address.unwrap()
-    }
-
-    pub(crate) async fn submit(&self, from: usize, to: Option<Address>, value: U256, input: Bytes) -> B256 {
-        let mut tx = json!({ "from": self.account(from), "value": value, "input": input, "gas": "0x2625a00" });
-        if to.is_some() || input.len() < 20_000 {
-            tx["gas"] = json!("0xb71b00");
-        }
-        if let Some(to) = to {
-            tx["to"] = json!(to);
-        }
-        let hash = self.rpc("eth_sendTransaction", json!([tx])).await;
-        serde_json::from_value(hash).unwrap()
-    }
-
-    pub(crate) async fn receipt(&self, hash: B256) -> TransactionReceipt {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(receipt) = self.provider.get_transaction_receipt(hash).await.unwrap() {
-                return receipt;
-            }
-            assert!(Instant::now() < deadline, "{hash} is not mined");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    async fn transact(&self, from: usize, to: Option<Address>, value: U256, input: Bytes) -> TransactionReceipt {
-        let hash = self.submit(from, to, value, input).await;
-        let receipt = self.receipt(hash).await;
-        assert!(receipt.status(), "{hash} reverted");
-        receipt
-    }
-
-    /// Calls a contract in a development account's name, mined at once.
-    pub(crate) async fn call<C: SolCall>(&self, from: usize, to: Address, value: U256, call: &C) -> TransactionReceipt {
-        self.transact(from, Some(to), value, call.abi_encode().into()).await
-    }
-
-    pub(crate) async fn view<C: SolCall>(&self, to: Address, call: &C) -> C::Return {
-        let tx = json!({ "to": to, "input": Bytes::from(call.abi_encode()) });
-        let output: Bytes = serde_json::from_value(self.rpc("eth_call", json!([tx, "latest"])).await).unwrap();
-        C::abi_decode_returns(&output).unwrap()
-    }
-
     /// Registers a job of account 0's with one ether of credits.
     pub(crate) async fn register(&self, terms: Agent::JobTerms, resolver: Address, data: Bytes) -> B256 {
         let call = Agent::registerJobCall { terms, resolver, data };
         let receipt = self.call(0, self.agent, whole(1), &call).await;
         receipt.decoded_log::<Agent::RegisterJob>().unwrap().jobKey
+    }
+
+    /// A target whose job is due every 20 s.
+    pub(crate) async fn every_twenty_seconds(&self) -> (Address, B256) {
+        let target = self.create(Contract::TestJob.bytecode().clone()).await;
+        let key = self
+            .register(terms(target, SELECTOR, 20, ACTIVE), Address::ZERO, Bytes::new())
+            .await;
+        (target, key)
     }
 
     pub(crate) async fn job(&self, key: B256) -> Agent::Job {
@@ -239,21 +148,19 @@ impl World {
         U256::from(self.view(self.agent, &call).await.stake)
     }
 
-    /// All events of a kind, with their blocks.
+    /// All events of a kind of the Agent's, with their blocks.
     pub(crate) async fn events<E: SolEvent>(&self) -> Vec<(u64, E)> {
-        let filter = Filter::new()
-            .address(self.agent)
-            .event_signature(E::SIGNATURE_HASH)
-            .from_block(0);
-        let logs = self.provider.get_logs(&filter).await.unwrap();
-        logs.into_iter()
-            .map(|log| (log.block_number.unwrap(), E::decode_log(&log.inner).unwrap().data))
-            .collect()
+        self.chain.events(self.agent).await
+    }
+
+    /// The folder of the keeper `number`.
+    fn home(&self, number: usize) -> PathBuf {
+        self.folder.path().join(format!("keeper{number}"))
     }
 
     /// The keeper `number` hears of pending transactions too.
     pub(crate) fn push_to(&self, number: usize) {
-        let path = self.folder.path().join(format!("keeper{number}/keeper.toml"));
+        let path = self.home(number).join("keeper.toml");
         let text = std::fs::read_to_string(&path).unwrap();
         let http = format!("endpoints = [\"{}\"", self.anvil.http());
         let both = format!("{http}, \"{}\"", self.anvil.ws());
@@ -262,7 +169,7 @@ impl World {
 
     /// The configuration of the keeper `number`: account 3 + number works, account 6 + number owns it.
     pub(crate) fn configure(&self, number: usize, more: &str) -> PathBuf {
-        let home = self.folder.path().join(format!("keeper{number}"));
+        let home = self.home(number);
         std::fs::create_dir_all(&home).unwrap();
         let path = home.join("keeper.toml");
         let text = format!(
@@ -278,32 +185,33 @@ impl World {
         path
     }
 
-    /// `keeper ARGUMENTS`, as the keeper `number`.
+    /// `keeper ARGUMENTS`, as the keeper `number`, without its configuration file.
     pub(crate) fn command(&self, number: usize, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_keeper"));
         command
             .args(arguments)
             .env("WORKER_KEY", self.private_key(3 + number))
-            .env("ADMIN_KEY", self.private_key(6 + number))
-            .kill_on_drop(true);
+            .env("ADMIN_KEY", self.private_key(6 + number));
+        command
+    }
+
+    /// The same with it.
+    fn configured(&self, number: usize, arguments: &[&str]) -> Command {
+        let mut command = self.command(number, arguments);
+        command.arg("--config").arg(self.home(number).join("keeper.toml"));
         command
     }
 
     /// Runs it to its end: exit code, standard output, standard error.
     pub(crate) async fn keeper(&self, number: usize, arguments: &[&str]) -> (i32, String, String) {
-        let config = self.folder.path().join(format!("keeper{number}/keeper.toml"));
-        let mut all = arguments.to_vec();
-        all.extend(["--config", config.to_str().unwrap()]);
-        let ended = tokio::time::timeout(PATIENCE, self.command(number, &all).output())
-            .await
-            .unwrap()
-            .unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        (
-            ended.status.code().unwrap_or(-1),
-            text(ended.stdout),
-            text(ended.stderr),
-        )
+        run_to_end(&mut self.configured(number, arguments), &self.home(number)).await
+    }
+
+    /// The first so many keepers join, with 1,000 tokens each.
+    pub(crate) async fn join_all(&self, count: usize) {
+        for number in 1..=count {
+            self.join(number, 1_000, "").await;
+        }
     }
 
     /// Gives the keeper's admin tokens and registers it by the command line. Its id is its number, when done in order.
@@ -321,42 +229,16 @@ impl World {
 
     /// Starts `keeper run`.
     pub(crate) async fn run(&self, number: usize) -> Running {
-        let config = self.folder.path().join(format!("keeper{number}/keeper.toml"));
-        let ready = self.folder.path().join(format!("keeper{number}/ready"));
-        let log = self.folder.path().join(format!("keeper{number}/log"));
-        drop(std::fs::remove_file(&ready));
-        let file = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&log)
-            .unwrap();
-        let arguments = [
-            "run",
-            "--config",
-            config.to_str().unwrap(),
-            "--ready-file",
-            ready.to_str().unwrap(),
-        ];
-        let mut command = self.command(number, &arguments);
-        let child = command
-            .stderr(file)
-            .stdout(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        let deadline = Instant::now() + PATIENCE;
-        let address = loop {
-            if let Ok(text) = std::fs::read_to_string(&ready) {
-                break text.parse().unwrap();
-            }
-            assert!(Instant::now() < deadline, "{}", std::fs::read_to_string(&log).unwrap());
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        };
-        Running { child, address, log }
+        Running::start(self.configured(number, &["run"]), &self.home(number)).await
     }
 
-    /// What a keeper shows of itself.
-    pub(crate) async fn health(&self, keeper: &Running) -> Value {
-        self.client.get(keeper.address, "/health").await.unwrap().1
+    /// Starts the first three keepers but for one, which is dead.
+    pub(crate) async fn run_all_but(&self, dead: u64) -> Vec<Running> {
+        let mut alive = Vec::new();
+        for number in (1..=3).filter(|number| *number as u64 != dead) {
+            alive.push(self.run(number).await);
+        }
+        alive
     }
 
     /// Waits until every keeper has worked on the block.
@@ -364,12 +246,11 @@ impl World {
         let deadline = Instant::now() + PATIENCE;
         for keeper in keepers {
             loop {
-                let health = self.health(keeper).await;
+                let health = keeper.health().await;
                 if health["head"].as_u64().unwrap_or_default() >= block {
                     break;
                 }
-                let log = std::fs::read_to_string(&keeper.log).unwrap_or_default();
-                assert!(Instant::now() < deadline, "block {block}: {health}\n{log}");
+                assert!(Instant::now() < deadline, "block {block}: {health}\n{}", keeper.log());
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }
@@ -379,18 +260,14 @@ impl World {
 
     /// Waits until what the keepers have under way is in the pool.
     async fn settled(&self, keepers: &[&Running]) {
-        let deadline = Instant::now() + Duration::from_millis(400);
+        let deadline = Instant::now() + Duration::from_millis(1_500);
         loop {
             let mut wanted = 0;
             for keeper in keepers {
-                wanted += self.health(keeper).await["under_way"].as_u64().unwrap_or_default();
+                wanted += keeper.health().await["under_way"].as_u64().unwrap_or_default();
             }
-            let pool = self.rpc("txpool_status", json!([])).await;
-            let pending = pool["pending"]
-                .as_str()
-                .and_then(|text| u64::from_str_radix(&text[2..], 16).ok());
             // One that was mined and not yet settled counts as under way: then the time limit ends the wait.
-            if pending.unwrap_or_default() >= wanted || Instant::now() > deadline {
+            if self.pending().await >= wanted || Instant::now() > deadline {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -406,29 +283,8 @@ impl World {
             let block = self.mine().await;
             self.worked(keepers, block).await;
         }
-        let mut logs = String::new();
-        for keeper in keepers {
-            logs += &std::fs::read_to_string(&keeper.log).unwrap_or_default();
-        }
+        let logs: String = keepers.iter().map(|keeper| keeper.log()).collect();
         assert!(done().await, "not within {most} blocks\n{logs}");
         most
-    }
-}
-
-/// A keeper's process.
-pub(crate) struct Running {
-    pub(crate) child: Child,
-    pub(crate) address: std::net::SocketAddr,
-    pub(crate) log: PathBuf,
-}
-
-impl Running {
-    /// Ends it without a word.
-    pub(crate) async fn kill(mut self) {
-        self.child.kill().await.unwrap();
-    }
-
-    pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 }

@@ -1,32 +1,18 @@
 //! Gas of every function that changes something, as it stands in docs/keepers.md.
-//!
-//! `PORTCULLIS_WRITE_GAS=1` writes the table there; otherwise the test compares.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use alloy::primitives::U256;
 use alloy::sol_types::SolCall;
 use contracts::{Agent, Contract, TestJob};
-use testkit::Receipt;
+use testkit::{GasTable, Receipt, fits_the_chain};
 
 use crate::world::{CALL_RESOLVER, DEFENCE, OWNER_CREDITS, World, admin, config, customer, owner, who, whole, worker};
 
-const BEGIN: &str = "<!-- gas: begin -->\n";
-const END: &str = "<!-- gas: end -->";
-
-struct Meter(BTreeMap<String, u64>);
-
-impl Meter {
-    fn note(&mut self, name: &str, receipt: &Receipt) {
-        self.0.insert(name.to_owned(), receipt.gas);
-    }
-}
-
 /// Every function in its ordinary course, with five active keepers.
-fn measure() -> BTreeMap<String, u64> {
+fn measure() -> GasTable {
     let mut world = World::new();
-    let mut meter = Meter(BTreeMap::new());
+    let mut meter = GasTable::default();
     let w = &mut world;
     for id in 1..=5 {
         w.endow(admin(id), whole(10_000));
@@ -217,50 +203,17 @@ fn measure() -> BTreeMap<String, u64> {
         "acceptOwnership",
         &w.act(customer(), &Agent::acceptOwnershipCall {}).unwrap(),
     );
-    meter.0
-}
-
-fn page() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/keepers.md")
+    meter
 }
 
 #[test]
 fn gas_of_every_function_is_recorded() {
     let gas = measure();
-    // Nothing that changes something is left out. `simulate` is the contract's own.
-    let artifact: serde_json::Value = serde_json::from_str(Contract::Agent.artifact()).unwrap();
-    let changing: BTreeSet<&str> = artifact["abi"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|entry| {
-            entry["type"] == "function"
-                && ["nonpayable", "payable"].contains(&entry["stateMutability"].as_str().unwrap())
-        })
-        .map(|entry| entry["name"].as_str().unwrap())
-        .filter(|name| *name != "simulate")
-        .collect();
-    let measured: BTreeSet<&str> = gas.keys().map(|name| name.split(' ').next().unwrap()).collect();
-    assert_eq!(measured, changing);
-
-    let mut table = String::from("| function | gas of the transaction |\n|---|---|\n");
-    for (name, gas) in &gas {
-        table.push_str(&format!("| {name} | {gas} |\n"));
-    }
-    let text = std::fs::read_to_string(page()).unwrap();
-    let (head, rest) = text.split_once(BEGIN).unwrap();
-    let (recorded, tail) = rest.split_once(END).unwrap();
-    if std::env::var("PORTCULLIS_WRITE_GAS").is_ok() {
-        std::fs::write(page(), format!("{head}{BEGIN}{table}{END}{tail}")).unwrap();
-        return;
-    }
-    assert_eq!(
-        recorded, table,
-        "docs/keepers.md is not up to date; run this test with PORTCULLIS_WRITE_GAS=1"
-    );
+    // `simulate` is the contract's own.
+    gas.covers(Contract::Agent, &["simulate"]);
+    gas.stands_in(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/keepers.md"));
 }
 
-/// EIP-170 and EIP-3860.
 #[test]
 fn the_contracts_fit_the_chain() {
     for contract in [
@@ -269,15 +222,6 @@ fn the_contracts_fit_the_chain() {
         Contract::AgentLens,
         Contract::PauseGuard,
     ] {
-        let artifact: serde_json::Value = serde_json::from_str(contract.artifact()).unwrap();
-        let size = |field: &str| artifact[field].as_str().unwrap().len() / 2 - 1;
-        println!(
-            "{}: {} bytes, created with {}",
-            contract.name(),
-            size("deployedBytecode"),
-            size("bytecode")
-        );
-        assert!(size("deployedBytecode") < 24_576, "{}", contract.name());
-        assert!(size("bytecode") < 49_152, "{}", contract.name());
+        fits_the_chain(contract);
     }
 }

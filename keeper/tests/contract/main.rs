@@ -11,9 +11,11 @@
 mod contained;
 mod defence;
 mod draw;
+mod failures;
 mod gas;
 mod jobs;
 mod keepers;
+mod release;
 mod rules;
 mod sequences;
 mod slashing;

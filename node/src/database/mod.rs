@@ -1,6 +1,7 @@
 //! Databases: one SQLite file of a process's own, or one that is chosen by its address, SQLite or PostgreSQL ([`shared`]).
 
 pub mod backup;
+pub mod column;
 mod dialect;
 pub mod lock;
 pub mod place;

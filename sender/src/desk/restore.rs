@@ -68,22 +68,16 @@ impl Desk {
     }
 
     pub(super) fn line(&self, holder: Holder, job: Option<JobId>, fees: Fees, block: u64) -> Line {
-        let request = job.and_then(|id| self.jobs.get(&id)).map(|job| &job.request);
+        let Some(job) = job.and_then(|id| self.jobs.get(&id)) else {
+            return Line::new(holder, Lane::Report, fees, block);
+        };
+        let request = &job.request;
         Line {
-            holder,
-            lane: request.map_or(Lane::Report, |request| request.lane),
-            top: fees,
-            cap: request.and_then(|request| request.max_fee_cap),
-            beat: request.and_then(|request| request.beat),
-            behind: request.and_then(|request| request.behind),
-            deadline: request.and_then(|request| request.deadline),
-            withdrawn: false,
-            since: block,
-            changed: block,
-            underpriced: false,
-            refused: None,
-            private_since: None,
-            mined: false,
+            cap: request.max_fee_cap,
+            beat: request.beat,
+            behind: request.behind,
+            deadline: request.deadline,
+            ..Line::new(holder, request.lane, fees, block)
         }
     }
 }

@@ -1,10 +1,11 @@
 //! What the front asks of a desk: new requests, and other wishes about those that it has.
 
+use super::slot::Job;
 use super::{Cancelled, Command, Desk, highest};
 use crate::fees::Fees;
 use crate::journal::JournalError;
 use crate::machine::{Event as JobEvent, Failure, State};
-use crate::plan::Holder;
+use crate::plan::{Holder, JobId, Line};
 use crate::request::IdempotencyKey;
 
 use std::time::Instant;
@@ -29,39 +30,33 @@ impl Desk {
 
     /// From now on the request gets ahead of `fees` too; the plan raises what is on its way.
     fn outbid(&mut self, key: &IdempotencyKey, fees: &Fees) {
-        let Some(job) = self.jobs.values_mut().find(|job| job.request.key == *key) else {
-            return;
-        };
-        let beat = job.request.beat.map_or(*fees, |beat| highest(&beat, fees));
-        job.request.beat = Some(beat);
+        let Some(job) = self.job_of(key) else { return };
+        let beat = Some(job.request.beat.map_or(*fees, |beat| highest(&beat, fees)));
+        job.request.beat = beat;
         let id = job.id;
-        for slot in self
-            .slots
-            .values_mut()
-            .filter(|slot| slot.line.holder == Holder::Job(id))
-        {
-            slot.line.beat = Some(beat);
-        }
+        self.lines_of(id).for_each(|line| line.beat = beat);
     }
 
     /// From now on the request stays behind `front`; the plan raises what is on its way along with it.
     fn follow(&mut self, key: &IdempotencyKey, front: Option<Fees>) {
-        let Some(job) = self.jobs.values_mut().find(|job| job.request.key == *key) else {
-            return;
-        };
+        let Some(job) = self.job_of(key) else { return };
         job.request.behind = front;
         let id = job.id;
-        for slot in self
-            .slots
-            .values_mut()
-            .filter(|slot| slot.line.holder == Holder::Job(id))
-        {
-            slot.line.behind = front;
-        }
+        self.lines_of(id).for_each(|line| line.behind = front);
+    }
+
+    fn job_of(&mut self, key: &IdempotencyKey) -> Option<&mut Job> {
+        self.jobs.values_mut().find(|job| job.request.key == *key)
+    }
+
+    /// The nonces that the request holds.
+    fn lines_of(&mut self, id: JobId) -> impl Iterator<Item = &mut Line> {
+        let lines = self.slots.values_mut().map(|slot| &mut slot.line);
+        lines.filter(move |line| line.holder == Holder::Job(id))
     }
 
     async fn cancel(&mut self, key: &IdempotencyKey) -> Result<Cancelled, JournalError> {
-        let Some(job) = self.jobs.values_mut().find(|job| job.request.key == *key) else {
+        let Some(job) = self.job_of(key) else {
             return Ok(Cancelled::TooLate);
         };
         let id = job.id;

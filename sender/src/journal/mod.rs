@@ -5,17 +5,22 @@
 //! each think the nonces theirs. A pause's request alone does not wait for the disk: its signed bytes, which follow in the same
 //! file, take it along before anything is sent. What always holds: a change of several rows is one database transaction.
 
+mod rows;
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use alloy::primitives::{Address, B256, Bytes};
+use alloy::primitives::{Address, B256};
+use node::database::column::{fixed, signed};
 use node::database::lock::{self, Lock};
-use sqlx::sqlite::SqliteRow;
 use sqlx::types::Json;
 use sqlx::{Connection as _, Row as _, SqliteConnection, SqlitePool};
 use tokio::sync::Mutex;
 
-use crate::fees::Fees;
+pub(crate) use self::rows::{StoredAttempt, StoredJob};
+use self::rows::{attempt, job};
 use crate::machine::{Failure, State};
 use crate::plan::JobId;
 use crate::request::{IdempotencyKey, Request};
@@ -57,31 +62,6 @@ pub enum JournalError {
     /// It holds something impossible.
     #[error("sender's journal is damaged: {0}")]
     Damaged(String),
-}
-
-/// A request as it is stored.
-#[derive(Debug, Clone)]
-pub(crate) struct StoredJob {
-    pub(crate) id: JobId,
-    pub(crate) account: Address,
-    pub(crate) digest: B256,
-    pub(crate) request: Request,
-    pub(crate) state: State,
-    pub(crate) withdrawn: Option<Failure>,
-    pub(crate) gas: Option<u64>,
-    pub(crate) bumps: u32,
-}
-
-/// A signed transaction as it is stored.
-#[derive(Debug, Clone)]
-pub(crate) struct StoredAttempt {
-    pub(crate) account: Address,
-    pub(crate) nonce: u64,
-    pub(crate) job: Option<JobId>,
-    pub(crate) hash: B256,
-    pub(crate) raw: Bytes,
-    pub(crate) fees: Fees,
-    pub(crate) block: u64,
 }
 
 /// A change to write.
@@ -149,8 +129,8 @@ impl Journal {
                 .await?;
             return Ok(());
         };
-        let expected = unsigned(&row, "chain_id")?;
-        let stored = hash(&row, "genesis")?;
+        let expected: u64 = row.try_get("chain_id")?;
+        let stored = B256::from(fixed::<32, _>(&row, "genesis")?);
         if (expected, stored) == (chain_id, genesis) {
             return Ok(());
         }
@@ -233,7 +213,8 @@ impl Journal {
             .bind(account.as_slice())
             .fetch_optional(&mut *connection)
             .await?;
-        row.map_or(Ok(0), |row| unsigned(&row, "settled"))
+        let settled = row.map(|row| row.try_get("settled")).transpose()?;
+        Ok(settled.unwrap_or(0))
     }
 
     /// Writes the changes, all or none.
@@ -327,216 +308,4 @@ fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |age| age.as_secs())
-}
-
-fn signed(value: u64) -> Result<i64, JournalError> {
-    i64::try_from(value).map_err(|_| JournalError::Damaged(format!("{value} does not fit into 63 bits")))
-}
-
-fn unsigned(row: &SqliteRow, column: &str) -> Result<u64, JournalError> {
-    u64::try_from(row.try_get::<i64, _>(column)?).map_err(|_| JournalError::Damaged(format!("{column} is negative")))
-}
-
-fn hash(row: &SqliteRow, column: &str) -> Result<B256, JournalError> {
-    B256::try_from(row.try_get::<&[u8], _>(column)?)
-        .map_err(|_| JournalError::Damaged(format!("{column} is not 32 bytes")))
-}
-
-fn address(row: &SqliteRow) -> Result<Address, JournalError> {
-    Address::try_from(row.try_get::<&[u8], _>("account")?)
-        .map_err(|_| JournalError::Damaged("an account is not 20 bytes".to_owned()))
-}
-
-fn job(row: &SqliteRow) -> Result<StoredJob, JournalError> {
-    let Json(request) = row.try_get::<Json<Request>, _>("request")?;
-    let Json(state) = row.try_get::<Json<State>, _>("state")?;
-    let gas = row
-        .try_get::<Option<i64>, _>("gas")?
-        .map(u64::try_from)
-        .transpose()
-        .map_err(|_| JournalError::Damaged("gas is negative".to_owned()))?;
-    Ok(StoredJob {
-        id: row.try_get("id")?,
-        account: address(row)?,
-        digest: hash(row, "digest")?,
-        request,
-        state,
-        withdrawn: row
-            .try_get::<Option<Json<Failure>>, _>("withdrawn")?
-            .map(|Json(reason)| reason),
-        gas,
-        bumps: row.try_get("bumps")?,
-    })
-}
-
-fn attempt(row: &SqliteRow) -> Result<StoredAttempt, JournalError> {
-    let fee = |column: &str| -> Result<u128, JournalError> {
-        row.try_get::<&str, _>(column)?
-            .parse()
-            .map_err(|_| JournalError::Damaged(format!("{column} is not a number")))
-    };
-    Ok(StoredAttempt {
-        account: address(row)?,
-        nonce: unsigned(row, "nonce")?,
-        job: row.try_get("job")?,
-        hash: hash(row, "hash")?,
-        raw: row.try_get::<Vec<u8>, _>("raw")?.into(),
-        fees: Fees {
-            max_fee: fee("max_fee")?,
-            priority_fee: fee("priority_fee")?,
-        },
-        block: unsigned(row, "block")?,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::lane::Lane;
-
-    fn request(key: &str) -> Request {
-        Request::call(
-            IdempotencyKey::new(key).unwrap(),
-            Lane::Claim,
-            Address::ZERO,
-            Bytes::from_static(b"x"),
-        )
-    }
-
-    fn bid(hash: u8, nonce: u64, job: Option<JobId>) -> StoredAttempt {
-        StoredAttempt {
-            account: Address::ZERO,
-            nonce,
-            job,
-            hash: B256::repeat_byte(hash),
-            raw: Bytes::from_static(b"raw"),
-            fees: Fees {
-                max_fee: u128::MAX,
-                priority_fee: 3,
-            },
-            block: 9,
-        }
-    }
-
-    #[tokio::test]
-    async fn what_was_written_is_there_when_it_is_opened_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("sender.db");
-        let journal = Journal::open(&path, Duration::from_secs(60)).await.unwrap();
-        let (job, new) = journal.insert(Address::ZERO, &request("a")).await.unwrap();
-        assert!(new);
-        let state = State::Signed {
-            nonce: 4,
-            fees: Fees {
-                max_fee: u128::MAX,
-                priority_fee: 3,
-            },
-        };
-        let change = Change::Job {
-            id: job.id,
-            state: state.clone(),
-            withdrawn: Some(Failure::Cancelled),
-            gas: Some(7),
-            bumps: 2,
-        };
-        journal
-            .write(&[
-                change,
-                Change::Attempt(bid(1, 4, Some(job.id))),
-                Change::Attempt(bid(2, 5, None)),
-            ])
-            .await
-            .unwrap();
-        journal.close().await;
-        drop(journal);
-
-        let journal = Journal::open(&path, Duration::from_secs(60)).await.unwrap();
-        let (again, new) = journal.insert(Address::ZERO, &request("a")).await.unwrap();
-        assert!(!new);
-        assert_eq!(
-            (again.state, again.withdrawn, again.gas, again.bumps),
-            (state, Some(Failure::Cancelled), Some(7), 2)
-        );
-        journal
-            .write(&[Change::Settled {
-                account: Address::ZERO,
-                nonce: 4,
-            }])
-            .await
-            .unwrap();
-        let (_, attempts) = journal.unfinished().await.unwrap();
-        assert_eq!(attempts.iter().map(|a| a.nonce).collect::<Vec<_>>(), [5]);
-        assert_eq!(journal.settled(Address::ZERO).await.unwrap(), 5);
-    }
-
-    #[tokio::test]
-    async fn of_several_changes_all_are_written_or_none() {
-        let folder = tempfile::tempdir().unwrap();
-        let journal = Journal::open(&folder.path().join("sender.db"), Duration::from_secs(60))
-            .await
-            .unwrap();
-        let twice = [Change::Attempt(bid(1, 4, None)), Change::Attempt(bid(1, 4, None))];
-        assert!(journal.write(&twice).await.is_err());
-        assert!(journal.unfinished().await.unwrap().1.is_empty());
-    }
-
-    #[tokio::test]
-    async fn a_second_sender_is_kept_away_and_another_chain_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("sender.db");
-        let journal = Journal::open(&path, Duration::from_secs(60)).await.unwrap();
-        assert!(matches!(
-            Journal::open(&path, Duration::ZERO).await,
-            Err(JournalError::InUse(_))
-        ));
-        journal.bind(1, B256::ZERO).await.unwrap();
-        journal.bind(1, B256::ZERO).await.unwrap();
-        assert!(matches!(
-            journal.bind(1, B256::repeat_byte(1)).await,
-            Err(JournalError::OtherChain { .. })
-        ));
-    }
-
-    #[tokio::test]
-    async fn the_finished_are_forgotten_after_a_while_the_unfinished_never() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("sender.db");
-        let journal = Journal::open(&path, Duration::from_secs(60)).await.unwrap();
-        let (done, _) = journal.insert(Address::ZERO, &request("done")).await.unwrap();
-        journal.insert(Address::ZERO, &request("open")).await.unwrap();
-        let state = State::Failed {
-            reason: Failure::Expired,
-        };
-        journal
-            .write(&[Change::Job {
-                id: done.id,
-                state,
-                withdrawn: None,
-                gas: None,
-                bumps: 0,
-            }])
-            .await
-            .unwrap();
-        sqlx::query("UPDATE jobs SET ended_at = ended_at - 100 WHERE ended_at IS NOT NULL")
-            .execute(&mut *journal.connection.lock().await)
-            .await
-            .unwrap();
-        journal.close().await;
-        drop(journal);
-        let journal = Journal::open(&path, Duration::from_secs(60)).await.unwrap();
-        assert!(
-            journal
-                .find(&IdempotencyKey::new("done").unwrap())
-                .await
-                .unwrap()
-                .is_none()
-        );
-        assert!(
-            journal
-                .find(&IdempotencyKey::new("open").unwrap())
-                .await
-                .unwrap()
-                .is_some()
-        );
-    }
 }

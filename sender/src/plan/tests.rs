@@ -1,6 +1,12 @@
-use super::*;
-use proptest::prelude::*;
+//! The plan in numbers, and what holds of any plan.
+
 use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::fees::FeePolicy;
+use crate::nonce::Account;
 
 const GWEI: u128 = 1_000_000_000;
 
