@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bots::localnet::race::{self, RaceOptions};
-use bots::localnet::report::Report;
+use bots::localnet::report::{Report, page};
 use bots::localnet::{LocalnetError, Options, tables};
 use bots::{adversaries, communities, scoring};
 use clap::{Parser, Subcommand};
@@ -27,7 +27,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a ledger, a platform, validators and miners on this machine, replay transactions through them, and report
+    /// Run a ledger, a platform, validators and miners on this machine, with --live also keepers, auditors and monitors of payments;
+    /// send transactions through them, and report
     ///
     /// Exit code: 0 when everything was judged and every gas is as recorded, 1 when not, 2 when something given is wrong,
     /// 4 when a process of the network crashed, 130 when interrupted.
@@ -152,6 +153,9 @@ async fn localnet(options: &Options, interrupted: &mut bool) -> Result<(), Failu
     if let Some(path) = &options.report {
         let json = serde_json::to_string_pretty(&report)?;
         std::fs::write(path, json + "\n").wrap_err_with(|| format!("cannot write the report {}", path.display()))?;
+        let page = path.with_extension("html");
+        std::fs::write(&page, page::render(&report)?)
+            .wrap_err_with(|| format!("cannot write the report {}", page.display()))?;
     }
     // A reader that has gone away (`| head`) is no reason to end otherwise than the run did.
     let _closed = std::io::stdout().lock().write_all(tables::render(&report).as_bytes());

@@ -94,24 +94,35 @@ pub struct Storm {
     every: Duration,
     next_at: Instant,
     /// By kind: there are many miners, and it is not they alone who are to be struck.
-    kinds: [Vec<Member>; 4],
+    kinds: Vec<Vec<Member>>,
     rng: ChaCha20Rng,
 }
 
 impl Storm {
-    /// The first blow falls after `every`, on anybody: the ledger, the platform, a validator, a miner.
-    pub fn new(every: Duration, plan: &NetworkPlan, seed: u64) -> Self {
+    /// The first blow falls after `every`, on anybody: the ledger, the platform, a validator, a miner, or one of `others`.
+    pub fn new(every: Duration, plan: &NetworkPlan, others: &[Member], seed: u64) -> Self {
         let validators = plan.validators.iter().map(|validator| Member::Validator(validator.uid));
         let miners = plan.miners.iter().map(|miner| Member::Miner(miner.uid));
+        let mut kinds = vec![
+            vec![Member::Ledger],
+            vec![Member::Platform],
+            validators.collect(),
+            miners.collect(),
+        ];
+        for other in others {
+            let same = |kind: &&mut Vec<Member>| {
+                kind.first()
+                    .is_some_and(|first| std::mem::discriminant(first) == std::mem::discriminant(other))
+            };
+            match kinds.iter_mut().find(same) {
+                Some(kind) => kind.push(*other),
+                None => kinds.push(vec![*other]),
+            }
+        }
         Self {
             every,
             next_at: Instant::now() + every,
-            kinds: [
-                vec![Member::Ledger],
-                vec![Member::Platform],
-                validators.collect(),
-                miners.collect(),
-            ],
+            kinds,
             rng: ChaCha20Rng::seed_from_u64(seed ^ 0x0073_746f_726d),
         }
     }
@@ -179,8 +190,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_storm_strikes_everybody_in_time_and_the_same_ones_for_the_same_seed() {
+        let others = [
+            Member::Keeper(1),
+            Member::Keeper(2),
+            Member::Auditor(1),
+            Member::Monitor(1),
+        ];
         let blows = |seed| {
-            let mut storm = Storm::new(Duration::from_secs(10), &network(7), seed);
+            let mut storm = Storm::new(Duration::from_secs(10), &network(7), &others, seed);
             let start = Instant::now();
             assert_eq!(storm.due(start + Duration::from_millis(9_999)), None);
             let at = |blow: u64| start + Duration::from_secs(10 * blow);
@@ -199,8 +216,8 @@ mod tests {
                 .collect();
             assert_eq!(
                 victims.len(),
-                15,
-                "ledger, platform, three validators, ten miners: {victims:?}"
+                19,
+                "ledger, platform, three validators, ten miners, and the others: {victims:?}"
             );
         }
     }

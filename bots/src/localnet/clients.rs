@@ -69,6 +69,9 @@ fn channel(address: SocketAddr) -> Result<Channel, LocalnetError> {
 
 /// Waits until a member says of itself that it serves.
 pub(crate) async fn serving(who: Member, address: SocketAddr) -> Result<(), LocalnetError> {
+    if matches!(who, Member::Keeper(_) | Member::Auditor(_) | Member::Monitor(_)) {
+        return answering(who, address).await;
+    }
     asked(who, || async move {
         // A connection of its own: what an old one is worth after its other end stood still is not the question.
         let mut health = HealthClient::new(channel(address).map_err(|error| error.to_string())?);
@@ -82,6 +85,13 @@ pub(crate) async fn serving(who: Member, address: SocketAddr) -> Result<(), Loca
         }
     })
     .await
+}
+
+/// Waits until a member's `GET /health` is answered; what it says is the member's own business: a monitor's 503 means that nobody
+/// pays.
+async fn answering(who: Member, address: SocketAddr) -> Result<(), LocalnetError> {
+    let url = format!("http://{address}/health");
+    asked(who, || async { reqwest::get(&url).await.map(drop) }).await
 }
 
 /// The ledger.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use node::exit::Code;
 use tokio::time::Instant;
 
+pub(crate) use super::folder::Folder;
 use super::live::anvil::{guarded, listening};
 use super::plan::Member;
 use super::process::{CONT, KILL, Process, STOP, Spec, TERM, describe, last_lines};
@@ -89,40 +90,6 @@ impl FleetError {
     }
 }
 
-/// Where everything of a run lies.
-#[derive(Debug, Clone)]
-pub(crate) struct Folder(PathBuf);
-
-impl Folder {
-    pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
-        Self(path.into())
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-
-    /// The file into which a member writes its address.
-    pub(crate) fn ready(&self, member: Member) -> PathBuf {
-        self.0.join(format!("{member}.ready"))
-    }
-
-    /// The file into which a member logs.
-    pub(crate) fn log(&self, name: impl std::fmt::Display) -> PathBuf {
-        self.0.join(format!("{name}.log"))
-    }
-
-    /// A member's hotkey.
-    pub(crate) fn hotkey(&self, member: Member) -> PathBuf {
-        self.0.join(format!("{member}.hotkey"))
-    }
-
-    /// A member's database.
-    pub(crate) fn database(&self, member: Member) -> PathBuf {
-        self.0.join(format!("{member}.db"))
-    }
-}
-
 /// The processes.
 #[derive(Debug)]
 pub(crate) struct Fleet {
@@ -154,7 +121,9 @@ impl Fleet {
             Member::Ledger => "ledger",
             Member::Node => "anvil",
             Member::Platform => "platform",
-            Member::Keeper => "keeper",
+            Member::Keeper(_) => "keeper",
+            Member::Auditor(_) => "audit",
+            Member::Monitor(_) => "billing",
             Member::Validator(_) => "validator",
             Member::Miner(_) => "miner",
         })
@@ -239,11 +208,7 @@ impl Fleet {
                     return self.is_ready(member, address);
                 }
             } else if let Ok(content) = std::fs::read_to_string(&path) {
-                let address = content.trim().parse().map_err(|_| FleetError::Address {
-                    name: member.to_string(),
-                    content: content.clone(),
-                })?;
-                return self.is_ready(member, address);
+                return self.is_ready(member, parsed(member, &content)?);
             }
             if Instant::now() > deadline {
                 return Err(FleetError::NotReady {
@@ -259,6 +224,24 @@ impl Fleet {
         let running = self.running.get_mut(&member).ok_or(FleetError::Unknown(member))?;
         running.address = Some(address);
         Ok(address)
+    }
+
+    /// Waits until a member that is ready has also written this file, with another address that it serves on.
+    pub(crate) async fn announced(&self, member: Member, path: &Path) -> Result<SocketAddr, FleetError> {
+        let deadline = Instant::now() + READY_WITHIN;
+        loop {
+            self.check()?;
+            if let Ok(content) = std::fs::read_to_string(path) {
+                return parsed(member, &content);
+            }
+            if Instant::now() > deadline {
+                return Err(FleetError::NotReady {
+                    name: member.to_string(),
+                    words: self.words(member),
+                });
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     /// Where a member serves.
@@ -360,6 +343,14 @@ impl Fleet {
             lines.join(" | ")
         }
     }
+}
+
+/// The address in a member's file.
+fn parsed(member: Member, content: &str) -> Result<SocketAddr, FleetError> {
+    content.trim().parse().map_err(|_| FleetError::Address {
+        name: member.to_string(),
+        content: content.to_owned(),
+    })
 }
 
 #[cfg(test)]

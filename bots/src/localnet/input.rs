@@ -166,9 +166,15 @@ impl Input {
             Self::Recorded(_) if is_complete(status) => Done::Complete,
             Self::Recorded(_) => Done::NotYet,
             Self::Living(living) => {
+                let sums = living.sums();
+                // Others send too: that enough was seen does not say that all of the story was.
+                let follows = status
+                    .feed
+                    .as_ref()
+                    .is_some_and(|feed| feed.head_number >= sums.last_block);
                 if !living.ended().await? {
                     Done::NotYet
-                } else if is_reported(status) && status.transactions >= living.sums().taken {
+                } else if is_reported(status) && follows && status.transactions >= sums.taken {
                     Done::Complete
                 } else if quiet < QUIET {
                     Done::NotYet

@@ -1,6 +1,7 @@
 //! The command lines of the network's processes, without what every one of them gets from [`super::fleet`] (`--listen`,
 //! `--ready-file`, `--exit-with-parent`).
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,9 @@ const WEIGHTS_RATE_LIMIT: &str = "10";
 
 /// On a living chain, of the honest miners those whose uid is a multiple of this have a node of their own.
 const CHECKING: u32 = 4;
+
+/// Any free port of this machine.
+pub(crate) const ANY_PORT: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
 
 /// What the platform reads.
 #[derive(Debug, Clone)]
@@ -41,6 +45,10 @@ pub(crate) struct Wiring {
     pub(crate) ledger: Option<SocketAddr>,
     /// Known once it is ready.
     pub(crate) platform: Option<SocketAddr>,
+    /// Where the platform's web page is, once it serves it.
+    pub(crate) page: Option<SocketAddr>,
+    /// What a member is told besides; of those that only a living chain has, all.
+    pub(crate) told: BTreeMap<Member, Vec<OsString>>,
 }
 
 impl Wiring {
@@ -51,8 +59,8 @@ impl Wiring {
         match member {
             // Not a binary of this project: `live::anvil` makes its arguments.
             Member::Node => return Vec::new(),
-            // All that it is told stands in its file.
-            Member::Keeper => {}
+            // What they are told is all in `told`.
+            Member::Keeper(_) | Member::Auditor(_) | Member::Monitor(_) => args.clear(),
             Member::Ledger => {
                 add("--database", self.folder.database(member).into());
                 add("--block-time", BLOCK_TIME.into());
@@ -72,6 +80,9 @@ impl Wiring {
                 add("--ledger", url(self.ledger));
                 add("--replicas", plan.replicas.to_string().into());
                 add("--min-validators", plan.validators.len().to_string().into());
+                let page = self.page.unwrap_or_else(|| ANY_PORT.into());
+                add("--http", page.to_string().into());
+                add("--http-ready-file", self.page_file().into());
             }
             Member::Validator(uid) => {
                 let seed = plan
@@ -106,20 +117,37 @@ impl Wiring {
                 }
             }
         }
+        args.extend(self.told.get(&member).into_iter().flatten().cloned());
         args
     }
 
-    /// The arguments with which the platform's registry is filled, before the platform runs.
-    pub(crate) fn add_invariants(&self, file: &Path) -> Vec<OsString> {
-        let database = self.folder.database(Member::Platform).into();
-        vec![
-            "invariants".into(),
-            "add".into(),
-            "--database".into(),
-            database,
-            "--file".into(),
-            file.into(),
-        ]
+    /// The file into which the platform writes where its web page is.
+    pub(crate) fn page_file(&self) -> PathBuf {
+        self.folder.path().join("platform.page")
+    }
+
+    /// The arguments with which the platform's registry is filled, before the platform runs: with invariants of a protocol that pays for
+    /// its protection, or of nobody.
+    pub(crate) fn add_invariants(&self, file: &Path, service: Option<&str>) -> Vec<OsString> {
+        let mut args = self.registry(&["invariants", "add"]);
+        args.extend(["--file".into(), file.into()]);
+        if let Some(service) = service {
+            args.extend(["--service".into(), service.into()]);
+        }
+        args
+    }
+
+    /// The arguments that add a protocol with its payment contract.
+    pub(crate) fn add_service(&self, name: &str, payment: &str) -> Vec<OsString> {
+        let mut args = self.registry(&["services", "add", name]);
+        args.extend(["--payment".into(), payment.into()]);
+        args
+    }
+
+    fn registry(&self, words: &[&str]) -> Vec<OsString> {
+        let mut args: Vec<OsString> = words.iter().map(OsString::from).collect();
+        args.extend(["--database".into(), self.folder.database(Member::Platform).into()]);
+        args
     }
 }
 
@@ -164,6 +192,11 @@ mod tests {
             feed,
             ledger: Some(([127, 0, 0, 1], 1000).into()),
             platform: Some(([127, 0, 0, 1], 2000).into()),
+            page: None,
+            told: BTreeMap::from([(
+                Member::Keeper(1),
+                vec!["run".into(), "--config=/run/keeper.toml".into()],
+            )]),
         };
         let args = wiring.args(member, &NetworkPlan::new(shape).unwrap());
         args.iter()
@@ -177,8 +210,14 @@ mod tests {
         assert_eq!(
             line(Member::Platform),
             "run --database /run/platform.db --feed replay:/data/blocks --pace 60/s --ledger http://127.0.0.1:1000 \
-             --replicas 2 --min-validators 3"
+             --replicas 2 --min-validators 3 --http 127.0.0.1:0 --http-ready-file /run/platform.page"
         );
+    }
+
+    #[test]
+    fn who_is_only_on_a_living_chain_is_told_what_was_set_up_for_it_and_nothing_else() {
+        assert_eq!(line(Member::Keeper(1)), "run --config=/run/keeper.toml");
+        assert_eq!(line(Member::Keeper(2)), "");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::chaos::Kill;
 use super::live::LivePlan;
 use super::plan::Shape;
 use super::recording::Source;
+use super::services::Extra;
 
 /// Pace of the built-in scenario, so that it can be watched.
 const SCENARIO_PACE: &str = "60/s";
@@ -43,6 +44,18 @@ pub struct Options {
     /// Blocks of traffic on the living chain before the attack; four more follow it
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u16).range(3..=10_000))]
     pub attack_after: u16,
+    /// What the living chain goes without
+    #[arg(long, value_name = "LIST", value_enum, value_delimiter = ',', requires = "live")]
+    pub without: Vec<Extra>,
+    /// Keepers on the living chain
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=16))]
+    pub keepers: u16,
+    /// Auditors on the living chain: the platform's, the validators', the keepers', the miners', as far as there are so many
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(2..=25))]
+    pub auditors: u16,
+    /// Open the platform's web page in the browser
+    #[arg(long)]
+    pub open: bool,
     /// Validators
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub validators: usize,
@@ -73,7 +86,7 @@ pub struct Options {
     /// How long --chaos freezes whom it freezes
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "5s")]
     pub freeze: Duration,
-    /// Write the report as JSON into this file (docs/report.md describes it)
+    /// Write the report as JSON into this file, and as a page with pictures beside it (docs/report.md describes both)
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
     /// Give up after this time; the report says how far it came
@@ -85,7 +98,7 @@ pub struct Options {
     /// Keep the folder with all logs and databases, and print where it is
     #[arg(long)]
     pub keep: bool,
-    /// The folder of the binaries ledger, platform, validator and miner [default: where `bots` is]
+    /// The folder of the network's binaries [default: where `bots` is]
     #[arg(long, value_name = "DIR")]
     pub bin_dir: Option<PathBuf>,
 }
@@ -114,6 +127,11 @@ impl Options {
         }
         let usual = if self.feed.is_some() { DATA_PACE } else { SCENARIO_PACE };
         self.pace.as_deref().unwrap_or(usual).to_owned()
+    }
+
+    /// Whether a part is there: a recording has none of them.
+    pub fn has(&self, extra: Extra) -> bool {
+        self.live && !self.without.contains(&extra)
     }
 
     /// The living chain that is asked for.
@@ -183,6 +201,16 @@ mod tests {
         };
         assert_eq!(usual.shape(), shape);
         assert_eq!((usual.timeout, usual.settle_epochs), (Duration::from_secs(1800), 3));
+    }
+
+    #[test]
+    fn a_living_chain_has_all_parts_but_those_that_it_goes_without_and_a_recording_none() {
+        let all = [Extra::Keepers, Extra::Audit, Extra::Billing];
+        let there = |args: &[&str]| all.map(|extra| options(args).has(extra));
+        assert_eq!(there(&["--live"]), [true; 3]);
+        assert_eq!(there(&["--live", "--without", "audit,keepers"]), [false, false, true]);
+        assert_eq!(there(&[]), [false; 3]);
+        assert!(Cli::try_parse_from(["x", "--without", "audit"]).is_err());
     }
 
     #[test]

@@ -52,8 +52,12 @@ pub enum Member {
     Node,
     /// The platform.
     Platform,
-    /// The keeper that pauses what guards hold.
-    Keeper,
+    /// A keeper, by its number from 1: it pauses what guards hold.
+    Keeper(u32),
+    /// The auditor of an audited node, by that node's number from 1.
+    Auditor(u32),
+    /// The monitor of a protocol's payment, by number from 1.
+    Monitor(u32),
     /// The validator of this uid.
     Validator(u32),
     /// The miner of this uid.
@@ -61,13 +65,15 @@ pub enum Member {
 }
 
 impl fmt::Display for Member {
-    /// Its name in messages and file names: `ledger`, `anvil`, `platform`, `validator-2`, `miner-7`.
+    /// Its name in messages and file names: `ledger`, `anvil`, `platform`, `validator-2`, `miner-7`, `keeper-1`, `audit-3`, `billing-1`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ledger => write!(f, "ledger"),
             Self::Node => write!(f, "anvil"),
             Self::Platform => write!(f, "platform"),
-            Self::Keeper => write!(f, "keeper"),
+            Self::Keeper(number) => write!(f, "keeper-{number}"),
+            Self::Auditor(number) => write!(f, "audit-{number}"),
+            Self::Monitor(number) => write!(f, "billing-{number}"),
             Self::Validator(uid) => write!(f, "validator-{uid}"),
             Self::Miner(uid) => write!(f, "miner-{uid}"),
         }
@@ -345,7 +351,7 @@ mod tests {
             prop_assert_eq!(stakes.len(), validators);
             let uids: Vec<u32> = plan.neurons().map(|(member, _)| match member {
                 Member::Validator(uid) | Member::Miner(uid) => uid,
-                Member::Ledger | Member::Node | Member::Platform | Member::Keeper => 0,
+                _ => 0,
             }).collect();
             prop_assert_eq!(uids, (1..=(validators + miners) as u32).collect::<Vec<_>>());
         }

@@ -71,7 +71,7 @@ impl Process {
         // At most two signals wait for one child (stop and go on, or please end and end); a fifth would be dropped.
         let (signals, inbox) = mpsc::channel(4);
         let (ended, exit) = watch::channel(None);
-        let task = tokio::spawn(supervise(child, lifeline, inbox, ended));
+        let task = tokio::spawn(supervise(lifeline, child, inbox, ended));
         Ok(Self {
             signals,
             exit,
@@ -97,9 +97,10 @@ impl Process {
     }
 }
 
+/// Dropped, it first kills the child and only then closes its standard input: arguments go in reverse order.
 async fn supervise(
-    mut child: Box<dyn ChildWrapper>,
     mut lifeline: Option<ChildStdin>,
+    mut child: Box<dyn ChildWrapper>,
     mut inbox: mpsc::Receiver<i32>,
     ended: watch::Sender<Option<ExitStatus>>,
 ) {

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::services::Tally;
+
 /// Without a terminal, how often a line is written.
 const LINE_EVERY: Duration = Duration::from_secs(2);
 /// On a terminal, how often the bar is redrawn although nothing changed.
@@ -27,13 +29,21 @@ pub(crate) struct Standing {
     pub(crate) block: u64,
     /// Epochs of the ledger.
     pub(crate) epoch: u64,
+    /// What only a living chain has.
+    pub(crate) services: Option<Tally>,
 }
 
 impl Standing {
     fn counts(&self) -> String {
         let total = self.total.map_or_else(|| "?".to_owned(), |total| total.to_string());
+        let services = self.services.map_or_else(String::new, |tally| {
+            format!(
+                ", pauses {}, verdicts {}, bounties {}, billed {} s",
+                tally.executions, tally.verdicts, tally.payouts, tally.billed_s
+            )
+        });
         format!(
-            "logged {}/{total}, judged {}, {:.1} tx/s, incidents {}, block {}, epoch {}",
+            "logged {}/{total}, judged {}, {:.1} tx/s, incidents {}, block {}, epoch {}{services}",
             self.logged, self.judged, self.tx_per_s, self.incidents, self.block, self.epoch
         )
     }
@@ -130,5 +140,16 @@ mod tests {
         );
         standing.total = Some(40);
         assert!(standing.counts().starts_with("logged 3/40,"));
+        standing.services = Some(Tally {
+            executions: 1,
+            verdicts: 6,
+            payouts: 2,
+            billed_s: 31,
+        });
+        assert!(
+            standing
+                .counts()
+                .ends_with("epoch 0, pauses 1, verdicts 6, bounties 2, billed 31 s")
+        );
     }
 }

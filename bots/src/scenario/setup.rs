@@ -6,7 +6,7 @@
 
 use alloy::primitives::{Address, Bytes, TxKind, U256};
 use alloy::sol_types::SolCall;
-use contracts::{Contract, Pair, Router, Token, Vault};
+use contracts::{Contract, Pair, Router, Token, Vault, VaultAdmin};
 
 use super::wallet::{Draft, Fees, Form, Wallet};
 use super::world::{Entry, World};
@@ -22,6 +22,10 @@ const FLASH_FEE_BPS: u16 = 9;
 const SWAP_FEE_BPS: u16 = 30;
 /// The vault's seed, in ether.
 const SEED_ETHER: u64 = 10;
+/// Gas of the creation of a contract.
+const CREATION_GAS: u64 = 1_500_000;
+/// Gas of the creation of a vault with the contract that owns it.
+const ADMIN_GAS: u64 = 2_000_000;
 /// What the raider deposits: less than the seed, so that what is left after the raid is less than the seed as well.
 const RAID_STAKE_ETHER: u64 = 9;
 
@@ -45,12 +49,24 @@ pub struct Town {
     pub router: Address,
     /// The vault.
     pub vault: Address,
+    /// The contract that owns it; without one the town's owner does.
+    pub admin: Option<Address>,
     /// Units of each token.
     pub supply: U256,
     /// The vault's seed in wei.
     pub seed: U256,
     /// What the raider will deposit, in wei.
     pub raid_stake: U256,
+}
+
+/// Who owns the vault.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Ownership {
+    /// The town's owner.
+    #[default]
+    Person,
+    /// A contract of his, which lends out the right to pause it.
+    Admin,
 }
 
 /// Everybody who signs.
@@ -66,6 +82,14 @@ pub struct People {
     pub modern: Wallet,
     /// Who posts blobs (EIP-4844).
     pub rollup: Wallet,
+}
+
+impl Town {
+    /// Who owns the vault, in a town of this owner's.
+    #[must_use]
+    pub fn vault_owner(&self, owner: Address) -> Address {
+        self.admin.unwrap_or(owner)
+    }
 }
 
 /// `n` ether in wei.
@@ -156,8 +180,8 @@ pub type Stage = Vec<Step>;
 ///
 /// # Errors
 /// When the plan contradicts itself.
-pub fn plan(people: &People) -> Result<(Town, Vec<Stage>), ScenarioError> {
-    let (town, deployment) = deploy(&people.owner)?;
+pub fn plan(people: &People, ownership: Ownership) -> Result<(Town, Vec<Stage>), ScenarioError> {
+    let (town, deployment) = deploy(&people.owner, ownership)?;
     let mut stages = vec![deployment];
 
     let mut liquidity = Stage::new();
@@ -249,7 +273,7 @@ pub fn sign(stage: Stage, people: &mut People, base_fee: u64) -> Result<Vec<Entr
 /// # Errors
 /// When a transaction does not end as it should.
 pub fn build(world: &mut World, people: &mut People) -> Result<Town, ScenarioError> {
-    let (town, stages) = plan(people)?;
+    let (town, stages) = plan(people, Ownership::Person)?;
     for stage in stages {
         let entries = sign(stage, people, world.base_fee())?;
         world.mine(&entries)?;
@@ -257,21 +281,22 @@ pub fn build(world: &mut World, people: &mut People) -> Result<Town, ScenarioErr
     Ok(town)
 }
 
-fn deploy(owner: &Wallet) -> Result<(Town, Stage), ScenarioError> {
+fn deploy(owner: &Wallet, ownership: Ownership) -> Result<(Town, Stage), ScenarioError> {
     let supply = ether(1_000_000_000);
     let holder = owner.address();
     let mut stage = Stage::new();
-    let mut create = |input: Bytes, value: U256| {
+    let mut create_with = |input: Bytes, value: U256, gas_limit: u64| {
         let address = holder.create(owner.nonce() + stage.len() as u64);
         let draft = Draft {
             to: TxKind::Create,
             value,
             input,
-            gas_limit: 1_500_000,
+            gas_limit,
         };
         stage.push(Step { who: Who::Owner, draft });
         address
     };
+    let mut create = |input: Bytes, value: U256| create_with(input, value, CREATION_GAS);
     let mut tokens = Vec::new();
     for (name, symbol) in [("Oak", "OAK"), ("Elm", "ELM"), ("Ash", "ASH")] {
         let arguments = Token::constructorCall {
@@ -298,15 +323,29 @@ fn deploy(owner: &Wallet) -> Result<(Town, Stage), ScenarioError> {
     // The router has no constructor arguments.
     let router = create(Router::BYTECODE.clone(), U256::ZERO);
     let seed = ether(SEED_ETHER);
-    let input = Contract::Vault.creation(&Vault::constructorCall {
-        flashFeeBps_: FLASH_FEE_BPS,
-    });
-    let vault = create(input, seed);
+    let (vault, admin) = match ownership {
+        Ownership::Person => {
+            let input = Contract::Vault.creation(&Vault::constructorCall {
+                flashFeeBps_: FLASH_FEE_BPS,
+            });
+            (create(input, seed), None)
+        }
+        Ownership::Admin => {
+            let input = Contract::VaultAdmin.creation(&VaultAdmin::constructorCall {
+                guardian_: holder,
+                flashFeeBps: FLASH_FEE_BPS,
+            });
+            let admin = create_with(input, seed, ADMIN_GAS);
+            // A contract's own first creation has the nonce 1 (EIP-161).
+            (admin.create(1), Some(admin))
+        }
+    };
     let town = Town {
         tokens,
         pairs,
         router,
         vault,
+        admin,
         supply,
         seed,
         raid_stake: ether(RAID_STAKE_ETHER),

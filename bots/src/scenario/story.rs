@@ -20,7 +20,7 @@ use std::ops::RangeInclusive;
 use alloy::consensus::Transaction as _;
 use alloy::primitives::{Address, B256, Bytes, TxKind, U256, keccak256};
 use alloy::sol_types::SolCall;
-use contracts::{Contract, Raider, Router, Token, Vault};
+use contracts::{Contract, Raider, Router, Token, Vault, VaultAdmin};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
@@ -170,6 +170,17 @@ impl Story {
         &self.people
     }
 
+    /// The same, to sign something outside the story, before it begins.
+    pub const fn people_mut(&mut self) -> &mut People {
+        &mut self.people
+    }
+
+    /// Where it plays.
+    #[must_use]
+    pub const fn town(&self) -> &Town {
+        &self.town
+    }
+
     /// The wallet of an ordinary user; `None` for everybody else.
     #[must_use]
     pub fn user(&self, address: Address) -> Option<&Wallet> {
@@ -204,7 +215,9 @@ impl Story {
     /// # Errors
     /// When something cannot be signed, or the plan contradicts itself.
     pub fn block(&mut self, view: &impl View, busy: &BTreeSet<Address>) -> Result<Vec<Entry>, ScenarioError> {
-        let happening = self.script.calendar.events(self.next);
+        let mut happening = self.script.calendar.events(self.next);
+        // A vault takes yield from its owner alone, and a contract that owns one gives none.
+        happening.retain(|event| *event != Event::AddYield || self.town.admin.is_none());
         self.next += 1;
         let mut entries = Vec::new();
         let size = self.rng.random_range(self.script.size.clone()).max(1);
@@ -382,8 +395,11 @@ fn once<'a>(
             (&mut people.captain, draft, Form::DynamicFee, Ending::Success, RAID)
         }
         Event::Pause => {
-            let pause = Vault::setPausedCall { paused_: true };
-            let draft = call(vault.into(), U256::ZERO, pause.abi_encode(), 60_000);
+            let (to, pause) = match town.admin {
+                Some(admin) => (admin, VaultAdmin::pauseCall {}.abi_encode()),
+                None => (vault, Vault::setPausedCall { paused_: true }.abi_encode()),
+            };
+            let draft = call(to.into(), U256::ZERO, pause, 60_000);
             (&mut people.owner, draft, Form::DynamicFee, Ending::Success, PAUSE)
         }
     })

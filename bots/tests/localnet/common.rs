@@ -154,7 +154,8 @@ impl Place {
         self.start_until(args, "judged")
     }
 
-    fn start_until(&self, args: &[&str], word: &str) -> Running {
+    /// Starts a network and waits until it says this.
+    pub(crate) fn start_until(&self, args: &[&str], word: &str) -> Running {
         let mut child = self
             .command(args)
             .stdout(Stdio::null())
@@ -240,6 +241,15 @@ pub(crate) fn scenario() -> Vec<u8> {
 
 fn in_scenarios(name: &str) -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios")).join(name)
+}
+
+/// Where anvil is; where it is nowhere, says that `what` is not tested.
+pub(crate) fn anvil(what: &str) -> Option<PathBuf> {
+    let path = testkit::anvil_path();
+    if path.is_none() {
+        eprintln!("SKIPPED: {what}, because anvil is not installed (make tools, or ANVIL=PATH)");
+    }
+    path
 }
 
 /// How a run ended.

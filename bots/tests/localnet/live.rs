@@ -1,15 +1,17 @@
 //! The network on a living chain: a real anvil with interval mining, real processes, and the attack among real traffic.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::common::{Place, signal};
+use crate::common::{Place, anvil, signal};
 use crate::patient::{self, Book};
 
-/// A small network on a short story.
-const SMALL: [&str; 16] = [
+/// A small network on a short story, without what sends transactions of its own: so every one that is judged is the story's.
+const SMALL: [&str; 18] = [
     "--live",
+    "--without",
+    "keepers,audit,billing",
     "--validators",
     "2",
     "--miners",
@@ -27,17 +29,11 @@ const SMALL: [&str; 16] = [
     "--block-time=3s",
 ];
 
-fn anvil() -> Option<PathBuf> {
-    let path = testkit::anvil_path();
-    if path.is_none() {
-        eprintln!("SKIPPED: the network on a living chain, because anvil is not installed (make tools, or ANVIL=PATH)");
-    }
-    path
-}
-
 #[test]
 fn what_waits_in_the_pool_is_judged_and_the_attack_is_confirmed_before_its_block() {
-    let Some(anvil) = anvil() else { return };
+    let Some(anvil) = anvil("the network on a living chain") else {
+        return;
+    };
     let place = Place::new();
     let mut args = SMALL.to_vec();
     args.extend(["--anvil", anvil.to_str().unwrap(), "--settle-epochs", "0"]);
@@ -95,7 +91,7 @@ fn everything_that_waits_is_judged_before_a_node_that_does_not_mine_by_itself_is
     let miner = patient::mine(anvil.http(), place.runs(), Duration::from_secs(2), Arc::clone(&book));
     let miner = runtime.spawn(miner);
     let url = anvil.ws();
-    let mut args = SMALL[..15].to_vec();
+    let mut args = SMALL[..17].to_vec();
     args.extend(["--block-time", "2s", "--node", &url, "--settle-epochs", "0"]);
     let report = place.report(&args);
     assert!(!miner.is_finished(), "the one who mines gave up");
@@ -105,10 +101,12 @@ fn everything_that_waits_is_judged_before_a_node_that_does_not_mine_by_itself_is
     let needed = live.sent - report.gave_way();
     assert_eq!((live.lost, live.waiting, live.judged), (0, 0, needed), "{live:?}");
     let book = book.lock().unwrap();
-    let kinds: Vec<u64> = book.judged_before.keys().copied().collect();
-    assert_eq!(kinds, [0, 1, 2, 3, 4], "all types: {book:?}");
-    assert_eq!(book.judged_before.values().sum::<u64>() + book.unseen, live.included);
-    assert!(book.unseen * 20 <= live.included, "{book:?}");
+    // What slips in between the last look and the block is rare, and may be the only one of its type.
+    let kinds: BTreeSet<u64> = book.judged_before.keys().chain(book.unseen.keys()).copied().collect();
+    assert!(kinds.into_iter().eq(0..=4), "all types: {book:?}");
+    let unseen: u64 = book.unseen.values().sum();
+    assert_eq!(book.judged_before.values().sum::<u64>() + unseen, live.included);
+    assert!(unseen * 20 <= live.included, "{book:?}");
     assert!(live.replaced > 0, "replaced ones were judged anew: {live:?}");
     let attack = live.attack.as_ref().unwrap();
     assert!(attack.ms_before_inclusion.is_some_and(|ms| ms > 0), "{attack:?}");
@@ -117,7 +115,9 @@ fn everything_that_waits_is_judged_before_a_node_that_does_not_mine_by_itself_is
 
 #[test]
 fn even_a_killed_localnet_leaves_no_node_behind() {
-    let Some(anvil) = anvil() else { return };
+    let Some(anvil) = anvil("the network on a living chain") else {
+        return;
+    };
     for name in ["INT", "KILL"] {
         let place = Place::new();
         let mut args = SMALL.to_vec();
@@ -136,10 +136,8 @@ fn a_node_that_cannot_be_used_is_named_and_nothing_begun() {
     let ended = place.run(&["--live", "--anvil", "/nowhere/anvil"]);
     assert_eq!(ended.code, Some(2), "{}", ended.errors);
     assert!(ended.error().contains("/nowhere/anvil"), "{}", ended.error());
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let port = testkit::Port::free();
+    let nobody = port.address();
     let ended = place.run(&["--live", "--node", &format!("ws://{nobody}")]);
     assert_eq!(ended.code, Some(3), "{}", ended.errors);
     assert!(ended.error().contains(&nobody.to_string()), "{}", ended.error());
@@ -153,7 +151,7 @@ fn a_node_that_runs_already_serves_as_well_and_is_left_running() {
     };
     let place = Place::new();
     let url = anvil.ws();
-    let mut args = SMALL[..15].to_vec();
+    let mut args = SMALL[..17].to_vec();
     args.extend(["--block-time", "2s", "--node", &url, "--settle-epochs", "0"]);
     let report = place.report(&args);
     assert!(report.failure().is_none() && report.incidents.len() == 1, "{report:?}");

@@ -15,3 +15,4 @@ mod live;
 mod network;
 mod patient;
 mod race;
+mod services;

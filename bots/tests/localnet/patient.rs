@@ -19,8 +19,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub(crate) struct Book {
     /// Judged before they were mined, by EIP-2718 type.
     pub(crate) judged_before: BTreeMap<u64, u64>,
-    /// Came between the last look at the pool and the block.
-    pub(crate) unseen: u64,
+    /// Came between the last look at the pool and the block, by EIP-2718 type.
+    pub(crate) unseen: BTreeMap<u64, u64>,
 }
 
 /// Mines for the network that runs in a folder under `runs`, at most every `pause`, until it is aborted.
@@ -56,15 +56,13 @@ pub(crate) async fn mine(node: String, runs: PathBuf, pause: Duration, book: Arc
             .await;
         let mut book = book.lock().unwrap();
         for tx in block["transactions"].as_array().unwrap() {
-            if waiting.contains(tx["hash"].as_str().unwrap()) {
-                let kind = tx["type"].as_str().unwrap().trim_start_matches("0x");
-                *book
-                    .judged_before
-                    .entry(u64::from_str_radix(kind, 16).unwrap())
-                    .or_default() += 1;
-            } else {
-                book.unseen += 1;
-            }
+            let kind = tx["type"].as_str().unwrap().trim_start_matches("0x");
+            let kind = u64::from_str_radix(kind, 16).unwrap();
+            let counted = match waiting.contains(tx["hash"].as_str().unwrap()) {
+                true => &mut book.judged_before,
+                false => &mut book.unseen,
+            };
+            *counted.entry(kind).or_default() += 1;
         }
     }
 }

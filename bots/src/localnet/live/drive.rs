@@ -26,6 +26,9 @@ const STILL_AFTER_LEAST: Duration = Duration::from_secs(60);
 /// Blocks after the story's last one in which what waits may still be included.
 const GRACE_BLOCKS: u64 = 5;
 
+/// Blocks, over the whole story, that are waited for what the captain sent.
+const CAPTAIN_BLOCKS: u64 = 5;
+
 /// The journal as the driver writes and others read it.
 pub(crate) type SharedJournal = Arc<Mutex<Journal>>;
 
@@ -62,10 +65,16 @@ impl Driver {
     /// A node that does not answer, a chain that stands still, a transaction of the story itself that the node does not want.
     pub(crate) async fn run(mut self) -> Result<(), LiveError> {
         let mut head = self.node.head().await?;
-        let mut grace = GRACE_BLOCKS;
+        let (mut grace, mut patience) = (GRACE_BLOCKS, CAPTAIN_BLOCKS);
         loop {
             head = self.next_head(&head).await?;
             if self.story.next().is_some() {
+                // The captain does one thing after the other: of a transaction whose nonce is not due yet nobody could say what it does.
+                let captain = self.story.people().captain.address();
+                if patience > 0 && with(&self.journal, |journal| journal.busy()).contains(&captain) {
+                    patience -= 1;
+                    continue;
+                }
                 self.tell_block(&head).await?;
                 continue;
             }

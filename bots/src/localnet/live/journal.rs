@@ -70,6 +70,8 @@ pub(crate) struct Sums {
     /// Of those included: ended as the story planned.
     pub(crate) as_planned: u64,
     pub(crate) blocks: u64,
+    /// The newest block that was seen.
+    pub(crate) last_block: u64,
 }
 
 impl Journal {
@@ -165,6 +167,7 @@ impl Journal {
             refused: self.refused,
             late_replacements: self.late_replacements,
             blocks: self.blocks,
+            last_block: self.last,
             ..Sums::default()
         };
         for record in &self.records {

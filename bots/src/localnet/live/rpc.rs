@@ -10,7 +10,8 @@ use alloy::eips::BlockId;
 use alloy::primitives::{Address, B256, Bytes, U64, U256};
 use alloy::rpc::client::{BatchRequest, ReqwestClient, RpcClient, Waiter};
 use alloy::rpc::json_rpc::{RpcRecv, RpcSend};
-use alloy::rpc::types::{Block, TransactionReceipt};
+use alloy::rpc::types::{Block, Filter, Log, TransactionReceipt};
+use alloy::sol_types::SolCall;
 use alloy::transports::{RpcError, TransportErrorKind, TransportResult};
 use serde_json::json;
 
@@ -260,6 +261,30 @@ impl NodeClient {
             }
         }
         Ok(said)
+    }
+
+    /// Asks a contract, on the newest block.
+    ///
+    /// # Errors
+    /// [`LiveError::Silent`], also when what it answers is no answer to this call.
+    pub(crate) async fn call<C: SolCall>(&self, to: Address, call: &C) -> Result<C::Return, LiveError> {
+        const METHOD: &str = "eth_call";
+        let request = json!({ "to": to, "input": Bytes::from(call.abi_encode()) });
+        let answer: Bytes = self.ask(METHOD, (request, "latest")).await?;
+        C::abi_decode_returns(&answer).map_err(|error| LiveError::Silent {
+            node: self.name.clone(),
+            method: METHOD,
+            reason: format!("{to} answered something else: {error}"),
+        })
+    }
+
+    /// Everything that a contract ever logged, oldest first.
+    ///
+    /// # Errors
+    /// [`LiveError::Silent`].
+    pub(crate) async fn logs(&self, of: Address) -> Result<Vec<Log>, LiveError> {
+        let filter = Filter::new().address(of).from_block(0);
+        self.ask("eth_getLogs", (filter,)).await
     }
 
     /// Asks for a block now; false when the node makes blocks only when it likes.

@@ -1,26 +1,18 @@
 //! Builds the story's town on a living chain, by real transactions over RPC.
 
-use std::collections::HashMap;
-use std::time::Duration;
-
-use alloy::eips::eip2718::Encodable2718;
-use alloy::primitives::{Address, B256, Bytes};
-use tokio::time::Instant;
+use alloy::consensus::TxEnvelope;
+use alloy::primitives::Address;
 
 use super::error::LiveError;
-use super::rpc::{NodeClient, Sent};
-use crate::scenario::setup::{self, People, Stage, Town, Who};
-
-/// How long a block of the setup may take.
-const MINED_WITHIN: Duration = Duration::from_secs(60);
-/// How often the chain is looked at meanwhile.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+use super::rpc::NodeClient;
+use super::site::{Pace, mined};
+use crate::scenario::setup::{self, Ownership, People, Stage, Town, Who};
 
 /// Gives everybody money and builds the town. Accounts that have sent transactions before go on with their nonces.
 ///
 /// # Errors
 /// A node that is not the story's, or on which the town cannot be built.
-pub(crate) async fn build(node: &NodeClient, people: &mut People) -> Result<Town, LiveError> {
+pub(crate) async fn build(node: &NodeClient, people: &mut People, ownership: Ownership) -> Result<Town, LiveError> {
     node.check_chain().await?;
     node.fund(&people.funds()).await?;
     let accounts: Vec<Address> = people.wallets_mut().map(|wallet| wallet.address()).collect();
@@ -30,9 +22,12 @@ pub(crate) async fn build(node: &NodeClient, people: &mut People) -> Result<Town
         .zip(nonces)
         .for_each(|(wallet, nonce)| wallet.set_nonce(nonce));
 
-    let (town, stages) = setup::plan(people)?;
+    let (town, stages) = setup::plan(people, ownership)?;
     for (number, stage) in together(stages).into_iter().enumerate() {
-        mine(node, people, number + 1, stage).await?;
+        let base_fee = node.head().await?.next_base_fee;
+        let entries = setup::sign(stage, people, base_fee)?;
+        let transactions: Vec<TxEnvelope> = entries.into_iter().map(|entry| entry.tx).collect();
+        mined(node, &transactions, number + 1, Pace::Hurried).await?;
     }
     Ok(town)
 }
@@ -48,45 +43,4 @@ fn together(stages: Vec<Stage>) -> Vec<Stage> {
         }
     }
     vec![owners, users]
-}
-
-async fn mine(node: &NodeClient, people: &mut People, number: usize, stage: Stage) -> Result<(), LiveError> {
-    let mut seen = node.head().await?;
-    let entries = setup::sign(stage, people, seen.next_base_fee)?;
-    let raw: Vec<Bytes> = entries.iter().map(|entry| entry.tx.encoded_2718().into()).collect();
-    for answer in node.send_all(&raw).await? {
-        if let Sent::Refused(reason) = answer {
-            return Err(LiveError::Refused {
-                node: node.name().to_owned(),
-                what: "setup",
-                reason,
-            });
-        }
-    }
-    let mut open: HashMap<B256, ()> = entries.iter().map(|entry| (*entry.tx.tx_hash(), ())).collect();
-    let until = Instant::now() + MINED_WITHIN;
-    while let Some(hash) = open.keys().next().copied() {
-        let failed = |hash, how| LiveError::Setup {
-            node: node.name().to_owned(),
-            hash,
-            stage: number,
-            how,
-        };
-        if Instant::now() > until {
-            return Err(failed(hash, "is in no block after a minute"));
-        }
-        if !node.mine().await? {
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-        let head = node.head().await?;
-        for block in seen.number + 1..=head.number {
-            for receipt in node.receipts(block).await? {
-                if open.remove(&receipt.hash).is_some() && !receipt.succeeded {
-                    return Err(failed(receipt.hash, "failed"));
-                }
-            }
-        }
-        seen = head;
-    }
-    Ok(())
 }

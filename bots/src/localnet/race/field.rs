@@ -1,8 +1,6 @@
 //! Where the race is run: vaults that can be robbed, each with an invariant of its own, and raiders that rob them.
 
-use std::collections::HashMap;
 use std::path::Path;
-use std::time::Duration;
 
 use alloy::consensus::TxEnvelope;
 use alloy::eips::eip2718::Encodable2718;
@@ -10,13 +8,14 @@ use alloy::primitives::{Address, B256, Bytes, TxKind, U256};
 use alloy::sol_types::SolCall;
 use contracts::{Contract, Raider, Vault, layout};
 use rand::Rng;
-use tokio::time::Instant;
 
 use super::gates::Gates;
 use super::report::Through;
 use crate::localnet::LocalnetError;
 use crate::localnet::live::LiveError;
-use crate::localnet::live::rpc::{NodeClient, Sent};
+use crate::localnet::live::rpc::NodeClient;
+use crate::localnet::live::site::{FEES, Pace, mined};
+use crate::scenario::setup::ether;
 use crate::scenario::wallet::{Draft, Fees, Form, Wallet};
 use crate::scenario::{NETWORK, StatedInvariant};
 
@@ -33,18 +32,6 @@ const CREATION_GAS: u64 = 1_500_000;
 const RAID_GAS: u64 = 1_000_000;
 /// Creations that are sent together: less than a block holds.
 const TOGETHER: usize = 15;
-/// How long a block of the setup may take.
-const MINED_WITHIN: Duration = Duration::from_secs(60);
-/// What everybody pays for the setup.
-pub(super) const SETUP_FEES: Fees = Fees {
-    max: 1_000 * GWEI,
-    tip: GWEI,
-};
-
-/// Wei of so many ether.
-pub(super) fn ether(amount: u64) -> U256 {
-    U256::from(amount) * U256::from(10).pow(U256::from(18))
-}
 
 /// A thief with his contract.
 #[derive(Debug, Clone)]
@@ -123,7 +110,7 @@ impl Field {
             creations.push(create(&mut guardian, input, ether(TREASURE))?);
         }
         for together in creations.chunks(TOGETHER) {
-            mine(node, together).await?;
+            mined(node, together, 1, Pace::Hurried).await?;
         }
         let unwatched = vaults.split_off(count);
         let gates = match keepers {
@@ -262,44 +249,5 @@ fn create(wallet: &mut Wallet, input: Bytes, value: U256) -> Result<TxEnvelope, 
         input,
         gas_limit: CREATION_GAS,
     };
-    Ok(wallet
-        .sign(draft, Form::DynamicFee, SETUP_FEES)
-        .map_err(LiveError::Story)?)
-}
-
-/// Sends these and waits until they are mined, successfully.
-pub(super) async fn mine(node: &NodeClient, transactions: &[TxEnvelope]) -> Result<(), LocalnetError> {
-    let raw: Vec<Bytes> = transactions.iter().map(|tx| tx.encoded_2718().into()).collect();
-    let mut seen = node.head().await?;
-    for said in node.send_all(&raw).await? {
-        if let Sent::Refused(reason) = said {
-            let node = node.name().to_owned();
-            let what = "a vault";
-            return Err(LiveError::Refused { node, what, reason }.into());
-        }
-    }
-    let mut open: HashMap<B256, ()> = transactions.iter().map(|tx| (*tx.tx_hash(), ())).collect();
-    let until = Instant::now() + MINED_WITHIN;
-    while let Some(hash) = open.keys().next().copied() {
-        let failed = |hash, how| LiveError::Setup {
-            node: node.name().to_owned(),
-            hash,
-            stage: 1,
-            how,
-        };
-        if Instant::now() > until {
-            return Err(failed(hash, "is in no block after a minute").into());
-        }
-        node.mine().await?;
-        let head = node.head().await?;
-        for block in seen.number + 1..=head.number {
-            for receipt in node.receipts(block).await? {
-                if open.remove(&receipt.hash).is_some() && !receipt.succeeded {
-                    return Err(failed(receipt.hash, "failed").into());
-                }
-            }
-        }
-        seen = head;
-    }
-    Ok(())
+    Ok(wallet.sign(draft, Form::DynamicFee, FEES).map_err(LiveError::Story)?)
 }

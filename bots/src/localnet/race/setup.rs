@@ -1,5 +1,6 @@
 //! The race's network: processes, started one after the other, and what they are told.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,12 +15,10 @@ use crate::localnet::clients::{LedgerView, PlatformView};
 use crate::localnet::error::LocalnetError;
 use crate::localnet::live::Endpoint;
 use crate::localnet::live::rpc::NodeClient;
-use crate::localnet::members::{FeedWiring, Wiring};
+use crate::localnet::members::{ANY_PORT, FeedWiring, Wiring};
 use crate::localnet::plan::Member;
 use crate::scenario::CHAIN_ID;
 
-/// Any free port of this machine.
-const ANY_PORT: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
 /// How long the network may take until it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(90);
 
@@ -37,6 +36,8 @@ impl Race<'_> {
             feed: FeedWiring::Node(endpoint.clone()),
             ledger: None,
             platform: None,
+            page: None,
+            told: BTreeMap::new(),
         };
         self.start(&wiring, Member::Ledger, Vec::new())?;
         let ledger = self.fleet.ready(Member::Ledger).await?;
@@ -45,7 +46,7 @@ impl Race<'_> {
         self.fleet.guard(ledger.register(&self.plan, &self.folder)).await?;
         let invariants = self.folder.path().join("invariants.json");
         field.write_invariants(&invariants)?;
-        let args = wiring.add_invariants(&invariants);
+        let args = wiring.add_invariants(&invariants, None);
         self.fleet.run_once("invariants", Member::Platform, args).await?;
         self.start(&wiring, Member::Platform, Vec::new())?;
         let miners: Vec<Member> = self.plan.miners.iter().map(|miner| Member::Miner(miner.uid)).collect();
@@ -65,11 +66,11 @@ impl Race<'_> {
         if let Some(gates) = &field.gates {
             let config = self.write_keeper(endpoint, gates)?;
             self.fleet.start(
-                Member::Keeper,
+                Member::Keeper(1),
                 SocketAddr::from(ANY_PORT),
                 vec!["run".into(), "--config".into(), config.into()],
             )?;
-            self.fleet.ready(Member::Keeper).await?;
+            self.fleet.ready(Member::Keeper(1)).await?;
         }
         let config = self.write_defence(endpoint, field)?;
         for validator in self.plan.validators.clone() {
@@ -117,9 +118,7 @@ impl Race<'_> {
         let place = |name: &str| self.folder.path().join(name);
         let (key, path) = (place("worker.key"), place("keeper.toml"));
         write(&key, &gates.key())?;
-        let http = endpoint.rpc.replacen("ws", "http", 1);
-        let ws = endpoint.rpc.replacen("http", "ws", 1);
-        write(&path, &gates.keeper(&place("keeper"), &key, &http, &ws))?;
+        write(&path, &gates.keeper(&place("keeper"), &key, endpoint))?;
         Ok(path)
     }
 
@@ -130,7 +129,10 @@ impl Race<'_> {
         let path = self.folder.path().join("defence.toml");
         // The registry numbers invariants from 1, in the order of the file.
         let called: Vec<usize> = (1..=field.watched.len()).collect();
-        let gates = field.gates.as_ref().map(|gates| gates.actions(field.watched.len() + 1));
+        let gates = field
+            .gates
+            .as_ref()
+            .map(|gates| gates.actions(field.watched.len() as u64 + 1));
         let gates = gates.unwrap_or_default();
         let text = format!(
             "[defence]\nsource = \"race\"\n\n\

@@ -4,6 +4,7 @@ use alloy::primitives::{Address, B256, U256};
 use protos::v1;
 use protos::{DecodeError, fixed, required};
 use serde::{Deserialize, Serialize};
+use validator::pause::timing::Latency;
 
 /// A confirmed violation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +29,9 @@ pub struct Incident {
     pub confirmations: u32,
     /// Milliseconds from a validator's reading it to its own engine's confirmation: the first reporter's.
     pub seen_to_confirmed_ms: f64,
+    /// Milliseconds from a validator's reading it to a node's taking the transaction that pauses; `null` where nobody paused.
+    #[serde(default)]
+    pub seen_to_broadcast_ms: Option<f64>,
     /// Reported before its block, or not included by the end of the recording.
     pub confirmed_before_inclusion: bool,
     /// Milliseconds from the report to the inclusion, negative when it was late; `null` when not included.
@@ -50,9 +54,18 @@ pub(crate) fn incident(raw: &v1::Incident) -> Result<Incident, DecodeError> {
         witness_digest: B256::new(fixed("incident.witness.digest", &witness.digest)?),
         confirmations: raw.confirmations,
         seen_to_confirmed_ms: raw.seen_to_confirmed_us as f64 / 1_000.0,
+        seen_to_broadcast_ms: broadcast(raw),
         confirmed_before_inclusion: ahead.is_none_or(|ms| ms > 0),
         ms_before_inclusion: ahead,
     })
+}
+
+/// The first validator's way to its pause, as its timeline tells.
+fn broadcast(raw: &v1::Incident) -> Option<f64> {
+    let moments = raw.timelines.iter().flat_map(|timeline| &timeline.timeline);
+    let latencies = moments.filter_map(|moment| Latency::read(&moment.detail));
+    let least = latencies.map(|latency| latency.total).min()?;
+    Some(least.as_secs_f64() * 1_000.0)
 }
 
 fn signed_difference(later: u64, earlier: u64) -> i64 {
@@ -91,6 +104,25 @@ mod tests {
             (open.ms_before_inclusion, open.confirmed_before_inclusion),
             (None, true)
         );
+    }
+
+    #[test]
+    fn of_all_validators_the_first_to_broadcast_a_pause_counts() {
+        let timeline = |us: u64| v1::IncidentTimeline {
+            timeline: vec![v1::TimelineMoment {
+                moment: "broadcast".to_owned(),
+                detail: format!("0x1 seen_to_broadcast_us={us} network_us=1 engine_us=1 signing_us=1 storage_us=1"),
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let found = incident(&v1::Incident {
+            timelines: vec![timeline(40_500), timeline(20_250)],
+            ..attack()
+        })
+        .unwrap();
+        assert_eq!(found.seen_to_broadcast_ms, Some(20.25));
+        assert_eq!(incident(&attack()).unwrap().seen_to_broadcast_ms, None);
     }
 
     #[test]

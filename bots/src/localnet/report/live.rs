@@ -9,6 +9,7 @@ use protos::v1;
 use serde::{Deserialize, Serialize};
 
 use super::incidents::Incident;
+use super::services::Pause;
 use crate::localnet::live::journal::{Fate, Journal};
 
 /// The part of the report about a living chain.
@@ -50,6 +51,9 @@ pub struct Live {
     pub feed: FeedCounts,
     /// The attack; `null` when it was not sent.
     pub attack: Option<Attack>,
+    /// The pause that a keeper executed; `null` where none did.
+    #[serde(default)]
+    pub pause: Option<Pause>,
 }
 
 /// What the platform says of its feed.

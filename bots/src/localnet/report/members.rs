@@ -1,5 +1,7 @@
 //! Miners and validators, as the report tells them: what all validators together saw, and what the ledger pays.
 
+use std::collections::BTreeMap;
+
 use hdrhistogram::Histogram;
 use protos::v1::{MinerScore, ValidatorStatusResponse};
 use serde::{Deserialize, Serialize};
@@ -59,6 +61,28 @@ pub struct Standing {
     pub stake: u64,
     /// Share of the last epoch's incentive, 0 to 1.
     pub incentive: f64,
+}
+
+/// How large the subnet was in an epoch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Growth {
+    /// The ledger's epoch.
+    pub epoch: u64,
+    /// Neurons that were registered, the owner's among them.
+    pub population: u64,
+    /// Everybody's stake, in RAO: what was emitted is staked.
+    pub supply: u64,
+}
+
+impl Growth {
+    /// By what the ledger says of every neuron.
+    pub(crate) fn of(epoch: u64, standings: &BTreeMap<u32, Standing>) -> Self {
+        Self {
+            epoch,
+            population: standings.len() as u64,
+            supply: standings.values().map(|standing| standing.stake).sum(),
+        }
+    }
 }
 
 /// What one validator thinks, and how much that counts.

@@ -2,27 +2,28 @@
 //!
 //! Every field is described, with its unit, in `docs/report.md`; a field is added, but never renamed or given another meaning, while
 //! [`FORMAT`] stays the same. [`incidents`] and [`members`] hold the parts about attacks and about miners and validators, [`live`] what
-//! only a living chain has.
+//! only a living chain has, [`services`] every process; [`Observed`] is what it is made of, and [`page`] shows it to people.
 
 pub mod incidents;
 pub mod live;
 pub mod members;
+mod observed;
+pub mod page;
+mod pictures;
+pub mod services;
 
-use std::collections::BTreeMap;
-
-use protos::DecodeError;
-use protos::v1::{self, ValidatorStatusResponse};
+use protos::v1;
 use serde::{Deserialize, Serialize};
 
 pub use incidents::Incident;
 pub use live::Live;
-pub use members::{Miner, Standing, Validator};
+pub use members::{Growth, Miner, Standing, Validator};
+pub use observed::Observed;
+pub use services::{Pause, Service};
 
-use self::incidents::incident;
-use self::members::{View, miner, validator};
 use super::chaos::Blow;
-use super::gas::{GasComparison, GasMismatch};
-use super::plan::{Member, NetworkPlan, Role};
+use super::gas::GasMismatch;
+use super::plan::{Member, Role};
 
 /// The version of the report's form.
 pub const FORMAT: &str = "portcullis-localnet/1";
@@ -92,6 +93,12 @@ pub struct Report {
     /// What was sent to a living chain and what became of it; `null` of a recording.
     #[serde(default)]
     pub live: Option<Live>,
+    /// Every process, and what it did.
+    #[serde(default)]
+    pub services: Vec<Service>,
+    /// How large the subnet was, epoch by epoch.
+    #[serde(default)]
+    pub growth: Vec<Growth>,
 }
 
 /// Verdicts by kind.
@@ -119,123 +126,7 @@ pub struct KillRecord {
     pub down_ms: u64,
 }
 
-/// Everything that was seen by the end of a run.
-#[derive(Debug, Clone)]
-pub struct Observed {
-    /// What was replayed, or which chain was followed.
-    pub data: String,
-    /// How fast.
-    pub pace: String,
-    /// The seed of the run.
-    pub seed: u64,
-    /// The platform's own counts.
-    pub status: v1::StatusResponse,
-    /// The platform's incidents, oldest first.
-    pub incidents: Vec<v1::Incident>,
-    /// Transactions of which reports named different post-states.
-    pub disputed: u64,
-    /// Reported gas beside recorded gas.
-    pub gas: GasComparison,
-    /// By uid: what each validator says.
-    pub validators: BTreeMap<u32, ValidatorStatusResponse>,
-    /// By uid: what the ledger says.
-    pub standings: BTreeMap<u32, Standing>,
-    /// What `--kill` and `--chaos` did.
-    pub kills: Vec<KillRecord>,
-    /// How soon whoever is struck must serve again, where something is asked.
-    pub back_within: Option<std::time::Duration>,
-    /// From the first logged transaction to the last report.
-    pub judging: std::time::Duration,
-    /// Block of the ledger.
-    pub ledger_block: u64,
-    /// Epochs that the ledger ran.
-    pub ledger_epochs: u64,
-    /// Everything that was assigned came back, by the end that was waited for.
-    pub complete: bool,
-    /// Of a living chain.
-    pub live: Option<Live>,
-}
-
 impl Report {
-    /// Puts the report together.
-    ///
-    /// # Errors
-    /// A field of an incident that has the wrong length.
-    pub fn new(plan: &NetworkPlan, seen: Observed) -> Result<Self, DecodeError> {
-        let status = seen.status;
-        let judging_s = seen.judging.as_secs_f64();
-        let views: Vec<View<'_>> = plan
-            .validators
-            .iter()
-            .filter_map(|validator| {
-                let status = seen.validators.get(&validator.uid)?;
-                Some(View {
-                    stake: validator.stake as f64,
-                    scores: &status.miners,
-                })
-            })
-            .collect();
-        Ok(Self {
-            format: FORMAT.to_owned(),
-            data: seen.data,
-            pace: seen.pace,
-            seed: seen.seed,
-            complete: seen.complete,
-            transactions: status.transactions,
-            judged: status.judged,
-            undecided: status.undecided,
-            executed: status.executed,
-            disputed: seen.disputed,
-            gas_compared: seen.gas.compared,
-            gas_mismatches: seen.gas.mismatches,
-            gas_mismatch_list: seen.gas.listed,
-            assigned: status.assigned,
-            reported: status.reported,
-            challenges: status.challenges,
-            answers: status.answers,
-            agreement: share(status.agreed, status.answers),
-            arbitrated: status.arbitrated,
-            verdicts: Verdicts {
-                holds: status.holds,
-                violated: status.violated,
-                undecided: status.undecided,
-            },
-            judging_s: rounded(judging_s),
-            tx_per_s: if judging_s > 0.0 {
-                rounded(status.judged as f64 / judging_s)
-            } else {
-                0.0
-            },
-            incidents: seen.incidents.iter().map(incident).collect::<Result<_, _>>()?,
-            miners: plan
-                .miners
-                .iter()
-                .map(|planned| {
-                    miner(
-                        planned,
-                        &views,
-                        seen.standings.get(&planned.uid).copied().unwrap_or_default(),
-                    )
-                })
-                .collect(),
-            validators: plan
-                .validators
-                .iter()
-                .map(|planned| {
-                    let standing = seen.standings.get(&planned.uid).copied().unwrap_or_default();
-                    validator(planned, seen.validators.get(&planned.uid), standing)
-                })
-                .collect(),
-            kills: seen.kills,
-            back_within_ms: seen
-                .back_within
-                .map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
-            ledger_block: seen.ledger_block,
-            ledger_epochs: seen.ledger_epochs,
-            live: seen.live,
-        })
-    }
-
     /// Why the run is no success; `None` when it is one: everything judged, every gas as recorded, and of a living chain nothing
     /// lost and the attack confirmed before its block.
     pub fn failure(&self) -> Option<String> {
@@ -249,7 +140,7 @@ impl Report {
                 self.gas_mismatches
             ));
         }
-        if self.judged + self.gave_way() != self.transactions {
+        if self.is_short() {
             return Some(format!(
                 "{} of {} transactions were judged",
                 self.judged, self.transactions
@@ -265,6 +156,15 @@ impl Report {
             .iter()
             .any(|kill| kill.process == Member::Platform.to_string());
         self.live.as_ref().filter(|_| !deaf).and_then(Live::failure)
+    }
+
+    /// Whether transactions were logged and neither judged nor overtaken. On a living chain others send too (keepers, auditors), so what
+    /// was overtaken is as the platform counts it.
+    fn is_short(&self) -> bool {
+        match &self.live {
+            None => self.judged != self.transactions,
+            Some(live) => self.judged + live.feed.replaced + live.feed.dropped < self.transactions,
+        }
     }
 
     /// Transactions that were replaced before their turn, so that nobody needed to judge them.
@@ -313,227 +213,9 @@ pub(super) fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
-fn rounded(value: f64) -> f64 {
+pub(super) fn rounded(value: f64) -> f64 {
     (value * 1_000.0).round() / 1_000.0
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use std::time::Duration;
-
-    use protos::v1::{MinerScore, Witness};
-
-    use super::*;
-    use crate::localnet::plan::Shape;
-
-    pub(crate) fn network() -> NetworkPlan {
-        NetworkPlan::new(Shape {
-            validators: 2,
-            miners: 4,
-            lazy: 1,
-            liar: 1,
-            slow: 0,
-            replicas: 2,
-            seed: 7,
-        })
-        .unwrap()
-    }
-
-    fn score(uid: u32, asked: u64, answered: u64, correct: u64, weight: u32) -> MinerScore {
-        MinerScore {
-            uid,
-            asked,
-            answered,
-            correct,
-            weight,
-            score: f64::from(weight) / 100.0,
-            ..Default::default()
-        }
-    }
-
-    pub(crate) fn attack() -> v1::Incident {
-        v1::Incident {
-            id: 1,
-            invariant_id: 3,
-            invariant_name: "the vault holds what it owes".into(),
-            contract: vec![0xaa; 20].into(),
-            tx_hash: vec![0xbb; 32].into(),
-            tx_sender: vec![0xcc; 20].into(),
-            witness: Some(Witness {
-                pre: vec![1; 32].into(),
-                post: vec![2; 32].into(),
-                digest: vec![3; 32].into(),
-            }),
-            seen_to_confirmed_us: 12_345,
-            logged_at_ms: 10_000,
-            reported_at_ms: 10_020,
-            included_at_ms: 10_660,
-            confirmations: 2,
-            ..Default::default()
-        }
-    }
-
-    pub(crate) fn observed() -> Observed {
-        let plan = network();
-        let uids: Vec<u32> = plan.miners.iter().map(|miner| miner.uid).collect();
-        let view = |weights: [u32; 4]| ValidatorStatusResponse {
-            judged: 50,
-            weights_set: 3,
-            miners: uids
-                .iter()
-                .zip(weights)
-                .map(|(uid, weight)| score(*uid, 40, 20, 10, weight))
-                .collect(),
-            ..Default::default()
-        };
-        let incentive = |role| if role == Role::Honest { 0.4 } else { 0.1 };
-        Observed {
-            data: "a test".into(),
-            pace: "60/s".into(),
-            seed: 7,
-            status: v1::StatusResponse {
-                feed_ended: true,
-                transactions: 50,
-                judged: 50,
-                executed: 50,
-                assigned: 100,
-                reported: 100,
-                challenges: 400,
-                answers: 200,
-                agreed: 150,
-                holds: 90,
-                violated: 2,
-                ..Default::default()
-            },
-            incidents: vec![attack()],
-            disputed: 0,
-            gas: GasComparison {
-                compared: 50,
-                mismatches: 0,
-                listed: vec![],
-            },
-            validators: BTreeMap::from([(1, view([30, 10, 30, 30])), (2, view([10, 10, 40, 40]))]),
-            standings: plan
-                .miners
-                .iter()
-                .map(|miner| {
-                    (
-                        miner.uid,
-                        Standing {
-                            stake: 0,
-                            incentive: incentive(miner.role),
-                        },
-                    )
-                })
-                .collect(),
-            kills: vec![],
-            back_within: None,
-            judging: Duration::from_secs(4),
-            ledger_block: 99,
-            ledger_epochs: 4,
-            complete: true,
-            live: None,
-        }
-    }
-
-    #[test]
-    fn sums_and_shares_come_out_as_by_hand() {
-        let report = Report::new(&network(), observed()).unwrap();
-        assert!(report.complete && report.passed());
-        assert_eq!((report.agreement, report.tx_per_s), (0.75, 12.5));
-        let first = &report.miners[0];
-        assert_eq!((first.asked, first.answered, first.accuracy), (80, 40, 0.5));
-        // Stakes 1250 and 1000: (1250 * 0.3 + 1000 * 0.1) / 2250.
-        assert!((first.weight - 475.0 / 2250.0).abs() < 1e-12, "{}", first.weight);
-        assert!((report.miners.iter().map(|miner| miner.weight).sum::<f64>() - 1.0).abs() < 1e-9);
-    }
-
-    #[test]
-    fn an_open_item_or_another_gas_fails_the_run() {
-        let mut seen = observed();
-        (seen.status.reported, seen.complete) = (99, false);
-        let report = Report::new(&network(), seen).unwrap();
-        assert!(!report.complete && !report.passed());
-
-        let mut seen = observed();
-        seen.gas.mismatches = 1;
-        let report = Report::new(&network(), seen).unwrap();
-        assert!(report.complete && !report.passed());
-    }
-
-    #[test]
-    fn who_misbehaves_and_earns_as_much_is_found() {
-        let plan = network();
-        let liar = plan.miners.iter().find(|miner| miner.role == Role::Liar).unwrap().uid;
-        let mut seen = observed();
-        assert!(Report::new(&plan, seen.clone()).unwrap().unpunished().is_empty());
-        seen.standings.insert(
-            liar,
-            Standing {
-                stake: 0,
-                incentive: 0.4,
-            },
-        );
-        let report = Report::new(&plan, seen).unwrap();
-        assert_eq!(
-            report.unpunished().iter().map(|miner| miner.uid).collect::<Vec<_>>(),
-            [liar]
-        );
-    }
-
-    #[test]
-    fn one_that_gave_way_before_its_turn_comes_back_without_a_judgement() {
-        let mut status = v1::StatusResponse {
-            transactions: 10,
-            judged: 9,
-            assigned: 20,
-            reported: 20,
-            ..Default::default()
-        };
-        assert!(!is_reported(&status));
-        status.feed = Some(v1::FeedStatus {
-            replaced: 1,
-            ..Default::default()
-        });
-        assert!(is_reported(&status));
-        status.reported = 19;
-        assert!(!is_reported(&status), "an assignment is open");
-    }
-
-    #[test]
-    fn the_json_reads_back_and_has_the_promised_names() {
-        let report = Report::new(&network(), observed()).unwrap();
-        let json = serde_json::to_value(&report).unwrap();
-        for name in [
-            "transactions",
-            "judged",
-            "undecided",
-            "executed",
-            "gas_mismatches",
-            "challenges",
-            "agreement",
-            "tx_per_s",
-        ] {
-            assert!(json[name].is_number(), "{name}");
-        }
-        for name in ["invariant", "tx", "pre", "post", "seen_to_confirmed_ms"] {
-            assert!(!json["incidents"][0][name].is_null(), "incidents[].{name}");
-        }
-        for name in [
-            "uid",
-            "role",
-            "asked",
-            "answered",
-            "accuracy",
-            "p50_ms",
-            "p99_ms",
-            "score",
-            "weight",
-            "incentive",
-        ] {
-            assert!(!json["miners"][0][name].is_null(), "miners[].{name}");
-        }
-        assert!(json["validators"][0]["stake"].is_number());
-        assert_eq!(serde_json::from_value::<Report>(json).unwrap(), report);
-    }
-}
+pub(crate) mod tests;

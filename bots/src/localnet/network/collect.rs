@@ -1,0 +1,141 @@
+//! What a run came to: everybody is asked once more.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Judging, Network};
+use crate::localnet::clients::{LedgerView, PlatformView, validator_status};
+use crate::localnet::error::LocalnetError;
+use crate::localnet::input::Input;
+use crate::localnet::plan::Member;
+use crate::localnet::report::live::Attack;
+use crate::localnet::report::{Live, Observed, Pause, Report, Service, is_complete};
+use crate::localnet::services::whole;
+
+/// How soon whoever `--chaos` strikes must serve again.
+const BACK_WITHIN: Duration = Duration::from_secs(10);
+
+impl Network<'_> {
+    pub(super) async fn collect(
+        &mut self,
+        platform: &PlatformView,
+        ledger: &LedgerView,
+        judging: Judging,
+    ) -> Result<Report, LocalnetError> {
+        self.note_services().await?;
+        let nonsense = |error: protos::DecodeError| LocalnetError::Nonsense {
+            who: Member::Platform.to_string(),
+            reason: error.to_string(),
+        };
+        let asking = async {
+            let mut validators = BTreeMap::new();
+            for planned in &self.plan.validators {
+                let address = self.fleet.address(Member::Validator(planned.uid))?;
+                validators.insert(planned.uid, validator_status(planned.uid, address).await?);
+            }
+            let (executions, disputed) = platform.executions().await?;
+            let gas = self.input.gas().compare(executions.iter().copied());
+            let incidents = platform.incidents(0).await?;
+            let chain = ledger.chain().await?;
+            // What came in after a run that gave up still counts.
+            let (status, complete) = if judging.complete {
+                (judging.status, true)
+            } else {
+                let status = platform.status().await?;
+                let complete = matches!(self.input, Input::Recorded(_)) && is_complete(&status);
+                (status, complete)
+            };
+            let live = match &self.input {
+                Input::Recorded(_) => None,
+                Input::Living(living) => {
+                    let report = living.report(&executions, &incidents, status.feed.as_ref());
+                    let mut live = report.map_err(nonsense)?;
+                    live.pause = self.pause(&live).await?;
+                    Some(live)
+                }
+            };
+            Ok::<_, LocalnetError>(Observed {
+                data: match &self.input {
+                    Input::Recorded(_) => self.options.source().name(),
+                    Input::Living(living) => living.name(),
+                },
+                pace: self.options.pace(),
+                seed: self.options.seed,
+                status,
+                incidents,
+                disputed,
+                gas,
+                validators,
+                standings: ledger.standings().await?,
+                kills: self.kills.clone(),
+                back_within: self.options.chaos.map(|_| BACK_WITHIN),
+                judging: judging.took,
+                ledger_block: chain.block,
+                ledger_epochs: chain.epoch_index,
+                complete,
+                live,
+                services: self.services(),
+                growth: self.growth.clone(),
+            })
+        };
+        let seen = self.fleet.guard(asking).await?;
+        Report::new(&self.plan, seen).map_err(nonsense)
+    }
+
+    /// The first pause that a keeper executed, and whether it was ahead of the attack.
+    async fn pause(&self, live: &Live) -> Result<Option<Pause>, LocalnetError> {
+        let (Some(services), Some(pause)) = (&self.services, self.achieved.pause) else {
+            return Ok(None);
+        };
+        let ahead = match &live.attack {
+            Some(Attack {
+                tx,
+                included_in: Some(block),
+                ..
+            }) => services.is_ahead(&pause, *tx, *block).await?,
+            _ => true,
+        };
+        Ok(Some(Pause {
+            by: Member::Keeper(pause.keeper).to_string(),
+            tx: pause.tx,
+            block: pause.place.0,
+            ahead,
+        }))
+    }
+
+    /// What keepers, auditors and monitors did.
+    fn services(&self) -> Vec<Service> {
+        let Some(services) = &self.services else {
+            return Vec::new();
+        };
+        let row = |member| match member {
+            Member::Keeper(number) => {
+                let executions = self.achieved.executions.get(&number).copied().unwrap_or_default();
+                Service::new(member, "", &[("executions", executions)])
+            }
+            Member::Auditor(number) => {
+                let deeds = self.achieved.deeds.get(&number).copied().unwrap_or_default();
+                let did = [
+                    ("verdicts", deeds.verdicts),
+                    ("payouts", deeds.payouts),
+                    ("bounty_tokens", whole(deeds.bounty)),
+                ];
+                Service::new(member, services.audited(number), &did)
+            }
+            Member::Monitor(number) => {
+                let place = (1..).zip(services.protocols()).zip(&self.achieved.accounts);
+                let own = place.into_iter().find(|((own, _), _)| *own == number);
+                let (name, did) = own.map_or(("", [("paid", 0), ("billed_s", 0)]), |((_, service), account)| {
+                    (
+                        service.name,
+                        [("paid", account.paid.into()), ("billed_s", account.billed_s)],
+                    )
+                });
+                Service::new(member, name, &did)
+            }
+            other => Service::new(other, "", &[]),
+        };
+        let members = services.members().into_iter().chain(services.auditors());
+        members.map(row).collect()
+    }
+}
