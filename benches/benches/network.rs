@@ -7,37 +7,17 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use benches::contest::{Contest, ContestError};
-use benches::loopback::{Caller, Loopback, LoopbackError, empty_call};
-use benches::measure::{self, MeasureError};
+use benches::contest::Contest;
+use benches::loopback::{Caller, Loopback, empty_call};
+use benches::measure::{self, Done};
 use criterion::Criterion;
 use tokio::runtime::Runtime;
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bench network: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    measure::ended("network", run())
 }
 
-#[derive(Debug, thiserror::Error)]
-enum BenchError {
-    #[error(transparent)]
-    Contest(#[from] ContestError),
-    #[error(transparent)]
-    Loopback(#[from] LoopbackError),
-    #[error(transparent)]
-    Measure(#[from] MeasureError),
-    #[error("tokio runtime: {0}")]
-    Runtime(#[from] std::io::Error),
-    #[error("{0}: {1} calls failed; their times would mean nothing")]
-    Failed(&'static str, usize),
-}
-
-fn run() -> Result<(), BenchError> {
+fn run() -> Done<()> {
     let contest = Contest::new()?;
     let runtime = Runtime::new()?;
     let mut loopback = runtime.block_on(Loopback::start())?;
@@ -47,7 +27,7 @@ fn run() -> Result<(), BenchError> {
     Ok(stopped?)
 }
 
-fn compare_all(contest: &Contest, runtime: &Runtime, loopback: &mut Loopback) -> Result<(), BenchError> {
+fn compare_all(contest: &Contest, runtime: &Runtime, loopback: &mut Loopback) -> Done<()> {
     let mut criterion = Criterion::default().configure_from_args();
     for contender in &contest.contenders {
         let caller = runtime.block_on(loopback.caller(contest, contender))?;
@@ -66,7 +46,7 @@ fn compare_all(contest: &Contest, runtime: &Runtime, loopback: &mut Loopback) ->
             bencher.iter(|| ask(runtime, &caller, &mut failed))
         });
         group.finish();
-        succeeded(contender.name, failed)?;
+        measure::all_succeeded(contender.name, failed)?;
     }
     criterion.final_summary();
     if measure::is_dry_run() {
@@ -83,7 +63,7 @@ fn compare_all(contest: &Contest, runtime: &Runtime, loopback: &mut Loopback) ->
             || empty_failed += usize::from(!runtime.block_on(empty_call(&mut health))),
             || ask(runtime, &caller, &mut failed),
         )?);
-        succeeded(contender.name, failed + empty_failed)?;
+        measure::all_succeeded(contender.name, failed + empty_failed)?;
     }
     print!("{}", measure::table(&cases));
     println!("{}", measure::write("network", &cases)?.display());
@@ -96,13 +76,5 @@ fn ask(runtime: &Runtime, caller: &Caller, failed: &mut usize) {
             eprintln!("{missed}");
         }
         *failed += 1;
-    }
-}
-
-fn succeeded(name: &'static str, failed: usize) -> Result<(), BenchError> {
-    if failed == 0 {
-        Ok(())
-    } else {
-        Err(BenchError::Failed(name, failed))
     }
 }

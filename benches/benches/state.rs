@@ -12,48 +12,20 @@ use alloy::consensus::{SignableTransaction as _, TxEip1559, TxEnvelope};
 use alloy::eips::eip2718::Encodable2718 as _;
 use alloy::primitives::{Address, Bytes, Signature, TxKind, U256};
 use alloy::sol_types::SolCall as _;
-use benches::measure::{self, MeasureError};
+use benches::measure::{self, Done, Times};
 use contracts::{Contract, Pair, Router, Token};
-use engine::{Status, Transaction, TransactionError};
-use hdrhistogram::Histogram;
+use engine::{Status, Transaction};
 use serde::Serialize;
 use serde_json::{Value, json};
-use state::{Call, Node, NodeConfig, NodeError, Prefetch, Reader, ReaderConfig, Unavailable};
+use state::{Call, Node, NodeConfig, Prefetch, Reader, ReaderConfig};
 use testkit::{Mining, Proxy};
 
 fn main() -> ExitCode {
-    if measure::is_dry_run() {
-        return ExitCode::SUCCESS;
-    }
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bench state: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    measure::ended("state", run())
 }
 
-#[derive(Debug, thiserror::Error)]
-enum BenchError {
-    #[error(transparent)]
-    Measure(#[from] MeasureError),
-    #[error(transparent)]
-    Node(#[from] NodeError),
-    #[error(transparent)]
-    Unavailable(#[from] Unavailable),
-    #[error(transparent)]
-    Transaction(#[from] TransactionError),
-    #[error("tokio runtime: {0}")]
-    Runtime(#[from] std::io::Error),
-    #[error("endpoint: {0}")]
-    Url(#[from] url::ParseError),
-    #[error("histogram: {0}")]
-    Histogram(#[from] hdrhistogram::CreationError),
-    #[error("{0}: a transaction of the setting failed, or the node left something out")]
-    Setting(&'static str),
-    #[error("{0} was judged {1}; its time would mean nothing")]
-    Judged(&'static str, Status),
+fn unset(what: &str) -> String {
+    format!("{what}: a transaction of the setting failed, or the node left something out")
 }
 
 /// One comparison: ours in percentiles, beside the baseline's median. Nanoseconds.
@@ -70,7 +42,7 @@ struct Case {
     samples: u64,
 }
 
-/// The ways that are timed, in the order of [`Times`].
+/// The ways that are timed.
 const WAYS: [&str; 5] = ["trace", "access list", "one by one", "warm", "node's debug_traceCall"];
 const ROUNDS: usize = 100;
 /// A warm read is short: more samples of it in each round.
@@ -81,7 +53,10 @@ struct Setting {
     transactions: Vec<(&'static str, Transaction, Value)>,
 }
 
-fn run() -> Result<(), BenchError> {
+fn run() -> Done<()> {
+    if measure::is_dry_run() {
+        return Ok(());
+    }
     let Some(anvil) = testkit::anvil(Mining::Manual, &[]) else {
         return Ok(());
     };
@@ -92,7 +67,7 @@ fn run() -> Result<(), BenchError> {
             .addresses()
             .first()
             .copied()
-            .ok_or(BenchError::Setting("accounts"))?;
+            .ok_or_else(|| unset("accounts"))?;
         let direct = connect(&anvil.http()).await?;
         let setting = Setting::new(&direct, sender).await?;
         let proxy = Proxy::before(&anvil.http(), Duration::from_millis(20)).await;
@@ -103,7 +78,7 @@ fn run() -> Result<(), BenchError> {
                 cases.extend(contest(place, node, name, tx, call).await?);
             }
         }
-        Ok::<_, BenchError>(cases)
+        Done::Ok(cases)
     })?;
     println!(
         "{:<36}{:>12}{:>12}{:>12}{:>7}  ratio to its baseline",
@@ -127,7 +102,7 @@ fn run() -> Result<(), BenchError> {
     Ok(())
 }
 
-async fn connect(endpoint: &str) -> Result<Node, BenchError> {
+async fn connect(endpoint: &str) -> Done<Node> {
     let config = NodeConfig {
         endpoints: vec![endpoint.parse()?],
         hedge_after: Duration::from_secs(60),
@@ -143,16 +118,10 @@ fn soon() -> Instant {
 }
 
 /// Times all ways, in turn, round after round.
-async fn contest(
-    place: &str,
-    node: &Node,
-    name: &'static str,
-    tx: &Transaction,
-    call: &Value,
-) -> Result<Vec<Case>, BenchError> {
+async fn contest(place: &str, node: &Node, name: &'static str, tx: &Transaction, call: &Value) -> Done<Vec<Case>> {
     let mut times = Vec::new();
     for _ in WAYS {
-        times.push(Histogram::<u64>::new_with_bounds(1, 60_000_000_000, 3)?);
+        times.push(Times::new()?);
     }
     let mut trips = [0_u32; WAYS.len()];
     let warm = reader(node, Prefetch::Trace).await?;
@@ -171,16 +140,16 @@ async fn contest(
                     for _ in 0..WARM {
                         let begun = Instant::now();
                         *trips = judged(&warm, name, tx).await?;
-                        record(times, begun);
+                        times.record(begun.elapsed());
                     }
                     continue;
                 }
                 _ => {
                     let begun = Instant::now();
                     let trace: Value = node.call(Call::new("debug_traceCall", call.clone()), soon()).await?;
-                    record(times, begun);
+                    times.record(begun.elapsed());
                     if trace.as_object().is_none_or(serde_json::Map::is_empty) {
-                        return Err(BenchError::Setting("debug_traceCall"));
+                        return Err(unset("debug_traceCall").into());
                     }
                     *trips = 1;
                     continue;
@@ -190,23 +159,20 @@ async fn contest(
             let cold = reader(node, prefetch).await?;
             let begun = Instant::now();
             *trips = judged(&cold, name, tx).await?;
-            record(times, begun);
+            times.record(begun.elapsed());
         }
     }
-    let median = |way: usize| times.get(way).map_or(0, |times| times.value_at_quantile(0.5));
-    let compare = |way: usize, label: &str, base: usize| {
-        let of = |quantile| times.get(way).map_or(0, |times| times.value_at_quantile(quantile));
-        Case {
-            name: format!("{place}: {name}, {label}"),
-            baseline: WAYS.get(base).copied().unwrap_or_default(),
-            baseline_ns: median(base),
-            ratio: (median(way) as f64 / median(base).max(1) as f64 * 1000.0).round() / 1000.0,
-            p50_ns: of(0.5),
-            p99_ns: of(0.99),
-            p999_ns: of(0.999),
-            round_trips: trips.get(way).copied().unwrap_or_default(),
-            samples: times.get(way).map_or(0, Histogram::len),
-        }
+    let of = |way: usize, part| times.get(way).map_or(0, |times| times.ns(part));
+    let compare = |way: usize, label: &str, base: usize| Case {
+        name: format!("{place}: {name}, {label}"),
+        baseline: WAYS.get(base).copied().unwrap_or_default(),
+        baseline_ns: of(base, 0.5),
+        ratio: measure::ratio(of(way, 0.5), of(base, 0.5)),
+        p50_ns: of(way, 0.5),
+        p99_ns: of(way, 0.99),
+        p999_ns: of(way, 0.999),
+        round_trips: trips.get(way).copied().unwrap_or_default(),
+        samples: times.get(way).map_or(0, Times::count),
     };
     Ok(vec![
         compare(0, "cold / one by one", 2),
@@ -216,11 +182,7 @@ async fn contest(
     ])
 }
 
-fn record(times: &mut Histogram<u64>, begun: Instant) {
-    times.saturating_record(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX));
-}
-
-async fn reader(node: &Node, prefetch: Prefetch) -> Result<Reader, BenchError> {
+async fn reader(node: &Node, prefetch: Prefetch) -> Done<Reader> {
     let config = ReaderConfig {
         prefetch,
         max_inflight: 4,
@@ -230,22 +192,22 @@ async fn reader(node: &Node, prefetch: Prefetch) -> Result<Reader, BenchError> {
 }
 
 /// Reads and executes; gives the round trips that it took.
-async fn judged(reader: &Reader, name: &'static str, tx: &Transaction) -> Result<u32, BenchError> {
+async fn judged(reader: &Reader, name: &'static str, tx: &Transaction) -> Done<u32> {
     let recording = reader.prestate(reader.head().hash(), tx, soon()).await?;
     match recording.outcome.execution {
         Some(execution) if execution.status == Status::Success => Ok(recording.round_trips),
-        Some(execution) => Err(BenchError::Judged(name, execution.status)),
-        None => Err(BenchError::Setting(name)),
+        Some(execution) => Err(format!("{name} was judged {}; its time would mean nothing", execution.status).into()),
+        None => Err(unset(name).into()),
     }
 }
 
 impl Setting {
     /// Two tokens, a market between them with liquidity, a router that may take the sender's tokens.
-    async fn new(node: &Node, sender: Address) -> Result<Self, BenchError> {
+    async fn new(node: &Node, sender: Address) -> Done<Self> {
         let create = async |input: Bytes| {
             let receipt = send(node, json!({"from": sender, "input": input})).await?;
             let address = receipt.get("contractAddress").cloned().unwrap_or_default();
-            serde_json::from_value::<Address>(address).map_err(|_| BenchError::Setting("contractAddress"))
+            Done::Ok(serde_json::from_value::<Address>(address).map_err(|_| unset("contractAddress"))?)
         };
         let call = async |to: Address, input: Vec<u8>| {
             send(node, json!({"from": sender, "to": to, "input": Bytes::from(input)}))
@@ -317,7 +279,7 @@ impl Setting {
         Ok(setting)
     }
 
-    fn add(&mut self, name: &'static str, nonce: u64, to: Address, input: Vec<u8>) -> Result<(), BenchError> {
+    fn add(&mut self, name: &'static str, nonce: u64, to: Address, input: Vec<u8>) -> Done<()> {
         let input = Bytes::from(input);
         let call = json!([{"from": self.sender, "to": to, "input": input}, "latest", {"tracer": "prestateTracer"}]);
         let tx = TxEip1559 {
@@ -340,7 +302,7 @@ impl Setting {
 }
 
 /// Sends a transaction, makes a block of it and gives its receipt.
-async fn send(node: &Node, request: Value) -> Result<Value, BenchError> {
+async fn send(node: &Node, request: Value) -> Done<Value> {
     let hash: Value = node
         .call(Call::new("eth_sendTransaction", json!([request])), soon())
         .await?;
@@ -351,6 +313,6 @@ async fn send(node: &Node, request: Value) -> Result<Value, BenchError> {
     if receipt.get("status").and_then(Value::as_str) == Some("0x1") {
         Ok(receipt)
     } else {
-        Err(BenchError::Setting("a transaction"))
+        Err(unset("a transaction").into())
     }
 }

@@ -1,38 +1,27 @@
 //! What is executed on both sides: an ETH transfer, an ERC-20 transfer, a swap and a 2-hop swap of our own contracts, on the
 //! state of the scenario's town. The engine judges one invariant with each; all but the ETH transfer write what it reads.
 
+mod fair;
+mod raw;
+
 use alloy::consensus::Transaction as _;
 use alloy::eips::eip2718::Encodable2718;
 use alloy::primitives::{Address, B256, Bytes, U256};
 use alloy::sol_types::SolCall;
-use contracts::{Contract, Pair, Router, Token, layout};
-use engine::lang::View;
-use engine::{
-    BlockEnv, Comparison, Engine, Invariant, Options, Status, Transaction, Transition, ValueType, ViewInvariant,
-    WatchError, WatchSet, Watched,
-};
-use revm::context::{BlockEnv as RevmBlock, Context, ContextTr as _, LocalContextTr as _, TxEnv};
-use revm::context_interface::JournalTr as _;
-use revm::context_interface::block::BlobExcessGasAndPrice;
-use revm::database_interface::WrapDatabaseRef;
-use revm::handler::{Handler as _, MainnetContext, MainnetHandler};
-use revm::interpreter::{
-    CallInput, CallInputs, CallScheme, CallValue, FrameInput, SharedMemory, interpreter_action::FrameInit,
-};
-use revm::primitives::hardfork::SpecId;
-use revm::{ExecuteEvm, MainBuilder, MainContext, MainnetEvm};
-
-use crate::snapshot::Snapshot;
 use bots::scenario::setup::{self, People, ether};
 use bots::scenario::wallet::{Draft, Fees, Form, Wallet};
 use bots::scenario::world::World;
 use bots::scenario::{CHAIN_ID, SEED, ScenarioError};
+use contracts::{Contract, Pair, Router, Token, layout};
+use engine::lang::View;
+use engine::{
+    BlockEnv, Comparison, Engine, Invariant, Options, Transaction, ValueType, ViewInvariant, WatchError, WatchSet,
+    Watched,
+};
+use revm::context::TxEnv;
 
-/// Update fraction of the blob base fee under Prague (EIP-7691).
-const PRAGUE_UPDATE_FRACTION: u64 = 5_007_716;
-
-/// revm as one uses it without the engine: one EVM for all transactions, reading the snapshot.
-pub type RawEvm<'a> = MainnetEvm<MainnetContext<WrapDatabaseRef<&'a Snapshot>>>;
+pub use self::raw::RawEvm;
+use crate::snapshot::Snapshot;
 
 /// One transaction in both shapes, and the invariant judged with it.
 #[derive(Debug, Clone)]
@@ -257,171 +246,10 @@ impl Contest {
         }
     }
 
-    /// The view in raw revm, on the journal as it is, undone afterwards. `None` when it failed.
-    #[must_use]
-    pub fn raw_view(&self, raw: &mut RawEvm<'_>) -> Option<Bytes> {
-        let journal = raw.ctx.journal_mut();
-        let checkpoint = journal.checkpoint();
-        let account = journal.load_account_with_code(self.view.contract).ok()?;
-        let known_bytecode = (account.info.code_hash(), account.info.code.clone()?);
-        let memory = SharedMemory::new_with_buffer(raw.ctx.local().shared_memory_buffer().clone());
-        let frame_input = FrameInput::Call(Box::new(CallInputs {
-            input: CallInput::Bytes(self.view.calldata.clone()),
-            gas_limit: 1_000_000,
-            target_address: self.view.contract,
-            bytecode_address: self.view.contract,
-            known_bytecode,
-            caller: Address::ZERO,
-            value: CallValue::Apparent(U256::ZERO),
-            scheme: CallScheme::StaticCall,
-            is_static: true,
-            return_memory_offset: 0..0,
-            reservoir: 0,
-            charged_new_account_state_gas: false,
-        }));
-        let first = FrameInit {
-            depth: 0,
-            memory,
-            frame_input,
-        };
-        let mut handler = MainnetHandler::<_, revm::context::result::EVMError<_>, _>::default();
-        let result = handler.run_exec_loop(raw, first).ok();
-        raw.frame_stack.clear();
-        raw.ctx.journal_mut().checkpoint_revert(checkpoint);
-        let result = result?;
-        result.instruction_result().is_ok().then(|| result.output().into_data())
-    }
-
     /// An engine for the town's chain.
     #[must_use]
     pub fn engine(&self) -> Engine {
         Engine::new(CHAIN_ID)
-    }
-
-    /// A plain revm under the same rules and environment.
-    #[must_use]
-    pub fn raw(&self) -> RawEvm<'_> {
-        let block = RevmBlock {
-            number: U256::from(self.env.number),
-            beneficiary: self.env.beneficiary,
-            timestamp: U256::from(self.env.timestamp),
-            gas_limit: self.env.gas_limit,
-            basefee: self.env.base_fee,
-            difficulty: self.env.difficulty,
-            prevrandao: self.env.prevrandao,
-            blob_excess_gas_and_price: Some(BlobExcessGasAndPrice::new(0, PRAGUE_UPDATE_FRACTION)),
-            ..RevmBlock::default()
-        };
-        Context::mainnet()
-            .with_db(WrapDatabaseRef(&self.state))
-            .with_block(block)
-            .modify_cfg_chained(|cfg| {
-                cfg.chain_id = CHAIN_ID;
-                cfg.set_spec_and_mainnet_gas_params(SpecId::PRAGUE);
-            })
-            .build_mainnet()
-    }
-
-    /// Both sides succeed with the same gas and the invariants are decided.
-    fn check(&self) -> Result<(), ContestError> {
-        let (mut raw, mut engine) = (self.raw(), self.engine());
-        for contender in &self.contenders {
-            let name = contender.name;
-            let unequal = |why: String| ContestError::Unequal { name, why };
-            let plain = raw
-                .transact(contender.fields.clone())
-                .map_err(|error| unequal(error.to_string()))?
-                .result;
-            let outcome = engine
-                .judge(&self.env, &contender.transaction, &self.state, &contender.invariants)
-                .map_err(|error| unequal(error.to_string()))?;
-            let execution = outcome
-                .execution
-                .as_ref()
-                .ok_or_else(|| unequal("not executed".to_owned()))?;
-            if !plain.is_success() || execution.status != Status::Success {
-                return Err(unequal(format!("revm gave {plain:?}, the engine {}", execution.status)));
-            }
-            if plain.tx_gas_used() != execution.gas_used {
-                return Err(unequal(format!(
-                    "revm used {}, the engine {}",
-                    plain.tx_gas_used(),
-                    execution.gas_used
-                )));
-            }
-            let set = self.crowd(contender, 3)?;
-            let watched = engine
-                .judge_watched(&self.env, &contender.transaction, &self.state, &set, &self.options())
-                .map_err(|error| unequal(error.to_string()))?;
-            let touched = outcome
-                .judgements
-                .iter()
-                .filter(|judgement| judgement.transition != Some(Transition::Untouched));
-            if !touched.eq(&watched.judgements) {
-                return Err(unequal("the set says something else".to_owned()));
-            }
-            if outcome
-                .judgements
-                .iter()
-                .any(|judgement| judgement.transition.is_none())
-            {
-                return Err(unequal("the invariant is undecided".to_owned()));
-            }
-        }
-        self.check_views()
-    }
-
-    /// Both sides read the same balance after the ERC-20 transfer.
-    fn check_views(&self) -> Result<(), ContestError> {
-        let name = "view";
-        let unequal = |why: String| ContestError::Unequal { name, why };
-        let Some(contender) = self.contenders.get(1) else {
-            return Err(unequal("nothing is executed".to_owned()));
-        };
-        let mut raw = self.raw();
-        raw.transact_one(contender.fields.clone())
-            .map_err(|error| unequal(error.to_string()))?;
-        let returned = self
-            .raw_view(&mut raw)
-            .ok_or_else(|| unequal("raw revm returned nothing".to_owned()))?;
-        let balance = U256::try_from_be_slice(&returned).unwrap_or_default();
-        // It breaks exactly where the balance after the transfer ends.
-        let at_least = |target| {
-            WatchSet::new(vec![Watched::View(ViewInvariant {
-                id: 1,
-                name: name.to_owned(),
-                view: self.view.clone(),
-                comparison: Comparison::Ge,
-                target,
-            })])
-        };
-        for (target, transition) in [
-            (balance, Transition::Kept),
-            (balance + U256::from(1), Transition::Broke),
-        ] {
-            let outcome = self
-                .engine()
-                .judge_watched(
-                    &self.env,
-                    &contender.transaction,
-                    &self.state,
-                    &at_least(target)?,
-                    &self.options(),
-                )
-                .map_err(|error| unequal(error.to_string()))?;
-            let seen: Vec<_> = outcome
-                .judgements
-                .iter()
-                .map(|judgement| judgement.transition)
-                .collect();
-            if seen != [Some(transition)] {
-                return Err(unequal(format!(
-                    "revm read {balance}, the engine judged {:?}",
-                    outcome.judgements
-                )));
-            }
-        }
-        Ok(())
     }
 }
 

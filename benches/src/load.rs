@@ -9,7 +9,6 @@ use std::time::Duration;
 use alloy::primitives::keccak256;
 use chain::Keypair;
 use chain::auth::sign::Signer;
-use hdrhistogram::Histogram;
 use platform::feed::{Feed, FeedError, FeedItem};
 use platform::log::Event;
 use protos::v1;
@@ -23,12 +22,14 @@ use tonic::transport::Endpoint;
 use tonic::{Request, Response, Status};
 use tower::Layer as _;
 
+use crate::measure::{MeasureError, Times};
+
 /// A transaction with the state that it reads, bytes.
 const PAYLOAD: usize = 1024;
 /// Items that wait for the transport of a bare stream: as many as of the platform's.
 const CHANNEL: usize = 16;
 /// How long a validator waits for the next item.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
@@ -45,9 +46,9 @@ pub enum LoadError {
     /// Something else was streamed than was fed.
     #[error("an item that was not fed")]
     Foreign,
-    /// The histogram refused.
-    #[error("histogram: {0}")]
-    Histogram(String),
+    /// The delays could not be kept.
+    #[error(transparent)]
+    Measure(#[from] MeasureError),
 }
 
 /// How many, how fast, to whom.
@@ -147,8 +148,8 @@ fn begin(begun: &Begun) -> Instant {
 pub struct Seen {
     /// The numbers of its transactions, as they came.
     pub numbers: Vec<u64>,
-    /// From due to read, microseconds.
-    pub delays: Histogram<u64>,
+    /// From due to read.
+    pub delays: Times,
 }
 
 /// The key of a validator.
@@ -191,16 +192,13 @@ pub async fn read(n: u8, platform: SocketAddr, after: u64, load: Load, begun: Be
     let mut stream = stream(n, platform, after).await?;
     let mut seen = Seen {
         numbers: Vec::new(),
-        delays: Histogram::new_with_bounds(1, 600_000_000, 3)
-            .map_err(|error| LoadError::Histogram(error.to_string()))?,
+        delays: Times::new()?,
     };
     loop {
         let item = next(&mut stream).await?;
         if let Some(n) = number(&item) {
             let due = begin(&begun) + load.due(n);
-            let delay = Instant::now().saturating_duration_since(due);
-            seen.delays
-                .saturating_record(u64::try_from(delay.as_micros()).unwrap_or(u64::MAX));
+            seen.delays.record(Instant::now().saturating_duration_since(due));
             seen.numbers.push(n);
         } else if matches!(item.event, Some(Event::FeedEnded(_))) {
             return Ok(seen);
@@ -233,7 +231,7 @@ impl Outcome {
     /// # Errors
     /// [`LoadError`].
     pub fn of(load: Load, seen: &[Seen]) -> Result<Self, LoadError> {
-        let mut delays: Option<Histogram<u64>> = None;
+        let mut delays = Times::new()?;
         let mut times: HashMap<u64, usize> = HashMap::new();
         for Seen { numbers, delays: one } in seen {
             for n in numbers {
@@ -242,23 +240,19 @@ impl Outcome {
                 }
                 *times.entry(*n).or_default() += 1;
             }
-            match &mut delays {
-                Some(all) => all.add(one).map_err(|error| LoadError::Histogram(error.to_string()))?,
-                None => delays = Some(one.clone()),
-            }
+            delays.add(one);
         }
         let wrong = (0..load.transactions)
             .filter(|n| times.get(n) != Some(&load.replicas))
             .count();
-        let at = |quantile| delays.as_ref().map_or(0, |delays| delays.value_at_quantile(quantile));
         Ok(Self {
             expected: load.transactions * load.replicas as u64,
             delivered: seen.iter().map(|seen| seen.numbers.len() as u64).sum(),
             wrong: wrong as u64,
-            p50_us: at(0.50),
-            p99_us: at(0.99),
-            p999_us: at(0.999),
-            max_us: delays.as_ref().map_or(0, Histogram::max),
+            p50_us: delays.us(0.50),
+            p99_us: delays.us(0.99),
+            p999_us: delays.us(0.999),
+            max_us: delays.us(1.0),
         })
     }
 }

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use alloy::primitives::{B256, Bytes};
 use chain::{AccountId, Keypair, Metagraph, Neuron};
 use engine::Recorder;
 use miner::behaviour::Behaviour;
@@ -19,6 +20,7 @@ use node::exit::Failure;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
 use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
@@ -28,9 +30,10 @@ use validator::store::{Store, StoreError};
 use wire::{Challenge, ShippedPrestate, Verdicts};
 
 use crate::contest::{Contender, Contest};
+use crate::measure::MeasureError;
 
 /// How long a challenge may take.
-const DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 /// Validators on the metagraph. A miner remembers so many nonces of one validator and no more, so that no measurement may
 /// go on for ever under one key.
 pub const VALIDATORS: u8 = 16;
@@ -47,15 +50,18 @@ pub enum LoopbackError {
     /// A folder for it could not be made.
     #[error("temporary folder: {0}")]
     Folder(std::io::Error),
+    /// The server has no address.
+    #[error("address of a server: {0}")]
+    Address(std::io::Error),
     /// The channel could not be made.
     #[error(transparent)]
     Transport(#[from] tonic::transport::Error),
     /// The engine gave no prestate.
     #[error(transparent)]
     Engine(#[from] engine::EngineError),
-    /// A histogram cannot be made.
+    /// What was measured could not be kept.
     #[error(transparent)]
-    Histogram(#[from] hdrhistogram::CreationError),
+    Measure(#[from] MeasureError),
     /// More callers were asked for than there are validators.
     #[error("there are only {VALIDATORS} validators")]
     NoValidator,
@@ -94,18 +100,8 @@ impl Loopback {
         let shutdown = CancellationToken::new();
         let service = ChallengeService::start(&config, Arc::clone(&hotkey), metagraph, None, shutdown.clone())
             .map_err(LoopbackError::Miner)?;
-        let listener = node::server::bind(config.node.listen)
-            .await
-            .map_err(LoopbackError::Miner)?;
-        let address = listener.local_addr().map_err(LoopbackError::Folder)?;
-        let routes = tonic::service::Routes::new(service.into_server());
-        let server = tokio::spawn(node::server::serve(
-            listener,
-            routes,
-            &["portcullis.v1.Miner"],
-            protos::FILE_DESCRIPTOR_SET,
-            shutdown.clone(),
-        ));
+        let routes = Routes::new(service.into_server());
+        let (address, server) = serve(routes, &["portcullis.v1.Miner"], &shutdown).await?;
         Ok(Self {
             address,
             hotkey: hotkey.account(),
@@ -173,6 +169,29 @@ impl Caller {
     }
 }
 
+/// Serves `routes` on a free port of this runtime until `shutdown`, with the health of `services`.
+///
+/// # Errors
+/// When there is no port.
+pub async fn serve(
+    routes: Routes,
+    services: &'static [&'static str],
+    shutdown: &CancellationToken,
+) -> Result<(SocketAddr, JoinHandle<Result<(), Failure>>), LoopbackError> {
+    let listener = node::server::bind(([127, 0, 0, 1], 0).into())
+        .await
+        .map_err(LoopbackError::Miner)?;
+    let address = listener.local_addr().map_err(LoopbackError::Address)?;
+    let serving = node::server::serve(
+        listener,
+        routes,
+        services,
+        protos::FILE_DESCRIPTOR_SET,
+        shutdown.clone(),
+    );
+    Ok((address, tokio::spawn(serving)))
+}
+
 /// The baseline's call: says whether it succeeded.
 pub async fn empty_call(client: &mut HealthClient<Channel>) -> bool {
     client.check(HealthCheckRequest::default()).await.is_ok()
@@ -204,24 +223,31 @@ fn validator_key(index: u8) -> Keypair {
     Keypair::from_seed([index; 32])
 }
 
-/// The challenge that a validator would send, with the exact prestate.
+/// A challenge, and what belongs to it.
+#[derive(Debug)]
+pub struct Asked {
+    /// With the exact prestate.
+    pub challenge: Challenge,
+    /// The bytecode of the prestate.
+    pub codes: HashMap<B256, Bytes>,
+    /// The true answer.
+    pub verdicts: Verdicts,
+}
+
+/// The challenge that a validator would send.
 ///
 /// # Errors
 /// When the prestate cannot be made.
-pub fn sealed(contest: &Contest, contender: &Contender) -> Result<Sealed, LoopbackError> {
+pub fn asked(contest: &Contest, contender: &Contender) -> Result<Asked, LoopbackError> {
     let recorder = Recorder::new(&contest.state);
-    contest
+    let outcome = contest
         .engine()
         .judge(&contest.env, &contender.transaction, &recorder, &contender.invariants)?;
     let prestate = recorder.into_prestate();
-    let codes: HashMap<_, _> = prestate
-        .codes
-        .iter()
-        .map(|(hash, code)| (*hash, code.clone()))
-        .collect();
-    let id = contender.transaction.hash();
+    let verdicts = Verdicts::from(&outcome).on_state(Some(prestate.digest()));
+    let codes = prestate.codes.clone().into_iter().collect();
     let challenge = Challenge {
-        id,
+        id: contender.transaction.hash(),
         chain_id: contest.engine().chain_id(),
         head_hash: contest.head,
         env: contest.env.clone(),
@@ -231,7 +257,20 @@ pub fn sealed(contest: &Contest, contender: &Contender) -> Result<Sealed, Loopba
         prestate: Some(ShippedPrestate::from(prestate)),
         deadline: DEADLINE,
     };
-    Ok(Sealed::new(&challenge, codes))
+    Ok(Asked {
+        challenge,
+        codes,
+        verdicts,
+    })
+}
+
+/// As [`asked`], ready to be sent.
+///
+/// # Errors
+/// When the prestate cannot be made.
+pub fn sealed(contest: &Contest, contender: &Contender) -> Result<Sealed, LoopbackError> {
+    let asked = asked(contest, contender)?;
+    Ok(Sealed::new(&asked.challenge, asked.codes))
 }
 
 /// Validators with permits, and the miner after them.

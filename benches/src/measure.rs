@@ -3,9 +3,12 @@
 //! Absolute times of a shared machine say little, so both sides are timed in turn, round after round, the order changing
 //! every time: whatever slows the machine down slows down both. Medians are taken over batches long enough that reading
 //! the clock does not count; percentiles over single operations, with the clock in them.
+//!
+//! And what every bench does around it: whether anything is to be measured, its settings, its file, its end.
 
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -17,8 +20,8 @@ const BATCH: Duration = Duration::from_micros(50);
 const BATCH_MOST: u32 = 4096;
 /// Rounds that are always run, however long they take.
 const ROUNDS_LEAST: usize = 25;
-/// The longest time that a single operation is recorded with, in nanoseconds.
-const LONGEST_NS: u64 = 60_000_000_000;
+/// The longest time that a single operation is recorded with.
+const LONGEST: Duration = Duration::from_secs(600);
 
 /// One comparison, as it stands in the file. Times are nanoseconds per operation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -37,6 +40,9 @@ pub struct Case {
     pub p99_ns: u64,
 }
 
+/// What a bench's parts come to; whatever goes wrong ends it ([`ended`]).
+pub type Done<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
 /// Why a measurement could not be made or kept.
 #[derive(Debug, thiserror::Error)]
 pub enum MeasureError {
@@ -46,6 +52,17 @@ pub enum MeasureError {
     /// There is nothing to report.
     #[error("{0}: no sample was taken")]
     NoSample(String),
+    /// What was measured did not work.
+    #[error("{name}: {failed} operations failed; their times would mean nothing")]
+    Failed {
+        /// What was measured.
+        name: String,
+        /// How many operations.
+        failed: usize,
+    },
+    /// A setting from the environment is not understood.
+    #[error("{0}={1} is no whole number")]
+    Setting(&'static str, String),
     /// The file could not be written.
     #[error("cannot write {}: {source}", path.display())]
     Write {
@@ -68,7 +85,7 @@ pub fn compare<A, B>(
 ) -> Result<Case, MeasureError> {
     let batch = batch_size(&mut baseline).max(batch_size(&mut ours));
     let mut times: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
-    let mut singles = Histogram::<u64>::new_with_bounds(1, LONGEST_NS, 3)?;
+    let mut singles = Times::new()?;
     let start = Instant::now();
     let mut rounds = 0_usize;
     while rounds < ROUNDS_LEAST || start.elapsed() < budget {
@@ -84,7 +101,7 @@ pub fn compare<A, B>(
         for _ in 0..8 {
             let single = Instant::now();
             black_box(ours());
-            singles.saturating_record(u64::try_from(single.elapsed().as_nanos()).unwrap_or(LONGEST_NS));
+            singles.record(single.elapsed());
         }
         rounds += 1;
     }
@@ -92,13 +109,93 @@ pub fn compare<A, B>(
     let missing = || MeasureError::NoSample(name.to_owned());
     let baseline_ns = median(base_times).ok_or_else(missing)?;
     let ours_ns = median(our_times).ok_or_else(missing)?;
-    Ok(Case {
+    Ok(Case::new(
+        name,
+        baseline_ns,
+        ours_ns,
+        [singles.ns(0.50), singles.ns(0.99)],
+    ))
+}
+
+impl Case {
+    /// A comparison of two medians, with ours in percentiles (p50, p99), nanoseconds.
+    #[must_use]
+    pub fn new(name: &str, baseline_ns: f64, ours_ns: f64, [p50_ns, p99_ns]: [u64; 2]) -> Self {
+        Self {
+            name: name.to_owned(),
+            baseline_ns: rounded(baseline_ns, 10.0),
+            ours_ns: rounded(ours_ns, 10.0),
+            ratio: rounded(ours_ns / baseline_ns, 1000.0),
+            p50_ns,
+            p99_ns,
+        }
+    }
+}
+
+/// Times of single operations, in percentiles of three digits; what takes longer than ten minutes counts as that.
+#[derive(Debug, Clone)]
+pub struct Times(Histogram<u64>);
+
+impl Times {
+    /// None yet.
+    ///
+    /// # Errors
+    /// Never in practice: the bounds are constant.
+    pub fn new() -> Result<Self, MeasureError> {
+        Ok(Self(Histogram::new_with_bounds(1, nanoseconds(LONGEST), 3)?))
+    }
+
+    /// One more.
+    pub fn record(&mut self, time: Duration) {
+        self.0.saturating_record(nanoseconds(time));
+    }
+
+    /// All of the others.
+    pub fn add(&mut self, others: &Self) {
+        // The same bounds: adding cannot fail.
+        let _same = self.0.add(&others.0);
+    }
+
+    /// This part of them took at most so many nanoseconds; 0 of none.
+    #[must_use]
+    pub fn ns(&self, part: f64) -> u64 {
+        self.0.value_at_quantile(part)
+    }
+
+    /// As [`Self::ns`], in microseconds.
+    #[must_use]
+    pub fn us(&self, part: f64) -> u64 {
+        self.ns(part) / 1_000
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.len()
+    }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Ours by the baseline's, to four digits; a baseline of nothing counts as one.
+#[must_use]
+pub fn ratio(ours: u64, baseline: u64) -> f64 {
+    rounded(ours as f64 / baseline.max(1) as f64, 10_000.0)
+}
+
+/// That nothing of what was timed failed.
+///
+/// # Errors
+/// [`MeasureError::Failed`] when some did.
+pub fn all_succeeded(name: &str, failed: usize) -> Result<(), MeasureError> {
+    if failed == 0 {
+        return Ok(());
+    }
+    Err(MeasureError::Failed {
         name: name.to_owned(),
-        baseline_ns: rounded(baseline_ns, 10.0),
-        ours_ns: rounded(ours_ns, 10.0),
-        ratio: rounded(ours_ns / baseline_ns, 1000.0),
-        p50_ns: singles.value_at_quantile(0.50),
-        p99_ns: singles.value_at_quantile(0.99),
+        failed,
     })
 }
 
@@ -138,7 +235,9 @@ fn median(times: &mut [f64]) -> Option<f64> {
     }
 }
 
-fn rounded(value: f64, parts: f64) -> f64 {
+/// To so many parts of one.
+#[must_use]
+pub fn rounded(value: f64, parts: f64) -> f64 {
     (value * parts).round() / parts
 }
 
@@ -190,6 +289,28 @@ pub fn is_dry_run() -> bool {
     !has("--bench") || has("--test") || has("--list")
 }
 
+/// A number from the environment, or `default` where it is not set.
+///
+/// # Errors
+/// [`MeasureError::Setting`]: it is set, and is no number.
+pub fn setting(name: &'static str, default: u64) -> Result<u64, MeasureError> {
+    match std::env::var(name) {
+        Ok(text) => text.parse().map_err(|_| MeasureError::Setting(name, text)),
+        Err(_) => Ok(default),
+    }
+}
+
+/// The end of a bench's `main`: says on stderr why it failed.
+pub fn ended<E: std::fmt::Display>(bench: &str, done: Result<(), E>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench {bench}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// The cases as a table for people.
 #[must_use]
 pub fn table(cases: &[Case]) -> String {
@@ -234,6 +355,33 @@ mod tests {
         assert!(case.baseline_ns > 0.0 && case.ours_ns > 0.0);
         assert!((case.ratio - case.ours_ns / case.baseline_ns).abs() < 0.1 * case.ratio);
         assert!(case.p50_ns <= case.p99_ns);
+    }
+
+    #[test]
+    fn times_are_told_in_percentiles_and_those_of_others_count() {
+        let (mut some, mut others) = (Times::new().unwrap(), Times::new().unwrap());
+        assert_eq!((some.ns(0.5), some.count()), (0, 0));
+        for ms in 1..=99 {
+            some.record(Duration::from_millis(ms));
+        }
+        others.record(Duration::from_secs(3_600));
+        some.add(&others);
+        assert_eq!(some.count(), 100);
+        assert!(some.us(0.5).abs_diff(50_000) < 100, "{}", some.us(0.5));
+        assert!(Duration::from_nanos(some.ns(1.0)) >= LONGEST);
+        assert!(Duration::from_nanos(some.ns(1.0)) < LONGEST + Duration::from_secs(2));
+    }
+
+    #[test]
+    fn a_ratio_is_of_what_there_is() {
+        assert_eq!([ratio(1, 3), ratio(6, 3), ratio(5, 0)], [0.3333, 2.0, 5.0]);
+    }
+
+    #[test]
+    fn what_failed_is_no_figure() {
+        assert!(all_succeeded("x", 0).is_ok());
+        let error = all_succeeded("x", 2).unwrap_err().to_string();
+        assert!(error.contains("x: 2 operations failed"), "{error}");
     }
 
     #[test]

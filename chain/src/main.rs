@@ -14,10 +14,11 @@ use chain::local::service::LedgerService;
 use chain::local::{LocalLedger, OpenError, Opening, StoreError, clock};
 use chain::remote::RemoteLedger;
 use chain::wallets::WalletArgs;
-use chain::{AccountId, Keypair, Ledger, LedgerError, keyfile, wire};
+use chain::{AccountId, Keypair, Ledger, LedgerError, keyfile};
 use clap::{Parser, Subcommand};
 use eyre::WrapErr;
 use node::cli::{NodeArgs, NodeConfig};
+use node::database::column;
 use node::exit::{Code, Failure, OrConfiguration};
 use node::health::HealthArgs;
 use serde::{Deserialize, Serialize};
@@ -263,19 +264,11 @@ async fn run(args: RunArgs) -> Result<(), Failure> {
         token.cancel();
         ended
     });
-    let service = LedgerService::new(ledger.clone(), config.block_time, chain::auth::now_ns).into_server();
-    let routes = tonic::service::Routes::new(service);
+    let service = LedgerService::new(ledger.clone(), config.block_time, chain::auth::now_ns);
     if let Some(path) = &config.node.ready_file {
         node::server::announce(path, address)?;
     }
-    let served = node::server::serve(
-        listener,
-        routes,
-        &[wire::SERVICE],
-        protos::FILE_DESCRIPTOR_SET,
-        shutdown.clone(),
-    )
-    .await;
+    let served = service.serve(listener, shutdown.clone()).await;
     shutdown.cancel();
     let ticked = ticking.await.wrap_err("the block clock");
     ledger.close().await;
@@ -311,7 +304,7 @@ async fn open(database: &Path, mut opening: Opening) -> Result<LocalLedger, Fail
         opened = LocalLedger::open(database, &opening).await;
     }
     opened.map_err(|error| match error {
-        OpenError::Store(StoreError::Sql(_)) => Failure::from(error),
+        OpenError::Store(StoreError::Sql(ref sql)) if !column::is_damage(sql) => Failure::from(error),
         error => Failure::configuration(error),
     })
 }

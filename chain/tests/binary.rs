@@ -8,11 +8,12 @@
 )]
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Output};
+use std::time::Duration;
 
 use chain::remote::RemoteLedger;
 use chain::{Keypair, Ledger, keyfile};
+use testkit::process::Running;
 
 const TAO: u64 = 1_000_000_000;
 
@@ -24,69 +25,23 @@ fn ledger() -> Command {
     command
 }
 
-/// A running ledger, killed when the test ends however it ends.
-struct Running {
-    child: Child,
-    url: String,
+/// Runs one whose blocks take 20 ms, on the database of `home`.
+async fn run(home: &Path, flags: &[&str]) -> Running {
+    let mut command = ledger();
+    command
+        .args(["run", "--listen", "127.0.0.1:0", "--block-time", "20ms", "--tempo", "5"])
+        .args(["--faucet", "--weights-rate-limit", "2", "--database"])
+        .arg(home.join("ledger.db"))
+        .args(flags);
+    Running::start(command.into(), home).await
 }
 
-impl Running {
-    fn start(home: &Path, flags: &[&str]) -> Self {
-        let ready = home.join("ready");
-        let _old = std::fs::remove_file(&ready);
-        let mut child = ledger()
-            .args([
-                "run",
-                "--listen",
-                "127.0.0.1:0",
-                "--block-time",
-                "20ms",
-                "--tempo",
-                "5",
-                "--faucet",
-            ])
-            .args([
-                "--weights-rate-limit",
-                "2",
-                "--database",
-                home.join("ledger.db").to_str().unwrap(),
-            ])
-            .args(["--ready-file", ready.to_str().unwrap()])
-            .args(flags)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let give_up = Instant::now() + Duration::from_secs(60);
-        loop {
-            if let Ok(address) = std::fs::read_to_string(&ready) {
-                return Self {
-                    child,
-                    url: format!("http://{address}"),
-                };
-            }
-            assert!(
-                child.try_wait().unwrap().is_none(),
-                "the ledger ended before it was ready"
-            );
-            assert!(Instant::now() < give_up, "the ledger was not ready in time");
-            std::thread::yield_now();
-        }
-    }
-    fn remote(&self) -> RemoteLedger {
-        RemoteLedger::new(&self.url, Duration::from_secs(10)).unwrap()
-    }
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
+fn url(running: &Running) -> String {
+    format!("http://{}", running.address)
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ended = self.child.kill();
-        let _ended = self.child.wait();
-    }
+fn remote(running: &Running) -> RemoteLedger {
+    RemoteLedger::new(&url(running), Duration::from_secs(30)).unwrap()
 }
 
 fn failed(output: &Output, code: i32) -> String {
@@ -101,18 +56,18 @@ fn failed(output: &Output, code: i32) -> String {
 async fn what_was_acknowledged_survives_sigkill_and_the_block_goes_on() {
     let home = tempfile::tempdir().unwrap();
     let validator = Keypair::from_seed([1; 32]);
-    let running = Running::start(home.path(), &[]);
-    let ledger = running.remote();
+    let running = run(home.path(), &[]).await;
+    let ledger = remote(&running);
     ledger.register(&validator).await.unwrap();
     let mut stake = 0;
     for n in 0..40 {
         stake = ledger.add_stake(&validator, 100 * TAO + n).await.unwrap();
     }
     let before = ledger.metagraph().await.unwrap();
-    running.kill();
+    running.kill().await;
 
-    let running = Running::start(home.path(), &[]);
-    let after = running.remote().metagraph().await.unwrap();
+    let running = run(home.path(), &[]).await;
+    let after = remote(&running).metagraph().await.unwrap();
     assert!(
         after.block >= before.block && after.block < before.block + 1000,
         "{} then {}",
@@ -132,11 +87,11 @@ async fn what_was_acknowledged_survives_sigkill_and_the_block_goes_on() {
 #[tokio::test]
 async fn a_running_ledger_is_shown_as_table_and_as_json() {
     let home = tempfile::tempdir().unwrap();
-    let running = Running::start(home.path(), &["--stake-threshold", "10"]);
+    let running = run(home.path(), &["--stake-threshold", "10"]).await;
     let miner = Keypair::from_seed([2; 32]);
-    running.remote().register(&miner).await.unwrap();
+    remote(&running).register(&miner).await.unwrap();
 
-    let url = running.url.clone();
+    let url = url(&running);
     let show = |flags: &'static [&'static str]| {
         let output = ledger()
             .args(["metagraph", "--ledger", &url])
@@ -180,11 +135,12 @@ fn a_hotkey_is_made_once_and_shown() {
 #[tokio::test]
 async fn a_hotkey_registers_stakes_and_is_told_when_it_may_not() {
     let home = tempfile::tempdir().unwrap();
-    let running = Running::start(home.path(), &[]);
+    let running = run(home.path(), &[]).await;
     let hotkey = home.path().join("hotkey.json");
     keyfile::write(&hotkey, &Keypair::from_seed([7; 32])).unwrap();
+    let url = url(&running);
     let call = |command: &str, more: &[&str]| {
-        let signer = ["--ledger", &running.url, "--hotkey", hotkey.to_str().unwrap()];
+        let signer = ["--ledger", &url, "--hotkey", hotkey.to_str().unwrap()];
         ledger().arg(command).args(signer).args(more).output().unwrap()
     };
     let refusal = failed(&call("stake", &["--amount", "5"]), 1);
@@ -195,11 +151,11 @@ async fn a_hotkey_registers_stakes_and_is_told_when_it_may_not() {
         "{registered:?}"
     );
     assert!(call("stake", &["--amount", "5"]).status.success());
-    let metagraph = running.remote().metagraph().await.unwrap();
+    let metagraph = remote(&running).metagraph().await.unwrap();
     assert!(metagraph.by_uid(1).unwrap().stake >= 5 * TAO);
     let refusal = failed(&call("register", &[]), 1);
     assert!(refusal.contains("AlreadyRegistered"), "{refusal}");
-    running.kill();
+    running.kill().await;
 }
 
 #[test]
@@ -258,7 +214,7 @@ fn a_configuration_file_says_the_same_as_flags() {
 #[tokio::test]
 async fn a_second_ledger_on_the_same_database_is_told_so() {
     let home = tempfile::tempdir().unwrap();
-    let _running = Running::start(home.path(), &[]);
+    let _running = run(home.path(), &[]).await;
     let database = home.path().join("ledger.db");
     let output = ledger()
         .args(["run", "--log", "off", "--database", database.to_str().unwrap()])
@@ -269,10 +225,8 @@ async fn a_second_ledger_on_the_same_database_is_told_so() {
 
 #[test]
 fn an_unreachable_ledger_is_code_3() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let port = testkit::Port::free();
+    let closed = port.address();
     let output = ledger()
         .args(["metagraph", "--ledger", &format!("http://{closed}")])
         .output()

@@ -71,14 +71,8 @@ pub struct Community<'a> {
     pub held: Held,
     /// Where it lives.
     pub subnet: Subnet,
-    /// What miners' work is worth.
-    pub(crate) scoring: &'a dyn Scoring,
-    /// Where fees come from.
-    pub(crate) faucet: Faucet,
-    /// How hard the miners are challenged.
-    pub(crate) contest: Contest,
-    /// Under which name it reports to the phase driver.
-    pub(crate) worker: String,
+    /// With what it is driven.
+    pub(crate) means: Means<'a>,
 }
 
 /// With what a community is driven.
@@ -128,7 +122,12 @@ impl<'a> Community<'a> {
             return Err(CommunityError::AlreadyFounded(home.folder.clone()));
         }
         private(&home.folder.join(BOOK))?;
-        let mut community = Self::with(store, held, subnet, means);
+        let mut community = Self {
+            store,
+            held,
+            subnet,
+            means,
+        };
         let founders: Vec<u32> = community.held.book.accounts.iter().map(|account| account.id).collect();
         let unfunded = community.fund(&founders).await?;
         match unfunded.first() {
@@ -159,25 +158,12 @@ impl<'a> Community<'a> {
                 given,
             });
         }
-        Ok(Self::with(store, held, subnet, means))
-    }
-
-    fn with(store: Store, held: Held, subnet: Subnet, means: Means<'a>) -> Self {
-        let Means {
-            scoring,
-            faucet,
-            contest,
-            worker,
-        } = means;
-        Self {
+        Ok(Self {
             store,
             held,
             subnet,
-            scoring,
-            faucet,
-            contest,
-            worker,
-        }
+            means,
+        })
     }
 
     /// On the embedded ledger: ends the phase and begins the next.

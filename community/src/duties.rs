@@ -61,7 +61,7 @@ impl Community<'_> {
         self.store.refresh(&mut self.held).await?;
         self.follow().await?;
         let (ceremony, phase) = (self.held.book.now.number, self.held.book.phase);
-        self.store.beat(&self.worker, ceremony, phase, false).await?;
+        self.store.beat(&self.means.worker, ceremony, phase, false).await?;
         let mut done = Done {
             ceremony,
             phase,
@@ -73,7 +73,7 @@ impl Community<'_> {
             Phase::Attesting => self.attest(&mut done).await?,
         }
         done.population = self.held.book.population();
-        self.store.beat(&self.worker, ceremony, phase, true).await?;
+        self.store.beat(&self.means.worker, ceremony, phase, true).await?;
         Ok(done)
     }
 
@@ -166,7 +166,7 @@ impl Community<'_> {
             .iter()
             .filter_map(|id| Some((*id, self.held.book.account(*id)?.address)))
             .collect::<Vec<_>>();
-        let unfunded = match &self.faucet {
+        let unfunded = match &self.means.faucet {
             Faucet::Own(rules) => {
                 let fund = |book: &mut Book| {
                     let dry = |(id, address): &(u32, _)| {
@@ -241,7 +241,7 @@ impl Community<'_> {
             if place % BEAT == BEAT - 1 {
                 let book = &self.held.book;
                 self.store
-                    .beat(&self.worker, book.now.number, book.phase, false)
+                    .beat(&self.means.worker, book.now.number, book.phase, false)
                     .await?;
             }
         }
@@ -264,20 +264,14 @@ impl Community<'_> {
     }
 
     async fn attest(&mut self, done: &mut Done) -> Result<(), CommunityError> {
-        let Self {
-            scoring,
-            contest,
-            held,
-            store,
-            ..
-        } = self;
+        let Self { means, held, store, .. } = self;
         let (seed, traffic) = (held.seed.clone(), held.mix.traffic);
         let (attestations, benign) = store
             .update(held, |book| {
                 let number = book.now.number;
                 if !book.now.scored {
-                    let measured = arena::play(contest, &traffic, &contenders(book, false), number, &seed);
-                    score(book, &measured, *scoring, &seed);
+                    let measured = arena::play(&means.contest, &traffic, &contenders(book, false), number, &seed);
+                    score(book, &measured, means.scoring, &seed);
                 }
                 attestations(book)
             })

@@ -7,6 +7,7 @@
 use std::path::Path;
 
 use node::database::DatabaseError;
+use node::database::column::{fixed, is_damage, signed};
 use node::exit::Code;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, Sqlite, SqlitePool, Transaction};
@@ -50,6 +51,7 @@ impl StoreError {
     pub const fn code(&self) -> Code {
         match self {
             Self::Open(_) | Self::Damaged(_) => Code::Configuration,
+            Self::Sql(error) if is_damage(error) => Code::Configuration,
             Self::Sql(_) | Self::Contended => Code::Restart,
         }
     }
@@ -133,7 +135,6 @@ impl Store {
             .fetch_all(&mut *transaction)
             .await?;
         let purses = sqlx::query("SELECT * FROM purse").fetch_all(&mut *transaction).await?;
-        let seed: Vec<u8> = row.try_get("seed")?;
         let past: Option<String> = row.try_get("past")?;
         let accounts = accounts
             .iter()
@@ -149,8 +150,8 @@ impl Store {
         let purse = |row: &SqliteRow| {
             let address = row.try_get::<String, _>("address")?.parse();
             let purse = Purse {
-                balance: unsigned(row, "balance")?,
-                drawn: unsigned(row, "drawn")?,
+                balance: row.try_get("balance")?,
+                drawn: row.try_get("drawn")?,
             };
             Ok((
                 address.map_err(|error: chain::account::Ss58Error| StoreError::Damaged(error.to_string()))?,
@@ -162,19 +163,16 @@ impl Store {
             phase: field(&row, "phase")?,
             accounts,
             purses: purses.iter().map(purse).collect::<Result<_, StoreError>>()?,
-            faucet: unsigned(&row, "faucet")?,
+            faucet: row.try_get("faucet")?,
             now: field(&row, "now")?,
             past: past.map(|text| parsed(&text)).transpose()?,
         };
-        let seed: [u8; 32] = seed
-            .try_into()
-            .map_err(|_| StoreError::Damaged("the seed has not 32 bytes".to_owned()))?;
         Ok(Some(Held {
             network: row.try_get("network")?,
-            seed: Seed::from_bytes(seed),
+            seed: Seed::from_bytes(fixed(&row, "seed")?),
             mix: field(&row, "mix")?,
             book,
-            generation: unsigned(&row, "generation")?,
+            generation: row.try_get("generation")?,
         }))
     }
 
@@ -219,7 +217,7 @@ impl Store {
         let row = sqlx::query("SELECT generation FROM community")
             .fetch_optional(&self.pool)
             .await?;
-        row.map_or(Ok(0), |row| unsigned(&row, "generation"))
+        Ok(row.map(|row| row.try_get("generation")).transpose()?.unwrap_or(0))
     }
 
     /// Stores `book` over `held`, unless somebody else was faster.
@@ -280,7 +278,7 @@ impl Store {
         let worker = |row: &SqliteRow| {
             Ok(Worker {
                 name: row.try_get("name")?,
-                beats: unsigned(row, "beats")?,
+                beats: row.try_get("beats")?,
                 done: row.try_get("done")?,
             })
         };
@@ -358,13 +356,4 @@ fn parsed<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {
 
 fn field<T: serde::de::DeserializeOwned>(row: &SqliteRow, column: &str) -> Result<T, StoreError> {
     parsed(&row.try_get::<String, _>(column)?)
-}
-
-fn unsigned(row: &SqliteRow, column: &str) -> Result<u64, StoreError> {
-    let value: i64 = row.try_get(column)?;
-    u64::try_from(value).map_err(|_| StoreError::Damaged(format!("`{column}` is {value}")))
-}
-
-fn signed(value: u64) -> Result<i64, StoreError> {
-    i64::try_from(value).map_err(|_| StoreError::Damaged(format!("{value} is too large to be stored")))
 }

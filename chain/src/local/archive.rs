@@ -2,11 +2,12 @@
 //!
 //! The newest [`KEPT_EPOCHS`] are kept.
 
+use node::database::column::signed;
 use sqlx::sqlite::SqliteRow;
 use sqlx::types::Json;
 use sqlx::{Row as _, Sqlite, SqlitePool, Transaction};
 
-use super::store::{StoreError, key, signed, small, unsigned};
+use super::store::{StoreError, key};
 use crate::history::EpochEntry;
 
 /// Epochs that are kept.
@@ -72,30 +73,26 @@ pub(super) async fn read(pool: &SqlitePool, uid: u16, limit: u32) -> Result<Vec<
 fn entry(row: &SqliteRow) -> Result<EpochEntry, StoreError> {
     let Json(weights) = row.try_get("weights")?;
     let Json(bonds) = row.try_get("bonds")?;
-    let commit_block = match row.try_get::<Option<i64>, _>("commit_block")? {
-        Some(_) => Some(unsigned(row, "commit_block")?),
-        None => None,
-    };
     Ok(EpochEntry {
-        epoch: unsigned(row, "epoch")?,
-        block: unsigned(row, "block")?,
-        uid: small(row, "uid")?,
+        epoch: row.try_get("epoch")?,
+        block: row.try_get("block")?,
+        uid: row.try_get("uid")?,
         hotkey: key(row, "hotkey")?,
-        stake: unsigned(row, "stake")?,
-        registered_at: unsigned(row, "registered_at")?,
-        last_update: unsigned(row, "last_update")?,
+        stake: row.try_get("stake")?,
+        registered_at: row.try_get("registered_at")?,
+        last_update: row.try_get("last_update")?,
         validator_permit: row.try_get("validator_permit")?,
         new_validator_permit: row.try_get("new_validator_permit")?,
         weights,
         bonds,
-        consensus: small(row, "consensus")?,
-        incentive: small(row, "incentive")?,
-        dividends: small(row, "dividends")?,
-        validator_trust: small(row, "validator_trust")?,
-        emission: unsigned(row, "emission")?,
-        paid: unsigned(row, "paid")?,
-        shared: unsigned(row, "shared")?,
-        last_mechanism_step_block: unsigned(row, "last_mechanism_step_block")?,
-        commit_block,
+        consensus: row.try_get("consensus")?,
+        incentive: row.try_get("incentive")?,
+        dividends: row.try_get("dividends")?,
+        validator_trust: row.try_get("validator_trust")?,
+        emission: row.try_get("emission")?,
+        paid: row.try_get("paid")?,
+        shared: row.try_get("shared")?,
+        last_mechanism_step_block: row.try_get("last_mechanism_step_block")?,
+        commit_block: row.try_get("commit_block")?,
     })
 }

@@ -9,6 +9,7 @@ mod block;
 pub mod clock;
 pub mod params;
 pub mod rules;
+pub mod served;
 pub mod service;
 pub mod state;
 mod store;

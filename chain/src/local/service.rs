@@ -6,14 +6,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use node::exit::Failure;
 use protos::v1;
 use protos::v1::ledger_server::{Ledger as Service, LedgerServer};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 use tower::Layer;
 
 use super::LocalLedger;
 use super::rules::Operation;
 use super::writer::Done;
+use crate::auth::Checks;
 use crate::auth::layer::{self, Gate, Gated};
 use crate::error::LedgerError;
 use crate::ledger::{AxonInfo, Beacon, Ledger, TimelockedCommit, WeightsCall, WeightsCommit, WeightsReveal};
@@ -58,8 +63,20 @@ impl LedgerService {
             // Room for what the database kept is not in question: it keeps less than the guard.
             let _kept = guard.admit(*hotkey, *nonce, *nonce);
         }
-        let gate = Gate::new(Some(self.ledger.genesis_id()), OPEN, REQUEST_LIMIT, guard, self.now_ns);
-        gate.layer(LedgerServer::from_arc(Arc::new(self)).max_decoding_message_size(REQUEST_LIMIT))
+        let me = Some(self.ledger.genesis_id());
+        let checks = Checks::new(me).remembering(guard).by(self.now_ns);
+        Gate::new(checks, OPEN, REQUEST_LIMIT)
+            .layer(LedgerServer::from_arc(Arc::new(self)).max_decoding_message_size(REQUEST_LIMIT))
+    }
+
+    /// Serves it on `listener` until `shutdown`, with health and reflection; calls under way have five seconds then.
+    ///
+    /// # Errors
+    /// When the transport fails.
+    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> Result<(), Failure> {
+        let routes = Routes::new(self.into_server());
+        let services = &[wire::SERVICE];
+        node::server::serve(listener, routes, services, protos::FILE_DESCRIPTOR_SET, shutdown).await
     }
 
     /// Reads the call of who was let in, and carries it out.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use node::database::column::{fixed, signed};
 use node::database::lock::{self, Lock};
 use sqlx::sqlite::SqliteRow;
 use sqlx::types::Json;
@@ -44,9 +45,6 @@ pub enum StoreError {
     /// It holds something impossible.
     #[error("ledger database is damaged: {0}")]
     Damaged(String),
-    /// A number that the database cannot hold (63 bits).
-    #[error("{0} is too large to be stored")]
-    TooLarge(u64),
 }
 
 /// The open database, with its lock.
@@ -71,17 +69,17 @@ impl Store {
             return Ok(None);
         };
         let clock = Clock {
-            block: unsigned(&subnet, "block")?,
-            last_epoch_block: unsigned(&subnet, "last_epoch_block")?,
-            epoch_index: unsigned(&subnet, "epoch_index")?,
+            block: subnet.try_get("block")?,
+            last_epoch_block: subnet.try_get("last_epoch_block")?,
+            epoch_index: subnet.try_get("epoch_index")?,
             pending: BlockSplit {
-                owner: unsigned(&subnet, "pending_owner")?,
-                server: unsigned(&subnet, "pending_server")?,
-                validator: unsigned(&subnet, "pending_emission")?,
+                owner: subnet.try_get("pending_owner")?,
+                server: subnet.try_get("pending_server")?,
+                validator: subnet.try_get("pending_emission")?,
             },
-            issued: unsigned(&subnet, "issued")?,
-            recycled: unsigned(&subnet, "recycled")?,
-            burn: unsigned(&subnet, "burn")?,
+            issued: subnet.try_get("issued")?,
+            recycled: subnet.try_get("recycled")?,
+            burn: subnet.try_get("burn")?,
         };
         let Json(params) = subnet.try_get::<Json<Hyperparameters>, _>("hyperparameters")?;
         let rows = sqlx::query("SELECT * FROM neurons ORDER BY uid")
@@ -106,8 +104,8 @@ impl Store {
         let mut purses = BTreeMap::new();
         for row in sqlx::query("SELECT * FROM purses").fetch_all(&self.pool).await? {
             let purse = Purse {
-                balance: unsigned(&row, "balance")?,
-                drawn: unsigned(&row, "drawn")?,
+                balance: row.try_get("balance")?,
+                drawn: row.try_get("drawn")?,
             };
             purses.insert(key(&row, "account")?, purse);
         }
@@ -136,7 +134,7 @@ impl Store {
                     "a weight or bond is on uid {target}, which nobody has"
                 )));
             }
-            rows.insert(small(&row, "uid")?, Arc::new(entries));
+            rows.insert(row.try_get("uid")?, Arc::new(entries));
         }
         Ok(rows)
     }
@@ -146,9 +144,9 @@ impl Store {
         let rows = sqlx::query("SELECT * FROM commits ORDER BY hotkey, place");
         for row in rows.fetch_all(&self.pool).await? {
             let commit = HashCommit {
-                hash: *key(&row, "hash")?.as_bytes(),
-                epoch: unsigned(&row, "epoch")?,
-                block: unsigned(&row, "block")?,
+                hash: fixed(&row, "hash")?,
+                epoch: row.try_get("epoch")?,
+                block: row.try_get("block")?,
             };
             commits.entry(key(&row, "hotkey")?).or_default().push(commit);
         }
@@ -161,11 +159,11 @@ impl Store {
         for row in rows.fetch_all(&self.pool).await? {
             let commit = SealedCommit {
                 hotkey: key(&row, "hotkey")?,
-                block: unsigned(&row, "block")?,
-                reveal_round: unsigned(&row, "reveal_round")?,
+                block: row.try_get("block")?,
+                reveal_round: row.try_get("reveal_round")?,
                 ciphertext: Arc::new(row.try_get("ciphertext")?),
             };
-            sealed.entry(unsigned(&row, "epoch")?).or_default().push(commit);
+            sealed.entry(row.try_get("epoch")?).or_default().push(commit);
         }
         Ok(sealed)
     }
@@ -196,7 +194,7 @@ impl Store {
     pub(crate) async fn nonces(&self) -> Result<Vec<(AccountId, u64)>, StoreError> {
         let rows = sqlx::query("SELECT * FROM nonces").fetch_all(&self.pool).await?;
         rows.iter()
-            .map(|row| Ok((key(row, "hotkey")?, unsigned(row, "nonce_ns")?)))
+            .map(|row| Ok((key(row, "hotkey")?, row.try_get("nonce_ns")?)))
             .collect()
     }
 
@@ -378,42 +376,23 @@ async fn write(tx: &mut Transaction<'_, Sqlite>, delta: &Delta) -> Result<(), St
 
 fn record(row: &SqliteRow) -> Result<Record, StoreError> {
     Ok(Record {
-        uid: small(row, "uid")?,
+        uid: row.try_get("uid")?,
         hotkey: key(row, "hotkey")?,
-        stake: unsigned(row, "stake")?,
+        stake: row.try_get("stake")?,
         axon: row.try_get::<Option<Json<Axon>>, _>("axon")?.map(|Json(axon)| axon),
         validator_permit: row.try_get("validator_permit")?,
-        registered_at: unsigned(row, "registered_at")?,
-        last_update: unsigned(row, "last_update")?,
-        incentive: small(row, "incentive")?,
-        dividends: small(row, "dividends")?,
+        registered_at: row.try_get("registered_at")?,
+        last_update: row.try_get("last_update")?,
+        incentive: row.try_get("incentive")?,
+        dividends: row.try_get("dividends")?,
         incentive_share: row.try_get("incentive_share")?,
-        consensus: small(row, "consensus")?,
-        validator_trust: small(row, "validator_trust")?,
-        emission: unsigned(row, "emission")?,
-        earned: unsigned(row, "earned")?,
+        consensus: row.try_get("consensus")?,
+        validator_trust: row.try_get("validator_trust")?,
+        emission: row.try_get("emission")?,
+        earned: row.try_get("earned")?,
     })
 }
 
-pub(super) fn signed(value: u64) -> Result<i64, StoreError> {
-    i64::try_from(value).map_err(|_| StoreError::TooLarge(value))
-}
-
-pub(super) fn unsigned(row: &SqliteRow, column: &'static str) -> Result<u64, StoreError> {
-    let value: i64 = row.try_get(column)?;
-    u64::try_from(value).map_err(|_| StoreError::Damaged(format!("`{column}` is {value}")))
-}
-
-pub(super) fn small(row: &SqliteRow, column: &'static str) -> Result<u16, StoreError> {
-    let value: i64 = row.try_get(column)?;
-    u16::try_from(value).map_err(|_| StoreError::Damaged(format!("`{column}` is {value}")))
-}
-
 pub(super) fn key(row: &SqliteRow, column: &'static str) -> Result<AccountId, StoreError> {
-    let bytes: Vec<u8> = row.try_get(column)?;
-    let length = bytes.len();
-    let key: [u8; 32] = bytes
-        .try_into()
-        .map_err(|_| StoreError::Damaged(format!("`{column}` has {length} bytes, expected 32")))?;
-    Ok(AccountId::new(key))
+    Ok(AccountId::new(fixed(row, column)?))
 }

@@ -54,7 +54,7 @@ impl Process {
                 Err(_) => assert!(child.try_wait().unwrap().is_none(), "it ended before it was ready"),
             }
             assert!(Instant::now() < give_up, "it was not ready in time");
-            std::thread::yield_now();
+            std::thread::sleep(Duration::from_millis(10));
         };
         Self {
             blocks: child.stdin.take(),

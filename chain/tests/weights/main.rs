@@ -11,20 +11,18 @@ mod hash;
 mod refusals;
 mod timelock;
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chain::local::Opening;
 use chain::local::params::Overrides;
-use chain::local::service::LedgerService;
+use chain::local::served::Served;
 use chain::local::state::State;
-use chain::local::{LocalLedger, Opening};
-use chain::{Keypair, Ledger, RemoteLedger, auth, wire};
-use tokio_util::sync::CancellationToken;
+use chain::{Keypair, Ledger, RemoteLedger};
 
 const TAO: u64 = 1_000_000_000;
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 fn pair(n: u8) -> Keypair {
     Keypair::from_seed([n; 32])
@@ -32,13 +30,10 @@ fn pair(n: u8) -> Keypair {
 
 /// An embedded ledger, served; blocks are made by the test. Key 0 is the owner, and whoever registers first gets uid 1.
 struct World {
-    local: LocalLedger,
+    served: Served,
     remote: RemoteLedger,
-    address: SocketAddr,
     database: PathBuf,
     overrides: Overrides,
-    shutdown: CancellationToken,
-    task: tokio::task::JoinHandle<()>,
 }
 
 impl World {
@@ -49,33 +44,18 @@ impl World {
             owner: Some(pair(0).account()),
             endowments: vec![],
         };
-        let local = LocalLedger::open(&database, &opening).await.unwrap();
-        let listener = node::server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let shutdown = CancellationToken::new();
-        let service = LedgerService::new(local.clone(), Duration::from_secs(12), auth::now_ns).into_server();
-        let (routes, token) = (tonic::service::Routes::new(service), shutdown.clone());
-        let task = tokio::spawn(async move {
-            let served =
-                node::server::serve(listener, routes, &[wire::SERVICE], protos::FILE_DESCRIPTOR_SET, token).await;
-            served.unwrap();
-        });
+        let served = Served::open(&database, &opening).await.unwrap();
         Self {
-            local,
-            remote: RemoteLedger::new(&address.to_string(), DEADLINE).unwrap(),
-            address,
+            remote: RemoteLedger::new(&served.url(), DEADLINE).unwrap(),
+            served,
             database,
             overrides,
-            shutdown,
-            task,
         }
     }
 
     /// A clean end and a new start from the file.
     async fn restart(self) -> Self {
-        self.shutdown.cancel();
-        self.task.await.unwrap();
-        self.local.close().await;
+        self.served.stop().await.unwrap();
         Self::open(self.database.parent().unwrap(), self.overrides).await
     }
 
@@ -91,12 +71,12 @@ impl World {
 
     async fn until(&self, block: u64) {
         while self.state().clock.block < block {
-            self.local.advance().await.unwrap();
+            self.served.local.advance().await.unwrap();
         }
     }
 
     fn state(&self) -> Arc<State> {
-        self.local.state()
+        self.served.local.state()
     }
 }
 

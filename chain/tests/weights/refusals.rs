@@ -155,9 +155,7 @@ async fn every_refusal_has_its_name_and_changes_nothing() {
     seen.insert("UidNotFound");
     // Another network: what was meant for it is not sent to this one.
     let before = world.state();
-    let foreign = RemoteLedger::new(&world.address.to_string(), DEADLINE)
-        .unwrap()
-        .on_subnet(7);
+    let foreign = RemoteLedger::new(&world.served.url(), DEADLINE).unwrap().on_subnet(7);
     for operation in [Operation::Register, Operation::AddStake(1), set(&[(3, 1), (4, 1)])] {
         let error = send(&foreign, 8, operation).await.unwrap_err();
         assert_eq!(error.refusal().unwrap().name(), "SubnetNotExists");

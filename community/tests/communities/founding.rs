@@ -7,7 +7,7 @@ use community::{Community, CommunityError, Founding, Home};
 use node::exit::Code;
 
 use crate::common::{founded, founding, home, means, refused};
-use crate::remote::Served;
+use crate::remote::Remote;
 
 /// BOT-01.
 #[tokio::test]
@@ -41,11 +41,11 @@ async fn ten_funded_bootstrappers_exist_and_the_community_is_stored() {
 /// BOT-02.
 #[tokio::test]
 async fn it_waits_for_registering() {
-    let (folder, served) = (tempfile::tempdir().unwrap(), Served::start().await);
-    served.until(0, Phase::Assigning).await;
+    let (folder, remote) = (tempfile::tempdir().unwrap(), Remote::start().await);
+    remote.until(0, Phase::Assigning).await;
     let home = Home {
         folder: folder.path().to_owned(),
-        ledger: Some(served.url.clone()),
+        ledger: Some(remote.url()),
     };
     let impatient = refused(Community::found(&home, founding(1), means()).await);
     assert!(
@@ -66,7 +66,7 @@ async fn it_waits_for_registering() {
     };
     let (community, ()) = tokio::join!(
         Community::found(&home, patient, means()),
-        served.until(1, Phase::Registering)
+        remote.until(1, Phase::Registering)
     );
     assert_eq!(
         community.unwrap().held.book.now.epoch,

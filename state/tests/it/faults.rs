@@ -7,13 +7,28 @@ use testkit::{Fault, Proxy};
 
 use crate::world::{CHAIN, World, node_config, reader_config, soon};
 
-fn impatient(endpoints: &[&str]) -> NodeConfig {
+/// For whoever answers, if wrongly: nobody else is asked meanwhile, however busy the machine is.
+fn patient(endpoints: &[&str]) -> NodeConfig {
     NodeConfig {
-        request_timeout: Duration::from_millis(700),
-        hedge_after: Duration::from_millis(100),
         max_response_bytes: 1 << 20,
         recheck: Duration::ZERO,
         ..node_config(endpoints)
+    }
+}
+
+/// For whoever never answers.
+fn impatient(endpoints: &[&str]) -> NodeConfig {
+    NodeConfig {
+        request_timeout: Duration::from_secs(4),
+        hedge_after: Duration::from_millis(500),
+        ..patient(endpoints)
+    }
+}
+
+fn config(fault: &Fault, endpoints: &[&str]) -> NodeConfig {
+    match fault {
+        Fault::Hang => impatient(endpoints),
+        _ => patient(endpoints),
     }
 }
 
@@ -33,7 +48,7 @@ async fn whatever_is_wrong_with_the_first_endpoint_the_second_takes_over() {
     let good = world.anvil.http();
     for (number, (fault, reason)) in faults().into_iter().enumerate() {
         let proxy = Proxy::before(&good, Duration::ZERO).await;
-        let node = Node::connect(impatient(&[proxy.url(), &good])).await.unwrap();
+        let node = Node::connect(config(&fault, &[proxy.url(), &good])).await.unwrap();
         let reader = Reader::new(node.clone(), reader_config()).await.unwrap();
         proxy.set_fault(Some(fault.clone()));
         let swap = world.swap(1 + number).await;
@@ -58,7 +73,7 @@ async fn with_nobody_else_the_reason_is_told_in_time_and_it_recovers() {
     let Some(world) = World::new().await else { return };
     for (fault, reason) in faults() {
         let proxy = world.proxy(Duration::ZERO).await;
-        let node = Node::connect(impatient(&[proxy.url()])).await.unwrap();
+        let node = Node::connect(config(&fault, &[proxy.url()])).await.unwrap();
         let reader = Reader::new(node, reader_config()).await.unwrap();
         proxy.set_fault(Some(fault.clone()));
         let swap = world.swap(1).await;
@@ -76,7 +91,8 @@ async fn an_endpoint_that_is_slow_is_not_waited_for() {
     let (slow, quick) = (world.proxy(Duration::ZERO).await, world.proxy(Duration::ZERO).await);
     let config = NodeConfig {
         request_timeout: Duration::from_secs(120),
-        hedge_after: Duration::from_millis(50),
+        // Long enough for a quick one on a busy machine: it alone is asked then.
+        hedge_after: Duration::from_secs(3),
         recheck: Duration::from_secs(3600),
         ..node_config(&[slow.url(), quick.url()])
     };
@@ -105,7 +121,7 @@ async fn what_passes_by_itself_is_waited_for_and_what_does_not_is_told_at_once()
         let config = NodeConfig {
             retries,
             retry_pause: Duration::from_millis(5),
-            ..impatient(&[proxy.url()])
+            ..patient(&[proxy.url()])
         };
         let reader = Reader::new(Node::connect(config).await.unwrap(), reader_config())
             .await
@@ -114,7 +130,7 @@ async fn what_passes_by_itself_is_waited_for_and_what_does_not_is_told_at_once()
         let recording = reader.prestate(reader.head().hash(), &swap, soon()).await;
         assert_eq!(recording.is_ok(), answered, "{recording:?}");
     }
-    let node = Node::connect(impatient(&[proxy.url()])).await.unwrap();
+    let node = Node::connect(patient(&[proxy.url()])).await.unwrap();
     proxy.set_fault(Some(Fault::ChainId(5)));
     let before = proxy.round_trips();
     let error = node.block(BlockRef::Latest, false, soon()).await.unwrap_err();
@@ -126,7 +142,7 @@ async fn what_passes_by_itself_is_waited_for_and_what_does_not_is_told_at_once()
 async fn errors_are_told_and_a_deadline_is_kept() {
     let Some(world) = World::new().await else { return };
     let proxy = world.proxy(Duration::ZERO).await;
-    let node = Node::connect(impatient(&[proxy.url()])).await.unwrap();
+    let node = Node::connect(patient(&[proxy.url()])).await.unwrap();
     let reader = Reader::new(node.clone(), reader_config()).await.unwrap();
     let swap = world.swap(1).await;
     proxy.set_fault(Some(Fault::Error(-32000, "database is locked".into())));
@@ -146,7 +162,7 @@ async fn an_endpoint_of_another_chain_is_never_used_and_none_at_all_is_an_error(
     liar.set_fault(Some(Fault::ChainId(1)));
     let config = NodeConfig {
         chain_id: Some(CHAIN),
-        ..impatient(&[liar.url(), &good])
+        ..patient(&[liar.url(), &good])
     };
     let node = Node::connect(config.clone()).await.unwrap();
     assert_eq!(node.chain_id(), CHAIN);
@@ -162,14 +178,14 @@ async fn an_endpoint_of_another_chain_is_never_used_and_none_at_all_is_an_error(
         Node::connect(NodeConfig::default()).await.unwrap_err(),
         NodeError::NoEndpoints
     );
-    let odd = impatient(&["ftp://127.0.0.1"]);
+    let odd = patient(&["ftp://127.0.0.1"]);
     assert!(Node::connect(odd).await.unwrap_err().to_string().contains("ftp"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_websocket_does_the_same() {
     let Some(world) = World::new().await else { return };
-    let node = Node::connect(impatient(&[&world.anvil.ws()])).await.unwrap();
+    let node = Node::connect(patient(&[&world.anvil.ws()])).await.unwrap();
     let reader = Reader::new(node, reader_config()).await.unwrap();
     let swap = world.swap(1).await;
     let recording = reader.prestate(reader.head().hash(), &swap, soon()).await.unwrap();

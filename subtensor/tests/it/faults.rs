@@ -2,7 +2,7 @@
 //! that nothing then happens twice, or is believed before it is final.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chain::commit::hash;
 use chain::{Keypair, Ledger, LedgerError, Refusal, TimelockedCommit, WeightsCall, WeightsReveal};
@@ -30,7 +30,7 @@ fn world(instant: bool) -> Option<Arc<World>> {
 fn options() -> Options {
     Options {
         netuid: NETUID,
-        deadline: Duration::from_secs(20),
+        deadline: Duration::from_secs(60),
         finality: Duration::from_secs(120),
         coldkey: None,
     }
@@ -233,7 +233,7 @@ async fn a_node_that_falls_silent_is_left_for_one_that_answers() {
     let Some(world) = world(true) else { return };
     let (first, second) = (Node::start(&world).await, Node::start(&world).await);
     let hasty = Options {
-        deadline: Duration::from_secs(3),
+        deadline: Duration::from_secs(12),
         ..options()
     };
     let chain = chain_at(&[&first, &second], hasty.clone());
@@ -251,13 +251,11 @@ async fn a_node_that_falls_silent_is_left_for_one_that_answers() {
             ..hasty
         },
     );
-    let started = Instant::now();
     let silent = alone.block().await.unwrap_err();
     assert!(
         matches!(silent, LedgerError::Deadline { .. } | LedgerError::Unavailable { .. }),
         "{silent:?}"
     );
-    assert!(started.elapsed() < Duration::from_secs(60), "it did not hang");
 }
 
 #[tokio::test]
@@ -267,13 +265,15 @@ async fn an_extrinsic_of_which_nothing_is_heard_ends_with_the_deadline() {
     let chain = chain_at(
         &[&node],
         Options {
-            finality: Duration::from_secs(2),
+            finality: Duration::from_secs(5),
             ..options()
         },
     );
+    // Connected: the time is the extrinsic's own.
+    assert_eq!(chain.block().await, Ok(world.block()));
     let unheard = chain.set_weights(&keys()[0], weights()).await.unwrap_err();
     assert!(
-        matches!(unheard, LedgerError::Deadline { after_ms: 2_000, .. }),
+        matches!(unheard, LedgerError::Deadline { after_ms: 5_000, .. }),
         "{unheard:?}"
     );
     // A validator that starts again signs with the same nonce; the pool holds the first, and only one of them is ever taken.

@@ -14,7 +14,7 @@ use axum::routing::any;
 use serde_json::{Value as Json, json};
 use tokio::sync::{mpsc, watch};
 
-use crate::world::{Place, Refused, World};
+use crate::world::{PATIENCE, Place, Refused, World};
 
 /// What is said unasked about an extrinsic; counted among what was asked.
 pub(crate) const NEWS: &str = "author_extrinsicUpdate";
@@ -90,11 +90,16 @@ impl Node {
         self.inner.asked.borrow().get(method).copied().unwrap_or_default()
     }
 
-    /// Waits until a method was asked for so often.
+    /// Waits until a method was asked for so often, a minute at the most.
     pub(crate) async fn until_asked(&self, method: &str, times: usize) {
         let mut asked = self.inner.asked.subscribe();
         let enough = |asked: &HashMap<String, usize>| asked.get(method).is_some_and(|count| *count >= times);
-        let _enough = asked.wait_for(enough).await.unwrap();
+        let enough = tokio::time::timeout(PATIENCE, asked.wait_for(enough)).await;
+        assert!(
+            enough.is_ok(),
+            "{method} was asked for {} times, not {times}",
+            self.asked(method)
+        );
     }
 }
 

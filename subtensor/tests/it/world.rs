@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use blake2::digest::consts::U32;
 use blake2::{Blake2b, Digest};
@@ -18,6 +19,8 @@ use tokio::sync::watch;
 use crate::data::{Data, SPEC, TRANSACTION_VERSION};
 
 const PALLET: &str = "SubtensorModule";
+/// How long anything may take, on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The subnet of all tests.
 pub(crate) const NETUID: u16 = 7;
 
@@ -108,9 +111,14 @@ impl World {
     /// Waits until `done` says so.
     pub(crate) async fn until(&self, done: impl Fn(&Self) -> bool) {
         let mut changes = self.watch();
-        while !done(self) {
-            changes.changed().await.unwrap();
-        }
+        let done = async {
+            while !done(self) {
+                changes.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(PATIENCE, done)
+            .await
+            .expect("the chain never comes to that");
     }
 
     fn key(&self, pallet: &str, entry: &str, parts: Vec<Value>) -> Vec<u8> {
