@@ -119,7 +119,7 @@ fn challenge(value: u64) -> (Challenge, (B256, Bytes)) {
         invariants: vec![invariant],
         transaction,
         prestate: Some(ShippedPrestate::from(prestate)),
-        deadline: Duration::from_secs(10),
+        deadline: Duration::from_secs(60),
     };
     (challenge, (code_hash, code))
 }

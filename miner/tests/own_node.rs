@@ -99,7 +99,7 @@ impl Chain {
             .await
             .unwrap();
         let transaction = self.transaction(value);
-        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
         let recorded = reader.prestate(self.head, &transaction, deadline).await.unwrap();
         let most = U256::from(5);
         let invariant = Invariant::new(
@@ -122,7 +122,7 @@ impl Chain {
             invariants: vec![invariant],
             transaction,
             prestate: None,
-            deadline: Duration::from_secs(20),
+            deadline: Duration::from_secs(60),
         };
         (challenge, recorded.prestate)
     }
