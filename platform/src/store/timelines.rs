@@ -219,7 +219,6 @@ mod tests {
             ..timeline()
         };
         assert_eq!(check(&full), Ok(()), "{} bytes", full.encoded_len());
-        println!("{} of {BYTES} bytes", full.encoded_len());
     }
 
     proptest! {
