@@ -10,12 +10,10 @@ use std::time::{Duration, Instant};
 use defence::clock::Clock;
 use defence::config::Kind;
 use defence::incident::Moment;
-use defence::violation::{NetworkView, Suspect};
-use defence::{Defence, Incident, IncidentId, Pauser, TimelineEntry};
+use defence::violation::NetworkView;
+use defence::{Defence, IncidentId, Pauser, TimelineEntry};
 use engine::{Address, B256, Invariant, Prestate, U256};
 use node::exit::{Code, Failure, OrConfiguration};
-use prost::bytes::Bytes;
-use protos::v1;
 use sender::{Keys, Lane, Sender};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +25,7 @@ use crate::pause::simulator::{Sighting, Simulator};
 use crate::pause::{Gatekeeper, Late, PauseWay};
 use crate::rerun::{Rerun, rerun};
 use crate::store::{Store, StoreError, Told};
+use crate::timeline;
 
 /// After a change, what is told to the platform waits so long for more of it: the pause goes first.
 const QUIET: Duration = Duration::from_millis(150);
@@ -34,11 +33,6 @@ const QUIET: Duration = Duration::from_millis(150);
 const UNDER_WAY: u64 = 4096;
 /// Lines of timelines that are read at once.
 const LINES: u32 = 10_000;
-/// Most suspects and moments of a timeline that are told.
-const SUSPECTS: usize = 50;
-const MOMENTS: usize = 500;
-/// Longest text of a moment that is told, bytes.
-const TEXT: usize = 2_000;
 
 /// A violation that the validator's own engine has just confirmed.
 #[derive(Debug)]
@@ -256,7 +250,7 @@ impl Defender {
                 let Some(incident) = self.defence.incident(id).await? else {
                     continue;
                 };
-                match self.store.post_timeline(timeline(&incident)).await? {
+                match self.store.post_timeline(timeline::of(&incident)).await? {
                     Told::Posted => posted = true,
                     Told::Same => {}
                     Told::TooEarly => {
@@ -340,66 +334,4 @@ pub(crate) async fn open_simulator(
     Simulator::open(nodes, chain_id, account, config.pause.gas_limit, config.pause.timeout)
         .await
         .map_err(|error| Failure::new(Code::Indeterminate, error))
-}
-
-/// An incident as the platform is told of it.
-fn timeline(incident: &Incident) -> v1::IncidentTimeline {
-    let told = |entry: &TimelineEntry| v1::TimelineMoment {
-        at_ms: entry.at_ms,
-        moment: entry.moment.label().to_owned(),
-        action: entry.action.clone().unwrap_or_default(),
-        detail: cut(&entry.detail),
-    };
-    let all = &incident.timeline;
-    // Of a long one the beginning and the end.
-    let (head, tail) = all.split_at(all.len().min(MOMENTS / 2));
-    let tail = tail.iter().skip(tail.len().saturating_sub(MOMENTS / 2));
-    let mut timeline: Vec<v1::TimelineMoment> = head.iter().chain(tail).map(told).collect();
-    timeline.sort_by_key(|moment| moment.at_ms);
-    v1::IncidentTimeline {
-        incident: incident.id,
-        revision: 0,
-        invariant_id: incident.violation.invariant.id,
-        tx_hash: wire::hash_bytes(incident.violation.suspect.tx_hash),
-        state: format!("{:?}", incident.state).to_lowercase(),
-        severity: incident.severity.label().to_owned(),
-        suspects: incident.suspects.iter().take(SUSPECTS).map(suspect).collect(),
-        total_suspects: incident.total_suspects,
-        timeline,
-        view: Some(v1::NetworkView {
-            asked: incident.view.asked,
-            answered: incident.view.answered,
-            agreed: incident.view.agreed,
-            arbitrated: incident.view.arbitrated,
-        }),
-        validator: Bytes::new(),
-    }
-}
-
-fn suspect(suspect: &Suspect) -> v1::SuspectTransaction {
-    let address = |address: &Address| Bytes::copy_from_slice(address.as_slice());
-    v1::SuspectTransaction {
-        tx_hash: wire::hash_bytes(suspect.tx_hash),
-        sender: address(&suspect.sender),
-        target: suspect.target.as_ref().map(address).unwrap_or_default(),
-        value: Bytes::copy_from_slice(&suspect.value.to_be_bytes::<32>()),
-        pre: suspect.pre.clone(),
-        post: suspect.post.clone(),
-        deltas: suspect
-            .deltas
-            .iter()
-            .map(|delta| v1::TokenDelta {
-                token: delta.token.as_ref().map(address).unwrap_or_default(),
-                holder: address(&delta.holder),
-                change: delta.change.to_string(),
-            })
-            .collect(),
-        more_deltas: suspect.more_deltas,
-    }
-}
-
-/// At most so much of a text, on a character's boundary.
-fn cut(text: &str) -> String {
-    let end = (0..=TEXT.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
-    text.get(..end.unwrap_or(0)).unwrap_or_default().to_owned()
 }

@@ -33,6 +33,7 @@ pub mod score;
 pub mod service;
 pub mod show;
 pub mod store;
+mod timeline;
 pub mod weights;
 pub mod withdrawn;
 
