@@ -17,6 +17,7 @@ pub(crate) use super::folder::Folder;
 use super::live::anvil::{guarded, listening};
 use super::plan::Member;
 use super::process::{CONT, KILL, Process, STOP, Spec, TERM, describe, last_lines};
+use super::screen::{Alive, State};
 
 /// How long a process may take until it serves: it may have to recover a database on a machine that is busy.
 const READY_WITHIN: Duration = Duration::from_secs(120);
@@ -113,6 +114,20 @@ impl Fleet {
             folder,
             running: BTreeMap::new(),
         }
+    }
+
+    /// Who is up.
+    pub(crate) fn alive(&self) -> Vec<Alive> {
+        let state = |running: &Running| match (running.process.ended(), running.address) {
+            (Some(_), _) => State::Down,
+            (None, None) => State::Starting,
+            (None, Some(_)) => State::Up,
+        };
+        let each = self.running.iter().map(|(member, running)| Alive {
+            name: member.to_string(),
+            state: state(running),
+        });
+        each.collect()
     }
 
     /// The binary of a member.

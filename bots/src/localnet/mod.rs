@@ -23,6 +23,7 @@ pub mod race;
 pub mod recording;
 pub mod report;
 mod run;
+mod screen;
 pub mod services;
 pub mod tables;
 

@@ -1,16 +1,15 @@
-//! What is shown while the network runs: a bar on a terminal, a line now and then elsewhere. All of it goes to standard error.
+//! What is shown while the network runs: a screen on a terminal, a line now and then elsewhere. All of it goes to standard error.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
-
+use super::screen::{Alive, Screen, View};
 use super::services::Tally;
 
 /// Without a terminal, how often a line is written.
 const LINE_EVERY: Duration = Duration::from_secs(2);
-/// On a terminal, how often the bar is redrawn although nothing changed.
-const TICK: Duration = Duration::from_millis(120);
+/// Seconds whose rates are kept: more than a terminal is wide.
+const RATES: usize = 512;
 
 /// Where the run stands.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -52,67 +51,100 @@ impl Standing {
 /// The display.
 #[derive(Debug)]
 pub(crate) struct Progress {
-    bar: Option<ProgressBar>,
+    screen: Option<Screen>,
     last_line: Option<Instant>,
+    began: Instant,
+    phase: String,
+    standing: Standing,
+    alive: Vec<Alive>,
+    rates: Rates,
 }
 
 impl Progress {
-    /// A bar when standard error is a terminal, lines otherwise.
+    /// A screen where there is a terminal, lines otherwise.
     pub(crate) fn new() -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(1);
-            let style = ProgressStyle::with_template("{elapsed_precise} {prefix} [{wide_bar:.cyan/blue}] {msg}");
-            bar.set_style(
-                style
-                    .unwrap_or_else(|_| ProgressStyle::default_bar())
-                    .progress_chars("=> "),
-            );
-            bar.enable_steady_tick(TICK);
-            bar
-        });
-        Self { bar, last_line: None }
+        Self {
+            screen: Screen::open(),
+            last_line: None,
+            began: Instant::now(),
+            phase: String::new(),
+            standing: Standing::default(),
+            alive: Vec::new(),
+            rates: Rates::default(),
+        }
     }
 
     /// Something happened that is worth a line of its own.
-    pub(crate) fn say(&self, line: &str) {
-        match &self.bar {
-            Some(bar) => bar.println(line),
+    pub(crate) fn say(&mut self, line: &str) {
+        match &mut self.screen {
+            Some(screen) => {
+                screen.say(line);
+                self.redraw();
+            }
             None => write_line(line),
         }
     }
 
     /// What is being done now; without a terminal, a line.
     pub(crate) fn phase(&mut self, what: &str) {
-        match &self.bar {
-            Some(bar) => bar.set_prefix(what.to_owned()),
-            None => {
-                write_line(what);
-                self.last_line = None;
-            }
+        what.clone_into(&mut self.phase);
+        if self.screen.is_none() {
+            write_line(what);
+            self.last_line = None;
         }
+        self.redraw();
     }
 
-    /// Where the run stands now; without a terminal, a line every two seconds.
-    pub(crate) fn update(&mut self, standing: &Standing) {
-        match &self.bar {
-            Some(bar) => {
-                bar.set_length(standing.total.unwrap_or(standing.logged));
-                bar.set_position(standing.judged);
-                bar.set_message(standing.counts());
-            }
-            None if self.last_line.is_none_or(|last| last.elapsed() >= LINE_EVERY) => {
-                write_line(&standing.counts());
-                self.last_line = Some(Instant::now());
-            }
-            None => {}
+    /// Where the run stands now, and who is up; without a terminal, a line every two seconds.
+    pub(crate) fn update(&mut self, standing: &Standing, alive: Vec<Alive>) {
+        self.rates.note(self.began.elapsed().as_secs(), standing.judged);
+        (self.standing, self.alive) = (*standing, alive);
+        if self.screen.is_none() && self.last_line.is_none_or(|last| last.elapsed() >= LINE_EVERY) {
+            write_line(&standing.counts());
+            self.last_line = Some(Instant::now());
+        }
+        self.redraw();
+    }
+
+    fn redraw(&mut self) {
+        if let Some(screen) = &mut self.screen {
+            screen.show(&View {
+                phase: &self.phase,
+                elapsed: self.began.elapsed(),
+                standing: &self.standing,
+                rates: &self.rates.each,
+                alive: &self.alive,
+            });
         }
     }
 
     /// Clears the display, so that what follows stands alone.
-    pub(crate) fn clear(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+    pub(crate) fn clear(&mut self) {
+        self.screen = None;
+    }
+}
+
+/// How many were judged in each second.
+#[derive(Debug, Default)]
+struct Rates {
+    each: Vec<u64>,
+    /// The second that is not over yet, and how many were judged before it.
+    now: (u64, u64),
+}
+
+impl Rates {
+    /// `judged` so far, in this second of the run.
+    fn note(&mut self, second: u64, judged: u64) {
+        let (last, before) = self.now;
+        let passed = second.saturating_sub(last);
+        if passed == 0 {
+            return;
         }
+        // Of several seconds in which nobody looked, each has its share.
+        let each = judged.saturating_sub(before) / passed;
+        self.each.extend((0..passed.min(RATES as u64)).map(|_| each));
+        self.each.drain(..self.each.len().saturating_sub(RATES));
+        self.now = (second, judged);
     }
 }
 
@@ -151,5 +183,16 @@ mod tests {
                 .counts()
                 .ends_with("epoch 0, pauses 1, verdicts 6, bounties 2, billed 31 s")
         );
+    }
+
+    #[test]
+    fn each_second_has_what_was_judged_in_it_and_the_oldest_are_forgotten() {
+        let mut rates = Rates::default();
+        for (second, judged) in [(0, 3), (1, 5), (1, 6), (2, 9), (5, 21)] {
+            rates.note(second, judged);
+        }
+        assert_eq!(rates.each, [5, 4, 4, 4, 4]);
+        rates.note(10_000, 21);
+        assert_eq!(rates.each.len(), RATES);
     }
 }

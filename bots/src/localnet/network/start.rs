@@ -52,7 +52,7 @@ impl Network<'_> {
     }
 
     /// The files of invariants in the order in which the registry numbers them, each with the protocol that pays for them.
-    fn invariants(&self) -> Result<Vec<(PathBuf, Option<&'static str>)>, LocalnetError> {
+    fn invariants(&mut self) -> Result<Vec<(PathBuf, Option<&'static str>)>, LocalnetError> {
         if let Some(file) = &self.options.invariants {
             return Ok(vec![(file.clone(), None)]);
         }

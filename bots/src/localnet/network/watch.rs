@@ -108,12 +108,12 @@ impl Network<'_> {
             epoch: chain.epoch_index,
             services: self.services.as_ref().map(|_| self.achieved.tally()),
         };
-        self.progress.update(&self.standing);
+        self.progress.update(&self.standing, self.fleet.alive());
         Ok(())
     }
 
     /// Tells of the incidents after the one that was told of last.
-    async fn tell_incidents(&self, platform: &PlatformView, shown: u64) -> Result<u64, LocalnetError> {
+    async fn tell_incidents(&mut self, platform: &PlatformView, shown: u64) -> Result<u64, LocalnetError> {
         let mut last = shown;
         for incident in self.fleet.guard(platform.incidents(shown)).await? {
             last = last.max(incident.id);
@@ -231,7 +231,7 @@ impl Network<'_> {
             self.ask_services().await?;
             (self.standing.block, self.standing.epoch) = (chain.block, chain.epoch_index);
             self.standing.services = self.services.as_ref().map(|_| self.achieved.tally());
-            self.progress.update(&self.standing);
+            self.progress.update(&self.standing, self.fleet.alive());
             let auditors = self.services.as_ref().map_or(0, |services| services.auditors().len());
             let late = Instant::now() >= claimed_until;
             let claimed = self.achieved.all_claimed(auditors);
