@@ -8,6 +8,7 @@
 //! its name, never by a slot number written down a second time.
 
 pub mod bindings;
+pub mod development;
 pub mod guard;
 pub mod layout;
 

@@ -25,29 +25,6 @@ pub(crate) fn whole(units: u64) -> U256 {
     U256::from(units) * U256::from(WHOLE)
 }
 
-/// Grace 15 s, slasher's window 30 s, epochs of 3 blocks; a slash takes 10 tokens and 3 %.
-pub(crate) fn config() -> Agent::Config {
-    Agent::Config {
-        minKeeperStake: U96::from(whole(100)),
-        slashingFeeFixed: U96::from(whole(10)),
-        withdrawalTimeout: 20,
-        slashingFeeBps: 300,
-        maxStake: U96::ZERO,
-        jobMinCredits: U96::from(WHOLE / 10),
-        activationTimeout: 20,
-        feePpm: U24::ZERO,
-        slashingEpochBlocks: 3,
-        jobFixedReward: 30_000_000_000_000,
-        stakeDivisor: 50_000_000,
-        period1: U24::from(15),
-        period2: U24::from(30),
-        compensationMultiplierBps: 10_000,
-        gasOverhead: 136_000,
-        retryBase: 12,
-        retryCap: 3_600,
-    }
-}
-
 /// The terms of a job that calls `target`.
 pub(crate) fn terms(target: Address, source: u8, interval: u32, flags: u8) -> Agent::JobTerms {
     Agent::JobTerms {
@@ -99,7 +76,7 @@ impl World {
             owner_: chain.account(0),
             stakeToken_: token,
             ticketStake_: whole(1),
-            config_: config(),
+            config_: contracts::development::agent(),
         };
         let agent = chain.create(Contract::Agent.creation(&arguments)).await;
         Some(Self {

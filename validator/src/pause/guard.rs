@@ -71,6 +71,13 @@ pub(super) async fn workers(node: &Node, jobs: &[KeeperJob]) -> Result<Vec<Optio
 
 /// The guard's first pause in the blocks from `from` on.
 pub(super) async fn fired(node: &Node, guard: Address, from: u64) -> Result<Option<Fired>, NodeError> {
+    // A range that begins behind the newest block is an error.
+    let newest: U64 = node
+        .call(Call::new("eth_blockNumber", json!([])), node.patience())
+        .await?;
+    if newest.to::<u64>() < from {
+        return Ok(None);
+    }
     let filter = json!({
         "address": guard,
         "fromBlock": U64::from(from),

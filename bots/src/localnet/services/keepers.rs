@@ -5,7 +5,6 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use alloy::primitives::aliases::{U24, U96};
 use alloy::primitives::{Address, B256, U256, keccak256};
 use alloy::sol_types::SolCall as _;
 use contracts::{Agent, Contract, PauseGuard, Token, VaultAdmin, guard};
@@ -67,7 +66,7 @@ impl Keepers {
             owner_: owner,
             stakeToken_: token,
             ticketStake_: ether(1),
-            config_: config(),
+            config_: contracts::development::agent(),
         };
         let agent = site.create(Contract::Agent.creation(&arguments), U256::ZERO, AGENT_GAS)?;
         let approval = Token::approveCall {
@@ -160,26 +159,4 @@ pub(super) async fn fund(node: &NodeClient, accounts: impl Iterator<Item = Addre
 /// A private key as a file holds it, in hex.
 pub(crate) fn key_file(wallet: &Wallet) -> String {
     format!("{:x}\n", wallet.key())
-}
-
-fn config() -> Agent::Config {
-    Agent::Config {
-        minKeeperStake: U96::from(ether(100)),
-        slashingFeeFixed: U96::from(ether(10)),
-        withdrawalTimeout: 20,
-        slashingFeeBps: 300,
-        maxStake: U96::ZERO,
-        jobMinCredits: U96::from(10_u128.pow(17)),
-        activationTimeout: 20,
-        feePpm: U24::ZERO,
-        slashingEpochBlocks: 3,
-        jobFixedReward: 30_000_000_000_000,
-        stakeDivisor: 50_000_000,
-        period1: U24::from(15),
-        period2: U24::from(30),
-        compensationMultiplierBps: 10_000,
-        gasOverhead: 136_000,
-        retryBase: 12,
-        retryCap: 3_600,
-    }
 }
