@@ -1,5 +1,5 @@
 //! The keys that one hotkey shares with others, and what is tagged with them: what both ends of many short calls do in place of signing
-//! and verifying each, for a fiftieth of the time ([`crate::wallet::SharedKey`]).
+//! and verifying each, for a thirtieth of the time ([`crate::wallet::SharedKey`]).
 
 use std::sync::Arc;
 
