@@ -9,6 +9,9 @@ PROFILE ?= demo
 # More options of `bots localnet`, as in `make demo ARGS="--kill all"`
 ARGS ?=
 
+# Where they are built. `cargo run -p bots` would build the dependencies once more, with the features that bots alone needs.
+BINARIES = $(or $(CARGO_TARGET_DIR),target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-live race anvil test tools contracts bench clean
 
@@ -26,18 +29,18 @@ help: ## List the targets
 demo: ## Build the network and run all of it on a recorded attack
 	@echo "Building the ledger, the platform, the validator, the miner and bots (several minutes the first time) ..."
 	$(CARGO) build --locked --profile $(PROFILE) --bins -p chain -p platform -p validator -p miner -p bots
-	$(CARGO) run --quiet --locked --profile $(PROFILE) -p bots --bin bots -- localnet \
+	$(BINARIES)/bots localnet \
 		$(if $(DATA),--feed "$(DATA)") $(if $(REPORT),--report "$(REPORT)") $(ARGS)
 
 demo-live: anvil ## All services on a living chain: anvil is started, keepers, audits and payments set up, the attack sent
 	@echo "Building the network, with keepers, auditors and monitors (several minutes the first time) ..."
 	$(CARGO) build --locked --profile $(PROFILE) --bins -p chain -p platform -p validator -p miner -p keeper -p audit -p billing -p bots
-	$(CARGO) run --quiet --locked --profile $(PROFILE) -p bots --bin bots -- localnet --live \
+	$(BINARIES)/bots localnet --live \
 		$(if $(REPORT),--report "$(REPORT)") $(ARGS)
 
 race: anvil ## A hundred attacks on a real node against the pause, with Portcullis and without (ARGS="--attacks 10")
 	$(CARGO) build --locked --profile $(PROFILE) --bins -p chain -p platform -p validator -p miner -p keeper -p bots
-	$(CARGO) run --quiet --locked --profile $(PROFILE) -p bots --bin bots -- race $(if $(REPORT),--report "$(REPORT)") $(ARGS)
+	$(BINARIES)/bots race $(if $(REPORT),--report "$(REPORT)") $(ARGS)
 
 # The development node of `demo-live`: ANVIL, else the one in PATH, else npm installs it.
 anvil:
