@@ -13,8 +13,10 @@ pub const AXON_VERSION: u32 = 1;
 /// gRPC, in the axon's `protocol` field.
 pub const AXON_PROTOCOL: u8 = 4;
 
-/// How often the block is read while a rate limit holds.
-const POLL: Duration = Duration::from_millis(200);
+/// How long until the block is read again while a rate limit holds: twice as long each time, from the first to the longest. Blocks may
+/// take milliseconds or 12 s, and a public node does not like to be asked all the time.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 /// Serves `address` as the hotkey's axon. Nothing is sent when the ledger has it already; a rate limit is waited for.
 ///
@@ -41,8 +43,10 @@ pub async fn announce_axon(ledger: &dyn Ledger, hotkey: &Keypair, address: Socke
             Err(error) => match error.refusal().and_then(crate::Refusal::retry_at_block) {
                 Some(block) => {
                     tracing::info!(%address, block, "the axon may not be changed before this block; waiting");
+                    let mut pause = FIRST_PAUSE;
                     while ledger.block().await? < block {
-                        tokio::time::sleep(POLL).await;
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(LONGEST_PAUSE);
                     }
                 }
                 None => return Err(error),

@@ -4,10 +4,13 @@
 //! the embedded ledger and the real chain are handled by the same code. Over gRPC it comes back as the same value
 //! (see [`crate::wire`]).
 
+use strum::{AsRefStr, EnumString, VariantNames};
+
 use crate::auth::{AuthError, AuthKind};
 
-/// A call that the chain's rules refuse. The message begins with Subtensor's name of it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// A call that the chain's rules refuse. A variant's name is Subtensor's, and its message begins with it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, AsRefStr, EnumString, VariantNames)]
+#[cfg_attr(test, derive(strum::EnumIter))]
 pub enum Refusal {
     /// A second registration of one hotkey.
     #[error("HotKeyAlreadyRegisteredInSubNet: the hotkey is registered already")]
@@ -120,6 +123,7 @@ pub enum Refusal {
     UidNotFound,
     /// A refusal that this program does not know: a newer ledger's, or another pallet's.
     #[error("{name}: refused by the ledger")]
+    #[strum(transparent, default)]
     Other {
         /// The name that the ledger gave.
         name: String,
@@ -129,41 +133,7 @@ pub enum Refusal {
 impl Refusal {
     /// Subtensor's name of it.
     pub fn name(&self) -> &str {
-        match self {
-            Self::HotKeyAlreadyRegisteredInSubNet => "HotKeyAlreadyRegisteredInSubNet",
-            Self::NoNeuronIdAvailable => "NoNeuronIdAvailable",
-            Self::NotEnoughBalanceToStake => "NotEnoughBalanceToStake",
-            Self::HotKeyAccountNotExists => "HotKeyAccountNotExists",
-            Self::AmountTooLow => "AmountTooLow",
-            Self::HotKeyNotRegisteredInNetwork => "HotKeyNotRegisteredInNetwork",
-            Self::InvalidIpAddress => "InvalidIpAddress",
-            Self::InvalidPort => "InvalidPort",
-            Self::ServingRateLimitExceeded { .. } => "ServingRateLimitExceeded",
-            Self::WeightVecNotEqualSize => "WeightVecNotEqualSize",
-            Self::UidsLengthExceedUidsInSubNet => "UidsLengthExceedUidsInSubNet",
-            Self::HotKeyNotRegisteredInSubNet => "HotKeyNotRegisteredInSubNet",
-            Self::NotEnoughStakeToSetWeights => "NotEnoughStakeToSetWeights",
-            Self::IncorrectWeightVersionKey => "IncorrectWeightVersionKey",
-            Self::SettingWeightsTooFast { .. } => "SettingWeightsTooFast",
-            Self::NeuronNoValidatorPermit => "NeuronNoValidatorPermit",
-            Self::DuplicateUids => "DuplicateUids",
-            Self::UidVecContainInvalidOne => "UidVecContainInvalidOne",
-            Self::WeightVecLengthIsLow => "WeightVecLengthIsLow",
-            Self::CommitRevealEnabled => "CommitRevealEnabled",
-            Self::CommitRevealDisabled => "CommitRevealDisabled",
-            Self::IncorrectCommitRevealVersion => "IncorrectCommitRevealVersion",
-            Self::TooManyUnrevealedCommits => "TooManyUnrevealedCommits",
-            Self::NoWeightsCommitFound => "NoWeightsCommitFound",
-            Self::InvalidRevealCommitHashNotMatch => "InvalidRevealCommitHashNotMatch",
-            Self::ExpiredWeightCommit => "ExpiredWeightCommit",
-            Self::RevealTooEarly => "RevealTooEarly",
-            Self::InvalidRevealRound => "InvalidRevealRound",
-            Self::MaxWeightExceeded => "MaxWeightExceeded",
-            Self::SubnetNotExists => "SubnetNotExists",
-            Self::CommittingWeightsTooFast { .. } => "CommittingWeightsTooFast",
-            Self::UidNotFound => "UidNotFound",
-            Self::Other { name } => name,
-        }
+        self.as_ref()
     }
 
     /// The first block at which the same call may be taken, where waiting is all that helps.
@@ -178,40 +148,18 @@ impl Refusal {
 
     /// The refusal of that name; one that is unknown, or lacks its block, becomes [`Refusal::Other`].
     pub fn from_name(name: &str, retry_at_block: Option<u64>) -> Self {
-        match (name, retry_at_block) {
-            ("HotKeyAlreadyRegisteredInSubNet", _) => Self::HotKeyAlreadyRegisteredInSubNet,
-            ("NoNeuronIdAvailable", _) => Self::NoNeuronIdAvailable,
-            ("NotEnoughBalanceToStake", _) => Self::NotEnoughBalanceToStake,
-            ("HotKeyAccountNotExists", _) => Self::HotKeyAccountNotExists,
-            ("AmountTooLow", _) => Self::AmountTooLow,
-            ("HotKeyNotRegisteredInNetwork", _) => Self::HotKeyNotRegisteredInNetwork,
-            ("InvalidIpAddress", _) => Self::InvalidIpAddress,
-            ("InvalidPort", _) => Self::InvalidPort,
-            ("ServingRateLimitExceeded", Some(retry_at_block)) => Self::ServingRateLimitExceeded { retry_at_block },
-            ("WeightVecNotEqualSize", _) => Self::WeightVecNotEqualSize,
-            ("UidsLengthExceedUidsInSubNet", _) => Self::UidsLengthExceedUidsInSubNet,
-            ("HotKeyNotRegisteredInSubNet", _) => Self::HotKeyNotRegisteredInSubNet,
-            ("NotEnoughStakeToSetWeights", _) => Self::NotEnoughStakeToSetWeights,
-            ("IncorrectWeightVersionKey", _) => Self::IncorrectWeightVersionKey,
-            ("SettingWeightsTooFast", Some(retry_at_block)) => Self::SettingWeightsTooFast { retry_at_block },
-            ("NeuronNoValidatorPermit", _) => Self::NeuronNoValidatorPermit,
-            ("DuplicateUids", _) => Self::DuplicateUids,
-            ("UidVecContainInvalidOne", _) => Self::UidVecContainInvalidOne,
-            ("WeightVecLengthIsLow", _) => Self::WeightVecLengthIsLow,
-            ("CommitRevealEnabled", _) => Self::CommitRevealEnabled,
-            ("CommitRevealDisabled", _) => Self::CommitRevealDisabled,
-            ("IncorrectCommitRevealVersion", _) => Self::IncorrectCommitRevealVersion,
-            ("TooManyUnrevealedCommits", _) => Self::TooManyUnrevealedCommits,
-            ("NoWeightsCommitFound", _) => Self::NoWeightsCommitFound,
-            ("InvalidRevealCommitHashNotMatch", _) => Self::InvalidRevealCommitHashNotMatch,
-            ("ExpiredWeightCommit", _) => Self::ExpiredWeightCommit,
-            ("RevealTooEarly", _) => Self::RevealTooEarly,
-            ("InvalidRevealRound", _) => Self::InvalidRevealRound,
-            ("MaxWeightExceeded", _) => Self::MaxWeightExceeded,
-            ("SubnetNotExists", _) => Self::SubnetNotExists,
-            ("CommittingWeightsTooFast", Some(retry_at_block)) => Self::CommittingWeightsTooFast { retry_at_block },
-            ("UidNotFound", _) => Self::UidNotFound,
-            (name, _) => Self::Other { name: name.to_owned() },
+        match (name.parse(), retry_at_block) {
+            (Ok(Self::ServingRateLimitExceeded { .. }), Some(retry_at_block)) => {
+                Self::ServingRateLimitExceeded { retry_at_block }
+            }
+            (Ok(Self::SettingWeightsTooFast { .. }), Some(retry_at_block)) => {
+                Self::SettingWeightsTooFast { retry_at_block }
+            }
+            (Ok(Self::CommittingWeightsTooFast { .. }), Some(retry_at_block)) => {
+                Self::CommittingWeightsTooFast { retry_at_block }
+            }
+            (Ok(known), _) if known.retry_at_block().is_none() => known,
+            _ => Self::Other { name: name.to_owned() },
         }
     }
 }
@@ -290,48 +238,13 @@ impl From<AuthError> for LedgerError {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use strum::IntoEnumIterator;
 
     /// One of each refusal.
-    pub(crate) fn all() -> Vec<Refusal> {
-        vec![
-            Refusal::HotKeyAlreadyRegisteredInSubNet,
-            Refusal::NoNeuronIdAvailable,
-            Refusal::NotEnoughBalanceToStake,
-            Refusal::HotKeyAccountNotExists,
-            Refusal::AmountTooLow,
-            Refusal::HotKeyNotRegisteredInNetwork,
-            Refusal::InvalidIpAddress,
-            Refusal::InvalidPort,
-            Refusal::ServingRateLimitExceeded { retry_at_block: 7 },
-            Refusal::WeightVecNotEqualSize,
-            Refusal::UidsLengthExceedUidsInSubNet,
-            Refusal::HotKeyNotRegisteredInSubNet,
-            Refusal::NotEnoughStakeToSetWeights,
-            Refusal::IncorrectWeightVersionKey,
-            Refusal::SettingWeightsTooFast {
-                retry_at_block: u64::MAX,
-            },
-            Refusal::NeuronNoValidatorPermit,
-            Refusal::DuplicateUids,
-            Refusal::UidVecContainInvalidOne,
-            Refusal::WeightVecLengthIsLow,
-            Refusal::CommitRevealEnabled,
-            Refusal::CommitRevealDisabled,
-            Refusal::IncorrectCommitRevealVersion,
-            Refusal::TooManyUnrevealedCommits,
-            Refusal::NoWeightsCommitFound,
-            Refusal::InvalidRevealCommitHashNotMatch,
-            Refusal::ExpiredWeightCommit,
-            Refusal::RevealTooEarly,
-            Refusal::InvalidRevealRound,
-            Refusal::MaxWeightExceeded,
-            Refusal::SubnetNotExists,
-            Refusal::CommittingWeightsTooFast { retry_at_block: 9 },
-            Refusal::UidNotFound,
-            Refusal::Other {
-                name: "SubtokenDisabled".to_owned(),
-            },
-        ]
+    pub(crate) fn all() -> impl Iterator<Item = Refusal> {
+        let names = Refusal::iter().map(|refusal| refusal.name().to_owned());
+        let names = names.chain(["SubtokenDisabled".to_owned()]);
+        names.map(|name| Refusal::from_name(&name, Some(u64::MAX)))
     }
 
     #[test]
@@ -343,5 +256,10 @@ pub(crate) mod tests {
                 "{refusal}"
             );
         }
+        let without_its_block = Refusal::from_name("SettingWeightsTooFast", None);
+        assert!(
+            matches!(&without_its_block, Refusal::Other { name } if name == "SettingWeightsTooFast"),
+            "{without_its_block}"
+        );
     }
 }

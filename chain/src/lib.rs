@@ -19,6 +19,7 @@ pub mod remote;
 pub mod replay;
 pub mod reporting;
 pub mod table;
+mod tao;
 pub mod wallet;
 pub mod wallets;
 pub mod weights;
@@ -34,4 +35,5 @@ pub use ledger::{
     WeightsCommit, WeightsForm, WeightsReveal,
 };
 pub use remote::RemoteLedger;
+pub use tao::Tao;
 pub use wallet::Keypair;

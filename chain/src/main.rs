@@ -9,12 +9,12 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
-use chain::local::params::{Overrides, Tao, resolve};
+use chain::local::params::{Overrides, resolve};
 use chain::local::service::LedgerService;
 use chain::local::{LocalLedger, OpenError, Opening, StoreError, clock};
 use chain::remote::RemoteLedger;
 use chain::wallets::WalletArgs;
-use chain::{AccountId, Keypair, Ledger, LedgerError, keyfile};
+use chain::{AccountId, Keypair, Ledger, LedgerError, Tao, keyfile};
 use clap::{Parser, Subcommand};
 use eyre::WrapErr;
 use node::cli::{NodeArgs, NodeConfig};

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use chain::history::EpochEntry;
-use chain::local::params::Tao;
 use chain::remote::RemoteLedger;
-use chain::{Ledger, table};
+use chain::{Ledger, Tao, table};
+use comfy_table::Table;
+use node::cli;
 use node::exit::{Failure, OrConfiguration};
 
 use super::refused;
@@ -34,33 +35,22 @@ impl Look {
 /// `ledger metagraph`
 pub(super) async fn metagraph(look: &Look) -> Result<(), Failure> {
     let metagraph = look.open()?.metagraph().await.map_err(refused)?;
-    if look.json {
-        println!("{}", serde_json::to_string_pretty(&metagraph)?);
-    } else {
-        println!("{}", table::headline(&metagraph));
-        println!("{}", table::metagraph(&metagraph));
-    }
-    Ok(())
+    cli::print(&metagraph, look.json, table::metagraph)
 }
 
 /// `ledger hyperparameters`
 pub(super) async fn hyperparameters(look: &Look) -> Result<(), Failure> {
     let params = look.open()?.hyperparameters().await.map_err(refused)?;
-    if look.json {
-        println!("{}", serde_json::to_string_pretty(&params)?);
-    } else {
-        println!("{}", table::hyperparameters(&params));
-    }
-    Ok(())
+    cli::print(&params, look.json, |params| table::hyperparameters(params).to_string())
 }
 
 /// `ledger history`
 pub(super) async fn history(look: &Look, uid: u16, limit: u32) -> Result<(), Failure> {
     let entries = look.open()?.history(uid, limit).await.map_err(refused)?;
-    if look.json {
-        println!("{}", serde_json::to_string_pretty(&entries)?);
-        return Ok(());
-    }
+    cli::print(&entries, look.json, |entries| past(entries).to_string())
+}
+
+fn past(entries: &[EpochEntry]) -> Table {
     let header = [
         "epoch",
         "block",
@@ -75,14 +65,13 @@ pub(super) async fn history(look: &Look, uid: u16, limit: u32) -> Result<(), Fai
         "weights",
     ];
     let mut shown = table::empty(&header, &[0, 1, 3, 5, 6, 7, 8, 9]);
-    for entry in &entries {
-        shown.add_row(past(entry));
+    for entry in entries {
+        shown.add_row(row(entry));
     }
-    println!("{shown}");
-    Ok(())
+    shown
 }
 
-fn past(entry: &EpochEntry) -> Vec<String> {
+fn row(entry: &EpochEntry) -> Vec<String> {
     let hotkey = entry.hotkey.to_string();
     let weights: Vec<String> = entry
         .weights

@@ -3,7 +3,7 @@
 use comfy_table::{CellAlignment, Table, presets};
 
 use crate::ledger::{Hyperparameters, Metagraph, Neuron};
-use crate::local::params::Tao;
+use crate::tao::Tao;
 
 /// A table with this header, and numbers on the right in these columns.
 pub fn empty(header: &[&str], right: &[usize]) -> Table {
@@ -38,8 +38,12 @@ pub fn hyperparameters(params: &Hyperparameters) -> Table {
     table
 }
 
-/// Where the subnet stands, in one line.
-pub fn headline(metagraph: &Metagraph) -> String {
+/// Where the subnet stands, in one line, and a row for each neuron.
+pub fn metagraph(metagraph: &Metagraph) -> String {
+    format!("{}\n{}", headline(metagraph), neurons(metagraph))
+}
+
+fn headline(metagraph: &Metagraph) -> String {
     format!(
         "subnet {}, block {}, epoch {} at block {} (tempo {})",
         metagraph.netuid,
@@ -50,8 +54,7 @@ pub fn headline(metagraph: &Metagraph) -> String {
     )
 }
 
-/// One row for each neuron.
-pub fn metagraph(metagraph: &Metagraph) -> Table {
+fn neurons(metagraph: &Metagraph) -> Table {
     let header = [
         "uid",
         "hotkey",

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use chain::keyfile::password::{Password, SecretSource};
 use chain::wallets::WalletArgs;
-use chain::wallets::list::{self, Key};
-use chain::{Keypair, keyfile, mnemonic};
+use chain::wallets::list::{self, Key, Wallet};
+use chain::{Keypair, keyfile, mnemonic, table};
 use clap::Subcommand;
-use comfy_table::{Table, presets};
+use comfy_table::Table;
+use node::cli;
 use node::exit::{Failure, OrConfiguration};
 
 #[derive(Debug, Subcommand)]
@@ -150,14 +151,12 @@ fn show_all(wallet: &WalletArgs, json: bool) -> Result<(), Failure> {
     if let Some(name) = &wallet.name {
         wallets.retain(|wallet| wallet.name == *name);
     }
-    if json {
-        println!("{}", serde_json::to_string_pretty(&wallets)?);
-        return Ok(());
-    }
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header(["wallet", "key", "kept", "address"]);
-    for wallet in &wallets {
+    cli::print(&wallets, json, |wallets| keys(wallets).to_string())
+}
+
+fn keys(wallets: &[Wallet]) -> Table {
+    let mut table = table::empty(&["wallet", "key", "kept", "address"], &[]);
+    for wallet in wallets {
         let row = |kind: &str, key: &Key| {
             let address = key.address.map(|address| address.to_string());
             [
@@ -174,6 +173,5 @@ fn show_all(wallet: &WalletArgs, json: bool) -> Result<(), Failure> {
             table.add_row(row(&format!("hotkeys/{}", key.name), key));
         }
     }
-    println!("{table}");
-    Ok(())
+    table
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use chain::Tao;
 use chain::wallets::WalletArgs;
 use node::cli::{NodeArgs, NodeConfig};
 use node::exit::{Failure, OrConfiguration};
@@ -62,6 +63,10 @@ pub struct Flags {
     #[arg(long, value_name = "IP:PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub axon: Option<SocketAddr>,
+    /// Take challenges only from validators with at least this much stake (default: a permit is enough)
+    #[arg(long, value_name = "TAO")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validator_stake: Option<Tao>,
     /// Engine threads (default: one for each core)
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,6 +113,9 @@ pub struct Config {
     /// Address that validators reach this miner at.
     #[serde(default)]
     pub axon: Option<SocketAddr>,
+    /// Stake that a validator needs beside its permit.
+    #[serde(default)]
+    pub validator_stake: Tao,
     /// Engine threads.
     #[serde(default = "cores")]
     pub threads: usize,

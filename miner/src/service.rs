@@ -49,6 +49,7 @@ const CHECKS_AT_ONCE: usize = 4;
 pub struct ChallengeService {
     keys: Arc<SharedKeys>,
     metagraph: Followed,
+    asked_by: Requirement,
     codes: CodeCache,
     pool: Pool,
     state: StateSource,
@@ -155,6 +156,10 @@ impl ChallengeService {
             conduct: Conduct::new(config.behaviour, hotkey.account()),
             keys: Arc::new(SharedKeys::new(hotkey)),
             metagraph,
+            asked_by: Requirement {
+                stake: config.validator_stake.rao(),
+                ..Requirement::VALIDATOR
+            },
             codes: CodeCache::new(config.code_cache_bytes),
             pool: Pool::start(config.threads, config.queue)?,
             state: config.state,
@@ -180,8 +185,8 @@ impl ChallengeService {
     pub fn into_server(self) -> Gated<MinerServer<Self>> {
         let me = self.keys.keypair().account();
         let checks = auth::Checks::new(Some(me)).sharing(Arc::clone(&self.keys));
-        let gate =
-            Gate::new(checks, OPEN, MESSAGE_LIMIT).admitting(Requirement::VALIDATOR.admission(self.metagraph.clone()));
+        let admission = self.asked_by.admission(self.metagraph.clone());
+        let gate = Gate::new(checks, OPEN, MESSAGE_LIMIT).admitting(admission);
         gate.layer(
             MinerServer::new(self)
                 .max_decoding_message_size(MESSAGE_LIMIT)

@@ -26,6 +26,7 @@ use engine::{
     U256, ValueType,
 };
 use miner::behaviour::Behaviour;
+use miner::config::Config;
 use protos::v1;
 use protos::v1::miner_client::MinerClient;
 use tonic::Code;
@@ -236,6 +237,19 @@ async fn only_validators_of_the_subnet_are_answered() {
     assert_eq!(status.code(), Code::PermissionDenied);
     assert_eq!(status.metadata().get(auth::STATUS_KEY).unwrap(), "NotRegistered");
     assert!(status.message().contains(&stranger.account().to_string()));
+}
+
+#[tokio::test]
+async fn a_validator_with_too_little_stake_is_not_answered_where_stake_is_asked_for() {
+    let config = Config {
+        validator_stake: "0.5".parse().unwrap(),
+        ..config(Behaviour::Honest, 1, 8)
+    };
+    let world = world(config, None).await;
+    let status = world.ask(&challenge(1).0, &[]).await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
+    assert_eq!(status.metadata().get(auth::STATUS_KEY).unwrap(), "NotEnoughStake");
+    assert!(status.message().contains("0.5"), "{status}");
 }
 
 #[tokio::test]

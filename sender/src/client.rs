@@ -1,7 +1,7 @@
 //! What the operator of a contract's client sets, a process that reads the contract and sends to it: the same nodes for both, and one
 //! key for all lanes. Then the nodes stand once, beside the table `[sender]` and not in it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use node::config::Secret;
@@ -10,6 +10,19 @@ use url::Url;
 
 use crate::keys::{DEFAULT, KeyConfig, KeyError, Keys};
 use crate::{Config, Lane, OpenError, Sender};
+
+/// Flags of a client: its nodes and its folder, as its configuration names them.
+#[derive(Debug, Clone, Default, clap::Args, serde::Serialize)]
+pub struct ClientArgs {
+    /// A node (http, https, ws, wss), or `env:NAME`, `file:PATH`; several times, the preferred one first
+    #[arg(long = "rpc", value_name = "URL", hide_env_values = true)]
+    #[serde(rename = "endpoints", skip_serializing_if = "Vec::is_empty")]
+    pub rpc: Vec<String>,
+    /// Folder of the journal and of what else outlives the process
+    #[arg(long, value_name = "FOLDER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<PathBuf>,
+}
 
 /// How nodes are asked. The client's defaults: `POLL` in milliseconds, `LOG_RANGE` in blocks, `HEAD_AGE` in seconds.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]

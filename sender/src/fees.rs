@@ -19,6 +19,12 @@ impl Fees {
     pub const fn cover(&self, other: &Self) -> bool {
         self.max_fee >= other.max_fee && self.priority_fee >= other.priority_fee
     }
+
+    /// The effective priority fee in a block of this base fee: what its builder gets, and orders by.
+    #[must_use]
+    pub fn tip(&self, base_fee: u128) -> u128 {
+        self.priority_fee.min(self.max_fee.saturating_sub(base_fee))
+    }
 }
 
 /// What the chain asks for now, in wei per gas.
@@ -93,7 +99,7 @@ pub fn offer(policy: &FeePolicy, market: &Market, beat: Option<&Fees>, cap: Opti
     let mut needed = None;
     if let Some(target) = beat {
         let lowest_base_fee = market.base_fee - market.base_fee / 8;
-        let tip = target.priority_fee.min(target.max_fee.saturating_sub(lowest_base_fee));
+        let tip = target.tip(lowest_base_fee);
         priority_fee = priority_fee.max(raised(tip));
         needed = Some(Fees {
             max_fee: raised(target.max_fee),
@@ -114,8 +120,7 @@ pub fn offer(policy: &FeePolicy, market: &Market, beat: Option<&Fees>, cap: Opti
     };
     let ahead = needed.is_none_or(|needed| {
         // What the builder gets of a capped offer in the next block.
-        let tip = fees.priority_fee.min(fees.max_fee.saturating_sub(market.base_fee));
-        fees.max_fee >= needed.max_fee && tip >= needed.priority_fee
+        fees.max_fee >= needed.max_fee && fees.tip(market.base_fee) >= needed.priority_fee
     });
     Offer { fees, capped, ahead }
 }
@@ -140,8 +145,7 @@ pub fn behind(policy: &FeePolicy, front: &Fees, cap: Option<u128>) -> Offer {
 /// fee, by which builders order, and in the maximum fee.
 #[must_use]
 pub fn stands_ahead(fees: &Fees, base_fee: u128, beat: &Fees) -> bool {
-    let tip = |fees: &Fees| fees.priority_fee.min(fees.max_fee.saturating_sub(base_fee));
-    fees.max_fee > beat.max_fee && tip(fees) > tip(beat)
+    fees.max_fee > beat.max_fee && fees.tip(base_fee) > beat.tip(base_fee)
 }
 
 /// The offer that replaces one of `current`: both fees raised by 12.5 % or more, up to `target` where that is higher.
@@ -183,6 +187,20 @@ mod tests {
         }
     }
 
+    fn gwei(max_fee: u128, priority_fee: u128) -> Fees {
+        Fees {
+            max_fee: max_fee * GWEI,
+            priority_fee: priority_fee * GWEI,
+        }
+    }
+
+    fn market(base_fee: u128, priority_fee: u128) -> Market {
+        Market {
+            base_fee: base_fee * GWEI,
+            priority_fee: priority_fee * GWEI,
+        }
+    }
+
     #[test]
     fn a_raise_is_an_eighth_rounded_up() {
         assert_eq!(raised(8), 9);
@@ -202,15 +220,7 @@ mod tests {
 
     #[test]
     fn the_first_offer_is_projection_margin_and_tip() {
-        let offer = offer(
-            &policy(),
-            &Market {
-                base_fee: 64 * GWEI,
-                priority_fee: 2 * GWEI,
-            },
-            None,
-            None,
-        );
+        let offer = offer(&policy(), &market(64, 2), None, None);
         // 64 * 81/64 = 81, with 10 % = 89.1
         assert_eq!(
             offer.fees,
@@ -224,28 +234,13 @@ mod tests {
 
     #[test]
     fn the_builder_is_never_offered_less_than_the_least() {
-        let offer = offer(
-            &policy(),
-            &Market {
-                base_fee: GWEI,
-                priority_fee: 0,
-            },
-            None,
-            None,
-        );
+        let offer = offer(&policy(), &market(1, 0), None, None);
         assert_eq!(offer.fees.priority_fee, GWEI);
     }
 
     #[test]
     fn who_follows_a_transaction_stands_behind_it_and_ahead_of_whom_it_beat() {
-        let attack = Fees {
-            max_fee: 200 * GWEI,
-            priority_fee: 40 * GWEI,
-        };
-        let market = Market {
-            base_fee: 10 * GWEI,
-            priority_fee: GWEI,
-        };
+        let (attack, market) = (gwei(200, 40), market(10, 1));
         let front = offer(&policy(), &market, Some(&attack), None).fees;
         let follower = behind(&policy(), &front, None);
         assert!(stands_ahead(&front, market.base_fee, &follower.fees));
@@ -259,67 +254,26 @@ mod tests {
 
     #[test]
     fn the_attack_is_beaten_in_both_orders() {
-        let attack = Fees {
-            max_fee: 200 * GWEI,
-            priority_fee: 40 * GWEI,
-        };
-        let offer = offer(
-            &policy(),
-            &Market {
-                base_fee: 10 * GWEI,
-                priority_fee: GWEI,
-            },
-            Some(&attack),
-            None,
-        );
-        assert_eq!(
-            offer.fees,
-            Fees {
-                max_fee: 225 * GWEI,
-                priority_fee: 45 * GWEI
-            }
-        );
+        let attack = gwei(200, 40);
+        let offer = offer(&policy(), &market(10, 1), Some(&attack), None);
+        assert_eq!(offer.fees, gwei(225, 45));
         assert!(offer.ahead);
     }
 
     #[test]
     fn a_legacy_attack_is_beaten_at_the_tip_that_it_really_pays() {
         // Gas price 50 at a base fee of 16: it pays at most 50 - 14 = 36, not 50.
-        let attack = Fees {
-            max_fee: 50 * GWEI,
-            priority_fee: 50 * GWEI,
-        };
-        let offer = offer(
-            &policy(),
-            &Market {
-                base_fee: 16 * GWEI,
-                priority_fee: GWEI,
-            },
-            Some(&attack),
-            None,
-        );
+        let attack = gwei(50, 50);
+        let offer = offer(&policy(), &market(16, 1), Some(&attack), None);
         assert_eq!(offer.fees.priority_fee, 40_500_000_000);
         assert!(offer.ahead);
     }
 
     #[test]
     fn a_cap_below_the_attack_is_said_aloud() {
-        let attack = Fees {
-            max_fee: 200 * GWEI,
-            priority_fee: 40 * GWEI,
-        };
-        let market = Market {
-            base_fee: 10 * GWEI,
-            priority_fee: GWEI,
-        };
+        let (attack, market) = (gwei(200, 40), market(10, 1));
         let offer = offer(&policy(), &market, Some(&attack), Some(100 * GWEI));
-        assert_eq!(
-            offer.fees,
-            Fees {
-                max_fee: 100 * GWEI,
-                priority_fee: 45 * GWEI
-            }
-        );
+        assert_eq!(offer.fees, gwei(100, 45));
         assert!(offer.capped && !offer.ahead);
     }
 
@@ -341,20 +295,16 @@ mod tests {
 
     #[test]
     fn an_offer_falls_behind_when_the_attack_raises_its_own() {
-        let fees = |max_fee, priority_fee| Fees {
-            max_fee: max_fee * GWEI,
-            priority_fee: priority_fee * GWEI,
-        };
-        let ours = fees(100, 20);
-        assert!(stands_ahead(&ours, 10 * GWEI, &fees(99, 19)));
-        assert!(!stands_ahead(&ours, 10 * GWEI, &fees(99, 20)), "a tie is no lead");
-        assert!(!stands_ahead(&ours, 10 * GWEI, &fees(100, 19)));
+        let ours = gwei(100, 20);
+        assert!(stands_ahead(&ours, 10 * GWEI, &gwei(99, 19)));
+        assert!(!stands_ahead(&ours, 10 * GWEI, &gwei(99, 20)), "a tie is no lead");
+        assert!(!stands_ahead(&ours, 10 * GWEI, &gwei(100, 19)));
         assert!(
-            stands_ahead(&ours, 95 * GWEI, &fees(99, 19)),
+            stands_ahead(&ours, 95 * GWEI, &gwei(99, 19)),
             "both are cut: 5 against 4"
         );
         assert!(
-            !stands_ahead(&ours, 100 * GWEI, &fees(99, 19)),
+            !stands_ahead(&ours, 100 * GWEI, &gwei(99, 19)),
             "it pays the builder nothing"
         );
     }

@@ -169,6 +169,17 @@ pub enum Outcome {
     Failed(Failure),
 }
 
+impl Outcome {
+    /// `None`: the state is no end.
+    fn of(state: State) -> Option<Self> {
+        match state {
+            State::Final(inclusion) => Some(Self::Mined(inclusion)),
+            State::Failed { reason } => Some(Self::Failed(reason)),
+            _ => None,
+        }
+    }
+}
+
 /// A wait that ended without an outcome.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WaitError {
@@ -200,6 +211,12 @@ impl Handle {
         self.status.borrow().clone()
     }
 
+    /// How it ended; `None` as long as something can change.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Outcome> {
+        Outcome::of(self.status().state)
+    }
+
     /// Each change of the status.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Status> {
@@ -212,12 +229,7 @@ impl Handle {
     /// [`WaitError`]: not within `limit`, or the sender stopped.
     pub async fn wait(&self, limit: Duration) -> Result<Outcome, WaitError> {
         let status = self.until(limit, |state| state.is_end()).await?;
-        Ok(match status.state {
-            State::Final(inclusion) => Outcome::Mined(inclusion),
-            State::Failed { reason } => Outcome::Failed(reason),
-            // `until` gives no other.
-            _ => return Err(WaitError::Stopped(status.key)),
-        })
+        Outcome::of(status.state).ok_or(WaitError::Stopped(status.key))
     }
 
     /// Waits until it is in a block, however shallow, or failed. A reorganisation can still take it out of the block.
@@ -228,11 +240,10 @@ impl Handle {
         let status = self
             .until(limit, |state| state.is_end() || matches!(state, State::Included(_)))
             .await?;
-        Ok(match status.state {
-            State::Final(inclusion) | State::Included(inclusion) => Outcome::Mined(inclusion),
-            State::Failed { reason } => Outcome::Failed(reason),
-            _ => return Err(WaitError::Stopped(status.key)),
-        })
+        match status.state {
+            State::Included(inclusion) => Ok(Outcome::Mined(inclusion)),
+            end => Outcome::of(end).ok_or(WaitError::Stopped(status.key)),
+        }
     }
 
     /// Waits until `reached`.

@@ -6,9 +6,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use chain::local::params::Tao;
 use chain::wallets::WalletArgs;
-use chain::{AxonInfo, Keypair, Ledger, LedgerError, keyfile, table};
+use chain::{AxonInfo, Keypair, Ledger, LedgerError, Tao, keyfile, table};
 use clap::{Parser, Subcommand};
 use node::exit::{Code, Failure, OrConfiguration};
 use subtensor::Options;
@@ -141,20 +140,11 @@ async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Metagraph { at, json } => {
             let metagraph = at.open(None)?.metagraph().await.map_err(failed)?;
-            if json {
-                println!("{}", serde_json::to_string_pretty(&metagraph)?);
-            } else {
-                println!("{}", table::headline(&metagraph));
-                println!("{}", table::metagraph(&metagraph));
-            }
+            node::cli::print(&metagraph, json, table::metagraph)?;
         }
         Command::Hyperparameters { at, json } => {
             let params = at.open(None)?.hyperparameters().await.map_err(failed)?;
-            if json {
-                println!("{}", serde_json::to_string_pretty(&params)?);
-            } else {
-                println!("{}", table::hyperparameters(&params));
-            }
+            node::cli::print(&params, json, |params| table::hyperparameters(params).to_string())?;
         }
         Command::Weights { uid, at } => {
             let weights = at.open(None)?.weights(uid).await.map_err(failed)?;

@@ -92,7 +92,8 @@ impl Identity<'_> {
         };
         let Some(uid) = uid else {
             return Err(Failure::configuration(eyre::eyre!(
-                "hotkey {account} ({}) is not registered on subnet {netuid}: run `ledger register` with it first",
+                "hotkey {account} ({}) is not registered on subnet {netuid}: register it first, by `ledger register` or, on the real \
+                 chain, `subtensor register`",
                 self.wallet.which(self.hotkey).or_configuration()?.display(),
             )));
         };

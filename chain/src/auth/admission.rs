@@ -10,7 +10,8 @@ use tonic::metadata::MetadataValue;
 use super::layer::Admission;
 use crate::account::AccountId;
 use crate::follow::Followed;
-use crate::ledger::{Metagraph, Neuron, RAO_PER_TAO};
+use crate::ledger::{Metagraph, Neuron};
+use crate::tao::Tao;
 
 /// What a sender must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +42,7 @@ pub enum NotAdmitted {
         netuid: u16,
     },
     /// Too little behind it.
-    #[error("{hotkey} has a stake of {} TAO, at least {} are asked for", tao(*.stake), tao(*.least))]
+    #[error("{hotkey} has a stake of {} TAO, at least {} are asked for", Tao::from_rao(*.stake), Tao::from_rao(*.least))]
     NotEnoughStake {
         /// The sender.
         hotkey: AccountId,
@@ -50,11 +51,6 @@ pub enum NotAdmitted {
         /// RAO.
         least: u64,
     },
-}
-
-#[allow(clippy::cast_precision_loss, reason = "shown only")]
-fn tao(rao: u64) -> f64 {
-    rao as f64 / RAO_PER_TAO as f64
 }
 
 impl NotAdmitted {
@@ -116,6 +112,7 @@ impl Requirement {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::RAO_PER_TAO;
 
     #[test]
     fn each_lack_has_its_name() {

@@ -124,10 +124,7 @@ impl LocalLedger {
     pub async fn history(&self, uid: u16, limit: u32) -> Result<Vec<EpochEntry>, LedgerError> {
         match tokio::time::timeout(DEADLINE, archive::read(&self.history, uid, limit)).await {
             Ok(entries) => entries.map_err(|error| LedgerError::Storage(error.to_string())),
-            Err(_elapsed) => Err(LedgerError::Deadline {
-                endpoint: "(embedded)".to_owned(),
-                after_ms: u64::try_from(DEADLINE.as_millis()).unwrap_or(u64::MAX),
-            }),
+            Err(_elapsed) => Err(late()),
         }
     }
 
@@ -203,10 +200,7 @@ impl LocalLedger {
         match tokio::time::timeout(DEADLINE, answer).await {
             Ok(Ok(done)) => done,
             Ok(Err(_gone)) => Err(LedgerError::Closed),
-            Err(_elapsed) => Err(LedgerError::Deadline {
-                endpoint: "(embedded)".to_owned(),
-                after_ms: u64::try_from(DEADLINE.as_millis()).unwrap_or(u64::MAX),
-            }),
+            Err(_elapsed) => Err(late()),
         }
     }
 
@@ -216,6 +210,13 @@ impl LocalLedger {
         if self.commands.send(Command::Close { reply }).await.is_ok() {
             let _closed = done.await;
         }
+    }
+}
+
+fn late() -> LedgerError {
+    LedgerError::Deadline {
+        endpoint: "(embedded)".to_owned(),
+        after_ms: u64::try_from(DEADLINE.as_millis()).unwrap_or(u64::MAX),
     }
 }
 

@@ -78,7 +78,6 @@ pub(super) async fn run(
                     .map(|round| (round, beacon.sign(round).to_vec()))
                     .collect();
                 let delta = rules::advance(&state, &pulses);
-                tell(&delta);
                 let answer = take_over(&store, &mut state, &publish, delta, None).await;
                 let _unheard = reply.send(answer.map(|()| Done {
                     block: state.clock.block,
@@ -97,7 +96,7 @@ pub(super) async fn run(
     store.close().await;
 }
 
-/// Says in the log what became of sealed weights: nobody waits for an answer about them.
+/// Says in the log what became of sealed weights, once that is stored: nobody waits for an answer about them.
 fn tell(delta: &Delta) {
     for opened in &delta.openings {
         let result = if opened.failure.is_some() { "dropped" } else { "ok" };
@@ -120,6 +119,7 @@ async fn take_over(
         tracing::error!(%error, "an operation could not be stored and was dropped");
         LedgerError::Storage(error.to_string())
     })?;
+    tell(&delta);
     Arc::make_mut(state).merge(delta);
     publish.send_replace(Arc::clone(state));
     Ok(())

@@ -13,7 +13,7 @@ use crate::wallet::Keypair;
 
 #[test]
 fn every_error_of_the_ledger_crosses_the_wire_unchanged() {
-    let refusals = crate::error::tests::all().into_iter().map(LedgerError::Refused);
+    let refusals = crate::error::tests::all().map(LedgerError::Refused);
     let others = [
         LedgerError::Unauthenticated {
             kind: AuthKind::ReplayedRequest,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chain::auth;
 use chain::auth::sign::{Signer, Signing};
 use chain::replay::{ReplayGuard, ReplayLimits};
-use chain::{AccountId, Keypair, Metagraph, Neuron};
+use chain::{AccountId, Keypair, Metagraph, Neuron, Tao};
 use engine::{B256, Bytes};
 use miner::behaviour::Behaviour;
 use miner::config::{Check, Config, StateSource};
@@ -45,6 +45,7 @@ pub(crate) fn config(behaviour: Behaviour, threads: usize, queue: usize) -> Conf
         check_prestate: Check::Off,
         check_one_in: 1,
         axon: None,
+        validator_stake: Tao::default(),
         threads,
         queue,
         code_cache_bytes: 1 << 20,

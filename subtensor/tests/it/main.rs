@@ -12,4 +12,5 @@ mod data;
 mod faults;
 mod golden;
 mod node;
+mod real_runtime;
 mod world;
