@@ -5,7 +5,7 @@ COPY . .
 ARG PROFILE=release
 RUN cargo build --locked --profile "$PROFILE" --bins \
     && mkdir /out \
-    && for binary in ledger subtensor platform validator miner keeper billing audit bots; do \
+    && for binary in ledger subtensor platform validator miner keeper billing audit bots engine; do \
            cp "target/$PROFILE/$binary" /out/ && strip "/out/$binary" || exit 1; \
        done
 

@@ -116,6 +116,16 @@ fn say(line: impl std::fmt::Display) -> Result<(), Failure> {
     }
 }
 
+/// Writes down a change that was made here beside those over HTTP, as the request that it stands for.
+async fn made(store: &Store, method: &http::Method, path: &str) -> Result<(), Failure> {
+    let status = match *method {
+        http::Method::POST => http::StatusCode::CREATED,
+        _ => http::StatusCode::NO_CONTENT,
+    };
+    let written = store.audit("command line", method.as_str(), path, status.as_u16());
+    Ok(written.await?)
+}
+
 /// An existing database: a mistyped path must not make a new one.
 async fn existing(place: &Place) -> Result<Store, Failure> {
     if place.file().is_some_and(|path| !path.exists()) {

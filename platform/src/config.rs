@@ -69,7 +69,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     metagraph_interval: Option<String>,
-    /// A TOML file; keys as the flags, with _ for -
+    /// A TOML file; docs/platform.md shows one with its tables ([node], [http], [tls], [live], [billing], [audits])
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub(crate) config: Option<PathBuf>,

@@ -130,7 +130,8 @@ impl Platform for PlatformService {
             .await
             .map_err(|error| match error {
                 ReportError::Malformed { .. } => Status::invalid_argument(error.to_string()),
-                ReportError::NotAssigned { .. } => Status::permission_denied(error.to_string()),
+                // Not `PermissionDenied`, which is of the caller and passes: this report will never be taken.
+                ReportError::NotAssigned { .. } => Status::failed_precondition(error.to_string()),
                 ReportError::Log(error) => failed(&error),
             })?;
         metrics::counter!("platform_reports_total").increment(accepted);

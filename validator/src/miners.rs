@@ -209,10 +209,7 @@ pub enum Missed {
 
 /// The beginning of a text that came from outside.
 fn short(text: &str) -> &str {
-    let end = (0..=LONGEST_TEXT.min(text.len()))
-        .rev()
-        .find(|end| text.is_char_boundary(*end));
-    end.and_then(|end| text.get(..end)).unwrap_or_default()
+    text.get(..text.floor_char_boundary(LONGEST_TEXT)).unwrap_or_default()
 }
 
 /// Clients of all miners.

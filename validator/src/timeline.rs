@@ -98,8 +98,9 @@ fn suspect(suspect: &Suspect) -> v1::SuspectTransaction {
 
 /// At most so much of a text, on a character's boundary.
 fn cut(text: &str) -> String {
-    let end = (0..=TEXT.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
-    text.get(..end.unwrap_or(0)).unwrap_or_default().to_owned()
+    text.get(..text.floor_char_boundary(TEXT))
+        .unwrap_or_default()
+        .to_owned()
 }
 
 #[cfg(test)]

@@ -2,11 +2,12 @@
 
 use clap::Subcommand;
 use eyre::eyre;
+use http::Method;
 use node::database::Place;
 use node::exit::Failure;
 use serde_json::json;
 
-use super::{ListArgs, existing, say, table};
+use super::{ListArgs, existing, made, say, table};
 use crate::rest::key::{self, Role};
 use crate::run::open;
 use crate::store::KeyRow;
@@ -41,14 +42,18 @@ impl Keys {
         match self {
             Self::Create { name, role, database } => {
                 let store = open(&database).await?;
-                say(key::make(&store, &name, role).await?.as_str())
+                let key = key::make(&store, &name, role).await?;
+                made(&store, &Method::POST, "/v1/keys").await?;
+                say(key.as_str())
             }
             Self::Revoke { id, database } => {
-                if !existing(&database).await?.revoke_key(id).await? {
+                let store = existing(&database).await?;
+                if !store.revoke_key(id).await? {
                     return Err(Failure::configuration(eyre!(
                         "there is no key {id} that is good; `platform keys list` shows them"
                     )));
                 }
+                made(&store, &Method::DELETE, &format!("/v1/keys/{id}")).await?;
                 say(format_args!("revoked key {id}"))
             }
             Self::List(args) => {

@@ -1,11 +1,12 @@
 //! `platform services add | list | remove`.
 
 use clap::Subcommand;
+use http::Method;
 use node::database::Place;
 use node::exit::Failure;
 use serde_json::{Value, json};
 
-use super::{ListArgs, existing, say, table};
+use super::{ListArgs, existing, made, say, table};
 use crate::run::open;
 use crate::store::{Service, ServiceError};
 
@@ -44,11 +45,13 @@ impl Services {
             } => {
                 let store = open(&database).await?;
                 store.add_service(&name, payment).await.map_err(service_failure)?;
+                made(&store, &Method::POST, "/v1/services").await?;
                 say(format_args!("added service {name}, paid into {payment}"))
             }
             Self::Remove { name, database } => {
                 let store = existing(&database).await?;
                 store.remove_service(&name).await.map_err(service_failure)?;
+                made(&store, &Method::DELETE, &format!("/v1/services/{name}")).await?;
                 say(format_args!("removed service {name}"))
             }
             Self::List(args) => {

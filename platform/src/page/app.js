@@ -12,7 +12,7 @@ import * as admin from "./admin.js";
 
 // `lists`: the view is shown anew when one of these changes. `take`: it wants each overview.
 const VIEWS = {
-  overview: { title: "Overview", show: overview.show, take: overview.take, lists: ["incidents"] },
+  overview: { title: "Overview", show: overview.show, take: overview.take, lists: ["incidents", "invariants"] },
   invariants: { title: "Invariants", show: invariants.list, lists: ["invariants"] },
   invariant: { title: "Invariant", show: invariants.one, of: "invariants", lists: ["invariants"] },
   new: { title: "New invariant", show: form.create, of: "invariants", lists: [] },

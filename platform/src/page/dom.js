@@ -20,9 +20,13 @@ export const section = (title, ...children) => {
   return h("section", { "aria-labelledby": id }, h("h2", { id }, title), ...children);
 };
 
-// Rows of cells; a cell is a text, an element, or [content, class].
+// Rows of cells; a cell is a text, an element, or [content, class]. On a phone a row stands as a list, each cell behind its column's name.
 export const table = (label, head, rows, none) => {
-  const cell = (content) => (Array.isArray(content) ? h("td", { class: content[1] }, content[0]) : h("td", {}, content));
+  const cell = (content, column) => {
+    const made = Array.isArray(content) ? h("td", { class: content[1] }, content[0]) : h("td", {}, content);
+    made.dataset.label = head[column];
+    return made;
+  };
   const body = rows.length > 0
     ? rows.map((row) => h("tr", {}, row.map(cell)))
     : [h("tr", {}, h("td", { colspan: head.length }, none))];
@@ -30,8 +34,14 @@ export const table = (label, head, rows, none) => {
     h("table", {}, h("thead", {}, h("tr", {}, head.map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, body)));
 };
 
+// A long number breaks between its groups and nowhere else.
+export const breakable = (text) => (text.length > 16 ? text.split(/(?<=,)/).flatMap((group) => [group, h("wbr")]) : [text]);
+
 export const figures = (pairs) =>
-  h("dl", { class: "figures" }, pairs.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+  h("dl", { class: "figures" }, pairs.map(([name, value]) => {
+    const long = typeof value === "string" && value.length > 16;
+    return h("div", {}, h("dt", {}, name), h("dd", { class: long ? "long" : null }, long ? breakable(value) : value));
+  }));
 
 // A label with its input, and a place for what is wrong with it.
 export const field = (name, label, input, hint) => {

@@ -1,7 +1,7 @@
 // What was broken, the evidence, and what was done about it.
 
 import { get, page } from "./api.js";
-import { code, figures, h, number, paged, section, table, time, units } from "./dom.js";
+import { breakable, code, figures, h, number, paged, section, table, time, units } from "./dom.js";
 
 export const HEAD = ["id", "reported", "invariant", "before → after", "transaction", "seen to confirmed", "confirmed by", "state"];
 
@@ -15,7 +15,7 @@ export const rows = (incidents) => incidents.map((one) => [
   code(one.transaction),
   milliseconds(one.seen_to_confirmed_us),
   number(one.confirmations),
-  one.state ?? "",
+  one.state ?? "–",
 ]);
 
 export const list = async () => {
@@ -57,6 +57,8 @@ const timeline = (one) => section(`Validator ${one.validator}`,
 
 export const one = async (id) => {
   const found = await get(`/v1/incidents/${Number(id)}`);
+  // As a list of one: an invariant that is out of force is nothing wrong.
+  const [invariant] = (await page("/v1/invariants", found.invariant_id - 1, 1)).items.filter((one) => one.id === found.invariant_id);
   return [
     section(`Incident ${found.id}`,
       h("p", { class: "lead" }, found.invariant),
@@ -68,13 +70,16 @@ export const one = async (id) => {
       ])),
     section("Witness",
       h("dl", { class: "facts", id: "witness" },
-        h("dt", {}, "value before"), h("dd", { class: "code" }, units(found.witness.before)),
-        h("dt", {}, "value after"), h("dd", { class: "code" }, units(found.witness.after)),
+        h("dt", {}, "must hold"),
+        invariant
+          ? h("dd", { class: "code" }, h("a", { href: `#invariant/${invariant.id}` }, invariant.expression))
+          : h("dd", { class: "quiet" }, `invariant ${found.invariant_id} is out of force now`),
+        h("dt", {}, "value before"), h("dd", { class: "code" }, breakable(units(found.witness.before))),
+        h("dt", {}, "value after"), h("dd", { class: "code bad" }, breakable(units(found.witness.after))),
         h("dt", {}, "digest"), h("dd", { class: "code" }, found.witness.digest),
         h("dt", {}, "transaction"), h("dd", { class: "code" }, found.transaction),
         h("dt", {}, "sender"), h("dd", { class: "code" }, found.sender),
-        h("dt", {}, "contract"), h("dd", { class: "code" }, found.contract),
-        h("dt", {}, "invariant"), h("dd", {}, h("a", { href: `#invariant/${found.invariant_id}` }, String(found.invariant_id))))),
+        h("dt", {}, "contract"), h("dd", { class: "code" }, found.contract))),
     ...(found.timelines.length > 0 ? found.timelines.map(timeline)
       : [section("Timeline", h("p", { class: "hint" }, "No validator has told yet what it did."))]),
   ];

@@ -1,4 +1,4 @@
-// Sums, rates and latencies as they change; services with their runway; the newest incidents.
+// What is broken now; sums, rates and latencies as they change; services with their runway; the newest incidents.
 
 import { get, page } from "./api.js";
 import { curve } from "./chart.js";
@@ -58,8 +58,31 @@ export const take = (now) => {
   document.getElementById("now")?.replaceChildren(...content(now));
 };
 
+// So many invariants are looked at here; the list of all is a view of its own.
+const LOOKED_AT = 500;
+
+const standing = (invariants, values) => {
+  const name = new Map(invariants.items.map((one) => [one.id, one.name]));
+  const broken = values.items.filter((one) => one.holds === false);
+  const unread = values.items.filter((one) => one.holds === null || one.holds === undefined).length;
+  const count = values.items.length;
+  const all = `${values.next ? "the first " : ""}${number(count)} ${count === 1 ? "invariant" : "invariants"}`;
+  const row = (one) => [
+    h("a", { href: `#invariant/${one.id}` }, name.get(one.id) ?? String(one.id)),
+    [units(one.value), "wide code"],
+    [units(one.margin), "wide code bad"],
+    one.block ? number(one.block) : "–",
+  ];
+  const lead = broken.length > 0 ? `${number(broken.length)} of ${all} broken now` : count > 0 ? "Nothing that was read is broken" : "Nothing is watched";
+  return section("Invariants",
+    h("p", { class: `lead ${broken.length > 0 ? "bad" : "good"}` }, lead),
+    unread > 0 ? h("p", { class: "hint" }, `Of ${all}, ${number(unread)} not known: no transaction has read what they speak of.`) : null,
+    broken.length > 0 ? table("Broken now", ["invariant", "value", "margin", "at block"], broken.map(row)) : null);
+};
+
 export const show = async () => {
-  const [now, services, incidents] = await Promise.all([get("/v1/overview"), page("/v1/services"), page("/v1/incidents", null, 10)]);
+  const [now, invariants, values, services, incidents] = await Promise.all([get("/v1/overview"), page("/v1/invariants", null, LOOKED_AT),
+    page("/v1/values", null, LOOKED_AT), page("/v1/services"), page("/v1/incidents", null, 10)]);
   const service = (one) => [
     [one.name, "wide"],
     one.streamed ? ["yes", "good"] : ["no", "bad"],
@@ -68,6 +91,7 @@ export const show = async () => {
     code(one.payment_contract),
   ];
   return [
+    standing(invariants, values),
     section("Overview", h("div", { id: "now" }, content(now))),
     section("Services", h("p", { class: "hint" }, "A protocol's invariants are streamed only while its service is paid."),
       table("Services", ["protocol", "streamed", "payment", "invariants", "payment contract"], services.items.map(service),

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::{Json, Router};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
@@ -276,10 +276,14 @@ pub(crate) fn date(unix_ms: u64) -> String {
     time.map_or_else(String::new, |time| humantime::format_rfc3339_millis(time).to_string())
 }
 
-/// A word of welcome
-#[utoipa::path(get, path = "/", responses((status = 200, body = Message)))]
-async fn welcome() -> Json<Message> {
-    Json(Message {
-        message: "Welcome to Portcullis".to_owned(),
-    })
+/// A word of welcome; who comes with a browser is sent to the page
+#[utoipa::path(get, path = "/", responses((status = 200, body = Message), (status = 303, description = "To the page, where HTML is asked for")))]
+async fn welcome(headers: HeaderMap) -> Response {
+    let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let vary = [(header::VARY, "accept")];
+    if accepted.is_some_and(|kinds| kinds.contains("text/html")) {
+        return (vary, Redirect::to("/app")).into_response();
+    }
+    let message = "Welcome to Portcullis".to_owned();
+    (vary, Json(Message { message })).into_response()
 }

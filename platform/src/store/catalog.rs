@@ -242,31 +242,23 @@ impl Store {
         members: &Members,
     ) -> Result<u64, CatalogError> {
         let mut writing = self.begin().await?;
-        let written: Option<i64> = match id {
-            None => sqlx::query_scalar(
-                "INSERT INTO contracts (address, network, variables, created_at_ms) VALUES ($1, $2, $3, $4) RETURNING id",
-            )
-            .bind(&contract.address)
-            .bind(&contract.network)
-            .bind(&contract.variables)
-            .bind(now_ms())
-            .fetch_optional(writing.connection())
-            .await?,
+        let id = match id {
+            None => insert_contract(writing.connection(), contract).await?,
             Some(id) => {
-                sqlx::query_scalar(
-                    "UPDATE contracts SET address = $1, network = $2, variables = $3 WHERE id = $4 RETURNING id",
-                )
-                .bind(&contract.address)
-                .bind(&contract.network)
-                .bind(&contract.variables)
-                .bind(signed(id))
-                .fetch_optional(writing.connection())
-                .await?
+                let updated =
+                    sqlx::query("UPDATE contracts SET address = $1, network = $2, variables = $3 WHERE id = $4")
+                        .bind(&contract.address)
+                        .bind(&contract.network)
+                        .bind(&contract.variables)
+                        .bind(signed(id))
+                        .execute(writing.connection())
+                        .await?;
+                if updated.rows_affected() == 0 {
+                    return Err(CatalogError::Unknown(Kind::Contract, id));
+                }
+                id
             }
         };
-        let id = written
-            .map(unsigned)
-            .ok_or(CatalogError::Unknown(Kind::Contract, id.unwrap_or_default()))?;
         replace(writing.connection(), id, members).await?;
         writing.commit().await?;
         Ok(id)
@@ -374,44 +366,10 @@ impl Store {
     /// [`CatalogError::Unknown`].
     pub async fn delete(&self, kind: Kind, id: u64) -> Result<(), CatalogError> {
         let mut writing = self.begin().await?;
-        let delete = match kind {
-            Kind::Contract => Some("DELETE FROM contracts WHERE id = $1"),
-            Kind::Action => Some("DELETE FROM defense_actions WHERE id = $1"),
-            Kind::Dashboard => Some("DELETE FROM dashboards WHERE id = $1"),
-            Kind::Invariant => None,
-        };
-        if let Some(delete) = delete {
-            let deleted = sqlx::query(delete)
-                .bind(signed(id))
-                .execute(writing.connection())
-                .await?;
-            if deleted.rows_affected() == 0 {
-                return Err(CatalogError::Unknown(kind, id));
-            }
+        if !delete(writing.connection(), kind, id).await? {
+            return Err(CatalogError::Unknown(kind, id));
         }
-        if kind == Kind::Contract {
-            sqlx::query("DELETE FROM descriptions WHERE contract = $1")
-                .bind(signed(id))
-                .execute(writing.connection())
-                .await?;
-        }
-        for relation in Relation::ALL {
-            for (is, column) in [(relation.owner(), "owner"), (relation.member(), "member")] {
-                if is == kind {
-                    let unlink = match column {
-                        "owner" => "DELETE FROM links WHERE relation = $1 AND owner = $2",
-                        _ => "DELETE FROM links WHERE relation = $1 AND member = $2",
-                    };
-                    sqlx::query(unlink)
-                        .bind(relation.name())
-                        .bind(signed(id))
-                        .execute(writing.connection())
-                        .await?;
-                }
-            }
-        }
-        writing.commit().await?;
-        Ok(())
+        Ok(writing.commit().await?)
     }
 }
 
@@ -421,6 +379,60 @@ pub(super) async fn exists(db: &mut AnyConnection, kind: Kind, id: u64) -> Resul
         .fetch_optional(db)
         .await?;
     Ok(found.is_some())
+}
+
+/// Writes a new contract; gives its number.
+pub(super) async fn insert_contract(db: &mut AnyConnection, contract: &Contract) -> Result<u64, LogError> {
+    let id: i64 = sqlx::query_scalar(
+        "INSERT INTO contracts (address, network, variables, created_at_ms) VALUES ($1, $2, $3, $4) RETURNING id",
+    )
+    .bind(&contract.address)
+    .bind(&contract.network)
+    .bind(&contract.variables)
+    .bind(now_ms())
+    .fetch_one(db)
+    .await?;
+    Ok(unsigned(id))
+}
+
+/// Deletes it with its links, of an invariant its links alone; false when it is not there.
+pub(super) async fn delete(db: &mut AnyConnection, kind: Kind, id: u64) -> Result<bool, LogError> {
+    let statement = match kind {
+        Kind::Contract => Some("DELETE FROM contracts WHERE id = $1"),
+        Kind::Action => Some("DELETE FROM defense_actions WHERE id = $1"),
+        Kind::Dashboard => Some("DELETE FROM dashboards WHERE id = $1"),
+        Kind::Invariant => None,
+    };
+    if let Some(statement) = statement {
+        let deleted = sqlx::query(statement).bind(signed(id)).execute(&mut *db).await?;
+        if deleted.rows_affected() == 0 {
+            return Ok(false);
+        }
+    }
+    if kind == Kind::Contract {
+        sqlx::query("DELETE FROM descriptions WHERE contract = $1")
+            .bind(signed(id))
+            .execute(&mut *db)
+            .await?;
+    }
+    for relation in Relation::ALL {
+        for (is, unlink) in [
+            (relation.owner(), "DELETE FROM links WHERE relation = $1 AND owner = $2"),
+            (
+                relation.member(),
+                "DELETE FROM links WHERE relation = $1 AND member = $2",
+            ),
+        ] {
+            if is == kind {
+                sqlx::query(unlink)
+                    .bind(relation.name())
+                    .bind(signed(id))
+                    .execute(&mut *db)
+                    .await?;
+            }
+        }
+    }
+    Ok(true)
 }
 
 pub(super) async fn replace(db: &mut AnyConnection, owner: u64, members: &Members) -> Result<(), CatalogError> {

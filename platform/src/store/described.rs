@@ -42,6 +42,40 @@ pub struct Description {
     pub abi: Option<String>,
 }
 
+/// A contract with what expressions call it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DescribedContract {
+    /// Its number.
+    pub id: u64,
+    /// What is registered.
+    pub contract: Contract,
+    /// What it is called, where it was said.
+    pub description: Option<Description>,
+}
+
+/// Why a contract was not described.
+#[derive(Debug, thiserror::Error)]
+pub enum DescribeError {
+    /// There is no such contract.
+    #[error("there is no contract {0}")]
+    Unknown(u64),
+    /// It is not what the caller has seen.
+    #[error("contract {0} was changed since it was read")]
+    Stale(u64),
+    /// Expressions could not tell the two apart.
+    #[error("another contract has the name `{0}`; choose one that says which of them it is")]
+    Taken(String),
+    /// The database failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+impl From<sqlx::Error> for DescribeError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Log(error.into())
+    }
+}
+
 /// What became of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
@@ -150,11 +184,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn described_contracts(
-        &self,
-        after: u64,
-        limit: u32,
-    ) -> Result<Vec<(u64, Contract, Option<Description>)>, LogError> {
+    pub async fn described_contracts(&self, after: u64, limit: u32) -> Result<Vec<DescribedContract>, LogError> {
         let rows = sqlx::query(
             "SELECT c.*, d.name, d.layout, d.abi FROM contracts c LEFT JOIN descriptions d ON d.contract = c.id
              WHERE c.id > $1 ORDER BY c.id LIMIT $2",
@@ -170,12 +200,8 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn described_contract(&self, id: u64) -> Result<Option<(u64, Contract, Option<Description>)>, LogError> {
-        let Some(before) = id.checked_sub(1) else {
-            return Ok(None);
-        };
-        let found = self.described_contracts(before, 1).await?.pop();
-        Ok(found.filter(|(found, _, _)| *found == id))
+    pub async fn described_contract(&self, id: u64) -> Result<Option<DescribedContract>, LogError> {
+        current_contract(&mut *self.pool().acquire().await?, id).await
     }
 
     /// The contracts of a network that expressions may name, at most 1,000.
@@ -191,41 +217,103 @@ impl Store {
         .fetch_all(self.pool())
         .await?;
         let named = |row: &sqlx::any::AnyRow| {
-            let (_, contract, description) = contract(row)?;
-            Ok((contract.address, description.unwrap_or_default()))
+            let found = contract(row)?;
+            Ok((found.contract.address, found.description.unwrap_or_default()))
         };
         rows.iter().map(named).collect()
     }
 
-    /// Says what expressions call a contract; nothing without a description. False when another contract has this name.
+    /// Registers a contract together with what expressions call it; gives its number.
     ///
     /// # Errors
-    /// [`CatalogError::Unknown`] when there is no such contract.
-    pub async fn describe_contract(&self, id: u64, description: Option<&Description>) -> Result<bool, CatalogError> {
+    /// [`DescribeError::Taken`]; then nothing changed.
+    pub async fn add_described_contract(
+        &self,
+        contract: &Contract,
+        description: Option<&Description>,
+    ) -> Result<u64, DescribeError> {
         let mut writing = self.begin().await?;
-        if !catalog::exists(writing.connection(), Kind::Contract, id).await? {
-            return Err(CatalogError::Unknown(Kind::Contract, id));
-        }
-        sqlx::query("DELETE FROM descriptions WHERE contract = $1")
-            .bind(signed(id))
-            .execute(writing.connection())
-            .await?;
-        if let Some(description) = description {
-            let written = sqlx::query(
-                "INSERT INTO descriptions (contract, name, layout, abi) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO NOTHING",
-            )
-            .bind(signed(id))
-            .bind(description.name.clone())
-            .bind(description.layout.clone())
-            .bind(description.abi.clone())
-            .execute(writing.connection())
-            .await?;
-            if written.rows_affected() == 0 {
-                return Ok(false);
-            }
-        }
+        let id = catalog::insert_contract(writing.connection(), contract).await?;
+        put_description(writing.connection(), id, description).await?;
         writing.commit().await?;
-        Ok(true)
+        Ok(id)
+    }
+
+    /// Says anew what expressions call `seen`, if it still is as it was seen; nothing without a description.
+    ///
+    /// # Errors
+    /// [`DescribeError`]; then nothing changed.
+    pub async fn describe_contract(
+        &self,
+        seen: &DescribedContract,
+        description: Option<&Description>,
+    ) -> Result<(), DescribeError> {
+        let mut writing = self.begin().await?;
+        unchanged(writing.connection(), seen).await?;
+        sqlx::query("DELETE FROM descriptions WHERE contract = $1")
+            .bind(signed(seen.id))
+            .execute(writing.connection())
+            .await?;
+        put_description(writing.connection(), seen.id, description).await?;
+        Ok(writing.commit().await?)
+    }
+
+    /// Forgets a contract with its links; where it was `seen`, only if it still is as it was seen.
+    ///
+    /// # Errors
+    /// [`DescribeError`]; then nothing changed.
+    pub async fn forget_contract(&self, id: u64, seen: Option<&DescribedContract>) -> Result<(), DescribeError> {
+        let mut writing = self.begin().await?;
+        if let Some(seen) = seen {
+            unchanged(writing.connection(), seen).await?;
+        }
+        if !catalog::delete(writing.connection(), Kind::Contract, id).await? {
+            return Err(DescribeError::Unknown(id));
+        }
+        Ok(writing.commit().await?)
+    }
+}
+
+async fn current_contract(db: &mut AnyConnection, id: u64) -> Result<Option<DescribedContract>, LogError> {
+    let found = sqlx::query(
+        "SELECT c.*, d.name, d.layout, d.abi FROM contracts c LEFT JOIN descriptions d ON d.contract = c.id WHERE c.id = $1",
+    )
+    .bind(signed(id))
+    .fetch_optional(db)
+    .await?;
+    found.as_ref().map(contract).transpose()
+}
+
+/// Inside a transaction that writes: nobody changes it before the end of that.
+async fn unchanged(db: &mut AnyConnection, seen: &DescribedContract) -> Result<(), DescribeError> {
+    match current_contract(db, seen.id).await? {
+        None => Err(DescribeError::Unknown(seen.id)),
+        Some(now) if now != *seen => Err(DescribeError::Stale(seen.id)),
+        Some(_) => Ok(()),
+    }
+}
+
+/// Of a contract that has no description yet.
+async fn put_description(
+    db: &mut AnyConnection,
+    id: u64,
+    description: Option<&Description>,
+) -> Result<(), DescribeError> {
+    let Some(description) = description else {
+        return Ok(());
+    };
+    let written = sqlx::query(
+        "INSERT INTO descriptions (contract, name, layout, abi) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO NOTHING",
+    )
+    .bind(signed(id))
+    .bind(&description.name)
+    .bind(&description.layout)
+    .bind(&description.abi)
+    .execute(db)
+    .await?;
+    match written.rows_affected() {
+        0 => Err(DescribeError::Taken(description.name.clone())),
+        _ => Ok(()),
     }
 }
 
@@ -276,14 +364,16 @@ fn described(found: &sqlx::any::AnyRow) -> Result<Described, LogError> {
     })
 }
 
-fn contract(row: &sqlx::any::AnyRow) -> Result<(u64, Contract, Option<Description>), LogError> {
+fn contract(row: &sqlx::any::AnyRow) -> Result<DescribedContract, LogError> {
     let name: Option<String> = row.try_get("name")?;
     let (layout, abi) = (row.try_get("layout")?, row.try_get("abi")?);
-    let contract = Contract {
-        address: row.try_get("address")?,
-        network: row.try_get("network")?,
-        variables: row.try_get("variables")?,
-    };
-    let id = unsigned(row.try_get("id")?);
-    Ok((id, contract, name.map(|name| Description { name, layout, abi })))
+    Ok(DescribedContract {
+        id: unsigned(row.try_get("id")?),
+        contract: Contract {
+            address: row.try_get("address")?,
+            network: row.try_get("network")?,
+            variables: row.try_get("variables")?,
+        },
+        description: name.map(|name| Description { name, layout, abi }),
+    })
 }

@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::append::Appended;
 pub use self::catalog::{Action, CatalogError, Contract, Kind, Members, Relation};
-pub use self::described::{Change, Described, Description, Source};
+pub use self::described::{Change, DescribeError, Described, DescribedContract, Description, Source};
 pub use self::keys::{AuditRow, KeyRow};
 pub use self::logged::Logged;
 pub use self::recent::Recent;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use testkit::process::Running;
 use testkit::until;
 
-use crate::world::{NOWHERE, PATIENCE, case, hotkey, open, permitted, platform, read_all, recording};
+use crate::world::{NOWHERE, PATIENCE, case, hotkey, open, permitted, platform, read_all, recording, run_alone};
 
 fn output(args: &[&str]) -> Output {
     platform(args).output().unwrap()
@@ -247,20 +247,50 @@ fn invariants_are_added_listed_and_removed() {
     assert_eq!(again, listed);
 }
 
+#[tokio::test]
+async fn what_is_changed_by_command_is_in_the_audit_log_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let database = folder.path().join("platform.db");
+    for args in [
+        ["keys", "create", "ci"].as_slice(),
+        &["keys", "revoke", "1"],
+        &["keys", "list"],
+        &[
+            "services",
+            "add",
+            "vault",
+            "--payment",
+            "0x1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d",
+        ],
+        &["services", "remove", "vault"],
+    ] {
+        let output = output(&[args, &["--database", text(&database)]].concat());
+        assert!(output.status.success(), "{args:?}: {output:?}");
+    }
+    refusal(&["keys", "revoke", "7", "--database", text(&database)], 2);
+    let audited = store.audited(None, 10).await.unwrap();
+    let rows: Vec<String> = audited
+        .iter()
+        .rev()
+        .map(|row| format!("{}: {} {} {}", row.actor, row.method, row.path, row.status))
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            "command line: POST /v1/keys 201",
+            "command line: DELETE /v1/keys/1 204",
+            "command line: POST /v1/services 201",
+            "command line: DELETE /v1/services/vault 204",
+        ]
+    );
+}
+
 /// A platform that reads this recording.
 async fn start(folder: &Path, recording: &Path, pace: &str) -> Running {
     let (feed, database) = (format!("replay:{}", text(recording)), folder.join("platform.db"));
-    let mut command = platform(&["run", "--feed", &feed, "--pace", pace, "--database", text(&database)]);
-    command.args([
-        "--ledger",
-        NOWHERE,
-        "--listen",
-        "127.0.0.1:0",
-        "--min-validators",
-        "0",
-        "--log",
-        "error",
-    ]);
+    let from = ["--feed", &feed, "--pace", pace, "--database", text(&database)];
+    let command = run_alone(&[&from[..], &["--log", "error"]].concat());
     Running::start(command.into(), folder).await
 }
 

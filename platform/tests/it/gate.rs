@@ -7,7 +7,7 @@ use serde_json::Value;
 use testkit::process::Running;
 use testkit::{Fault, PaidService, Proxy, until};
 
-use crate::world::{NOWHERE, address, open, platform, recording};
+use crate::world::{address, open, platform, recording, run_alone};
 
 /// Base units a second.
 const RATE: u64 = 2;
@@ -83,18 +83,8 @@ impl World {
         );
         std::fs::write(&config, billing).unwrap();
         let feed = format!("replay:{}", recording(self.folder.path()).display());
-        let mut command = platform(&[
-            "run",
-            "--ledger",
-            NOWHERE,
-            "--listen",
-            "127.0.0.1:0",
-            "--min-validators",
-            "0",
-        ]);
-        command
-            .args(["--feed", &feed, "--database", &self.database(), "--config"])
-            .arg(&config);
+        let mut command = run_alone(&["--feed", &feed, "--database", &self.database(), "--config"]);
+        command.arg(&config);
         Running::start(command.into(), self.folder.path()).await
     }
 

@@ -65,6 +65,7 @@ async fn every_view_shows_what_is_known() {
     page.look(1280, 900, false).await;
     page.go(&world.url("/app")).await;
     for text in [
+        "Nothing that was read is broken",
         "1 d 2 h of runway",
         "unpaid; 12 base units are missing",
         "live",
@@ -89,6 +90,7 @@ async fn every_view_shows_what_is_known() {
     shows(&mut page, "1,000 → 3").await;
     page.go(&world.url("/app#incident/1")).await;
     for text in [
+        "vault.totalAssets >= 100",
         "contained",
         "fired",
         "by pause",
@@ -135,6 +137,11 @@ async fn every_view_shows_what_is_known() {
     shows(&mut page, "100.0 %").await;
     page.go(&world.url("/app#contracts")).await;
     shows(&mut page, &seen::VAULT.to_string()).await;
+    seen::log(&world.store, &[(60, 60), (60, 60), (60, 50)]).await;
+    page.go(&world.url("/app#overview")).await;
+    for text in ["1 of 1 invariant broken now", "-40"] {
+        shows(&mut page, text).await;
+    }
     assert!(page.complaints.is_empty(), "{:?}", page.complaints);
 }
 
@@ -365,10 +372,29 @@ async fn it_fits_a_phone_by_day_and_by_night_and_is_reached_by_keyboard() {
             0,
             "{view}: everything that can be used has a name"
         );
-        if view == "overview" {
-            page.picture("page-phone.png").await;
+        let unseen = "[...document.querySelectorAll('td:not(:empty)')].filter((cell) => {
+            const { left, right } = cell.getBoundingClientRect();
+            return left < 0 || right > innerWidth;
+        }).length";
+        assert_eq!(
+            page.evaluate(unseen).await,
+            0,
+            "{view}: every cell is seen without scrolling to the side"
+        );
+        match view {
+            "overview" => page.picture("page-phone.png").await,
+            "invariants" => page.picture("page-invariants-phone.png").await,
+            _ => {}
         }
     }
+    let named = "[...document.querySelectorAll('td')].every((cell) => getComputedStyle(cell, '::before').content.includes(cell.dataset.label))";
+    page.go(&world.url("/app#invariants")).await;
+    shows(&mut page, "solvency").await;
+    assert_eq!(
+        page.evaluate(named).await,
+        true,
+        "each cell stands behind its column's name"
+    );
     page.look(390, 844, true).await;
     page.go(&world.url("/app#miners")).await;
     page.picture("page-miners-phone-dark.png").await;

@@ -211,12 +211,12 @@ async fn what_was_not_asked_for_or_does_not_fit_is_refused_with_the_whole_reques
         of(vec![good.clone(), report], vec![])
     };
     for (request, validator, code, says) in [
-        (bad(&|_| {}), 2, Code::PermissionDenied, "transactions[1]: cursor 3"),
-        (bad(&|r| r.cursor = 99), 1, Code::PermissionDenied, "cursor 99"),
+        (bad(&|_| {}), 2, Code::FailedPrecondition, "transactions[1]: cursor 3"),
+        (bad(&|r| r.cursor = 99), 1, Code::FailedPrecondition, "cursor 99"),
         (
             bad(&|r| r.tx_hash = wire::hash_bytes(tx_hash(7))),
             1,
-            Code::PermissionDenied,
+            Code::FailedPrecondition,
             "cursor 3",
         ),
         (
@@ -260,7 +260,7 @@ async fn what_was_not_asked_for_or_does_not_fit_is_refused_with_the_whole_reques
         (
             of(vec![good.clone()], vec![incident(3, 2)]),
             2,
-            Code::PermissionDenied,
+            Code::FailedPrecondition,
             "incidents[0]",
         ),
         (

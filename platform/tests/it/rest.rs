@@ -56,6 +56,29 @@ async fn an_invariant_is_made_read_changed_and_deleted() {
 }
 
 #[tokio::test]
+async fn programs_are_welcomed_and_browsers_are_sent_to_the_page() {
+    let world = World::new().await;
+    let client = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .unwrap();
+    let ask = async |accept: &str| {
+        let request = client.get(world.url("/")).header("accept", accept);
+        request.send().await.unwrap()
+    };
+    for accept in ["*/*", "application/json, text/plain, */*"] {
+        let answer = ask(accept).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert!(answer.json::<Value>().await.unwrap()["message"].is_string());
+    }
+    let answer = ask("text/html,application/xhtml+xml,*/*;q=0.8").await;
+    assert_eq!(
+        (answer.status(), &answer.headers()["location"]),
+        (StatusCode::SEE_OTHER, &"/app".parse().unwrap())
+    );
+}
+
+#[tokio::test]
 async fn an_older_client_leaves_the_variable_out() {
     let world = World::new().await;
     let mut body = invariant();

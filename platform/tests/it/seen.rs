@@ -4,14 +4,14 @@ use alloy::consensus::{SignableTransaction, TxLegacy};
 use alloy::eips::eip2718::Encodable2718;
 use alloy::primitives::{TxKind, keccak256};
 use alloy::signers::{SignerSync, local::PrivateKeySigner};
-use engine::{Account, AccountState, Address, B256, BlockEnv, Bytes, Hardfork, Prestate, Transaction, U256};
+use engine::{Account, AccountState, Address, B256, Bytes, Prestate, Transaction, U256};
 use platform::log::{Entry, Event, FeedLog};
 use platform::store::{NeuronRow, Store};
 use protos::v1;
 use serde_json::{Value, json};
 use wire::{ShippedPrestate, Wire};
 
-use crate::world::{CHAIN, batch, for_all, hotkey};
+use crate::world::{CHAIN, batch, env, for_all, hotkey};
 
 /// Sets its slot 0 to the first word of what it is sent.
 const SET: [u8; 7] = [0x60, 0x00, 0x35, 0x60, 0x00, 0x55, 0x00];
@@ -33,23 +33,12 @@ fn head_hash() -> B256 {
 }
 
 fn head() -> Event {
-    let next = BlockEnv {
-        number: 100,
-        timestamp: 1_700_001_200,
-        beneficiary: Address::repeat_byte(0xbe),
-        gas_limit: 30_000_000,
-        base_fee: 7,
-        difficulty: U256::ZERO,
-        prevrandao: Some(B256::repeat_byte(1)),
-        excess_blob_gas: Some(0),
-        hardfork: Some(Hardfork::Cancun),
-    };
     Event::Head(v1::Head {
         chain_id: CHAIN,
         number: 99,
         hash: wire::hash_bytes(head_hash()),
         parent_hash: wire::hash_bytes(B256::ZERO),
-        next: Some(next.to_wire()),
+        next: Some(env(100, 1_700_001_200).to_wire()),
         included: Vec::new(),
         orphaned: Vec::new(),
     })

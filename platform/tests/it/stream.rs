@@ -211,53 +211,41 @@ async fn a_shutdown_ends_every_stream() {
 #[derive(Debug, Default)]
 struct PaperLedger(Mutex<Option<BTreeSet<u8>>>);
 
-impl PaperLedger {
-    fn unable<T: Send>() -> Answer<'static, T> {
-        Box::pin(async { Err(LedgerError::Closed) })
-    }
+/// What nobody asks of it.
+macro_rules! unasked {
+    ($lifetime:lifetime: $($method:ident($($argument:ty),*) -> $answer:ty;)*) => {
+        $(fn $method<$lifetime>(&$lifetime self, $(_: $argument),*) -> Answer<$lifetime, $answer> {
+            Box::pin(async { Err(LedgerError::Closed) })
+        })*
+    };
 }
 
 impl Ledger for PaperLedger {
-    fn block(&self) -> Answer<'_, u64> {
-        Self::unable()
-    }
     fn metagraph(&self) -> Answer<'_, Metagraph> {
-        let Some(permits) = self.0.lock().unwrap().clone() else {
-            return Self::unable();
-        };
-        let neuron = |uid: u8| Neuron {
+        let permits = self.0.lock().unwrap().clone();
+        let neuron = |uid: u8, permits: &BTreeSet<u8>| Neuron {
             validator_permit: permits.contains(&uid),
             ..Neuron::new(u16::from(uid), validator(uid).account())
         };
-        let metagraph = Metagraph::new(1, 10, (0..4).map(neuron).collect());
-        Box::pin(async move { Ok(metagraph) })
+        let metagraph = permits.map(|permits| {
+            let neurons = (0..4).map(|uid| neuron(uid, &permits));
+            Metagraph::new(1, 10, neurons.collect())
+        });
+        Box::pin(async { metagraph.ok_or(LedgerError::Closed) })
     }
-    fn hyperparameters(&self) -> Answer<'_, Hyperparameters> {
-        Self::unable()
-    }
-    fn weights(&self, _: u16) -> Answer<'_, Vec<(u16, u16)>> {
-        Self::unable()
-    }
-    fn register<'a>(&'a self, _: &'a Keypair) -> Answer<'a, Registration> {
-        Self::unable()
-    }
-    fn add_stake<'a>(&'a self, _: &'a Keypair, _: u64) -> Answer<'a, u64> {
-        Self::unable()
-    }
-    fn serve_axon<'a>(&'a self, _: &'a Keypair, _: AxonInfo) -> Answer<'a, u64> {
-        Self::unable()
-    }
-    fn set_weights<'a>(&'a self, _: &'a Keypair, _: WeightsCall) -> Answer<'a, u64> {
-        Self::unable()
-    }
-    fn commit_weights<'a>(&'a self, _: &'a Keypair, _: WeightsCommit) -> Answer<'a, u64> {
-        Self::unable()
-    }
-    fn reveal_weights<'a>(&'a self, _: &'a Keypair, _: WeightsReveal) -> Answer<'a, u64> {
-        Self::unable()
-    }
-    fn commit_timelocked<'a>(&'a self, _: &'a Keypair, _: TimelockedCommit) -> Answer<'a, u64> {
-        Self::unable()
+
+    unasked! {
+        'a:
+        block() -> u64;
+        hyperparameters() -> Hyperparameters;
+        weights(u16) -> Vec<(u16, u16)>;
+        register(&'a Keypair) -> Registration;
+        add_stake(&'a Keypair, u64) -> u64;
+        serve_axon(&'a Keypair, AxonInfo) -> u64;
+        set_weights(&'a Keypair, WeightsCall) -> u64;
+        commit_weights(&'a Keypair, WeightsCommit) -> u64;
+        reveal_weights(&'a Keypair, WeightsReveal) -> u64;
+        commit_timelocked(&'a Keypair, TimelockedCommit) -> u64;
     }
 }
 

@@ -8,7 +8,7 @@ use reqwest::StatusCode;
 use testkit::process::Running;
 use testkit::until;
 
-use crate::world::{NOWHERE, open, platform, read_all, recording};
+use crate::world::{NOWHERE, open, platform, read_all, recording, run_alone};
 
 fn output(args: &[&str]) -> Output {
     platform(args).output().unwrap()
@@ -24,17 +24,8 @@ struct World {
 impl World {
     async fn start(folder: &Path, scheme: &str, args: &[&str]) -> Self {
         let http_ready = folder.join("http-ready");
-        let mut command = platform(&[
-            "run",
-            "--listen",
-            "127.0.0.1:0",
-            "--http",
-            "127.0.0.1:0",
-            "--ledger",
-            NOWHERE,
-        ]);
+        let mut command = run_alone(&["--http", "127.0.0.1:0", "--log", "error", "--feed"]);
         command
-            .args(["--min-validators", "0", "--log", "error", "--feed"])
             .arg(format!("replay:{}", recording(folder).display()))
             .arg("--database")
             .arg(folder.join("platform.db"))
@@ -189,4 +180,28 @@ async fn a_backup_is_whole_while_the_platform_writes_and_is_never_written_over()
         String::from_utf8_lossy(&again.stderr).contains("is there already"),
         "{again:?}"
     );
+}
+
+#[test]
+fn the_configuration_in_the_guide_is_valid() {
+    let folder = tempfile::tempdir().unwrap();
+    certificate(folder.path(), "platform");
+    let guide = include_str!("../../../docs/platform.md");
+    let configuration = guide.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    std::fs::write(folder.path().join("platform.toml"), configuration).unwrap();
+    // What it names and is not here.
+    let feed = format!("replay:{}", recording(folder.path()).display());
+    let here = ["--feed", &feed, "--database", "platform.db"];
+    let check = |configuration: &str| {
+        let mut command = platform(&["run", "--check", "--config", configuration]);
+        let secret = ("SECRETS_KEY", "11".repeat(32));
+        command.args(here).current_dir(folder.path()).env(secret.0, secret.1);
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(check("platform.toml").0, Some(0), "{:?}", check("platform.toml"));
+    let wrong = configuration.replace("replicas", "replicaz");
+    std::fs::write(folder.path().join("wrong.toml"), wrong).unwrap();
+    let (code, said) = check("wrong.toml");
+    assert!(code == Some(2) && said.contains("replicaz"), "{said}");
 }

@@ -45,6 +45,21 @@ pub(crate) fn platform(args: &[&str]) -> Command {
     command
 }
 
+/// `platform run` with these arguments, on a free port: nobody need be there for it to feed, and no ledger answers.
+pub(crate) fn run_alone(args: &[&str]) -> Command {
+    let mut command = platform(&[
+        "run",
+        "--ledger",
+        NOWHERE,
+        "--listen",
+        "127.0.0.1:0",
+        "--min-validators",
+        "0",
+    ]);
+    command.args(args);
+    command
+}
+
 pub(crate) fn validator(n: u8) -> Keypair {
     Keypair::from_seed([n; 32])
 }
@@ -55,6 +70,21 @@ pub(crate) fn hotkey(n: u8) -> Hotkey {
 
 pub(crate) fn permitted(validators: impl IntoIterator<Item = u8>) -> BTreeSet<Hotkey> {
     validators.into_iter().map(hotkey).collect()
+}
+
+/// A block of this number at this time, after Cancun.
+pub(crate) fn env(number: u64, timestamp: u64) -> BlockEnv {
+    BlockEnv {
+        number,
+        timestamp,
+        beneficiary: Address::repeat_byte(0xbe),
+        gas_limit: 30_000_000,
+        base_fee: 7,
+        difficulty: U256::ZERO,
+        prevrandao: Some(B256::repeat_byte(1)),
+        excess_blob_gas: Some(0),
+        hardfork: Some(Hardfork::Cancun),
+    }
 }
 
 /// A pending transaction that no engine would take, told apart by `n`.
@@ -310,17 +340,7 @@ pub(crate) fn case(number: u64) -> Case {
         chain_id: CHAIN,
         hardfork: Hardfork::Cancun,
         relaxed: false,
-        block: BlockEnv {
-            number,
-            timestamp: 1_700_000_000 + number * 12,
-            beneficiary: Address::repeat_byte(0xbe),
-            gas_limit: 30_000_000,
-            base_fee: 7,
-            difficulty: U256::ZERO,
-            prevrandao: Some(B256::repeat_byte(1)),
-            excess_blob_gas: Some(0),
-            hardfork: Some(Hardfork::Cancun),
-        },
+        block: env(number, 1_700_000_000 + number * 12),
         block_hash: Some(hash(number)),
         parent_hash: Some(hash(number - 1)),
         transactions: vec![

@@ -16,7 +16,7 @@ mod truth;
 mod weights;
 mod windows;
 
-pub use outbox::Outbox;
+pub use outbox::{Outbox, Refused};
 pub use timelines::Told;
 pub use truth::{Canary, CanaryCount, Dispute, MOST_DISPUTES};
 pub use weights::{NewReport, Report, Stage, WaitingNote, Weight};

@@ -6,7 +6,7 @@ use alloy::primitives::Address;
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -18,7 +18,8 @@ use super::{Changing, Reading, created, tag};
 use crate::proposal::{Flaw, Proposal};
 use crate::registry::{NETWORK, is_network};
 use crate::rest::Rest;
-use crate::store::{Contract, Description, Kind, Relation};
+use crate::rest::invariants::of;
+use crate::store::{Contract, DescribeError, DescribedContract, Description, Relation};
 
 /// Where they are.
 const PATH: &str = "/v1/contracts";
@@ -68,15 +69,15 @@ fn json_of(text: Option<&String>) -> Option<Value> {
 }
 
 impl ContractView {
-    fn new(id: u64, contract: Contract, description: Option<Description>, invariant_ids: Vec<u64>) -> Self {
-        let known = description.as_ref();
+    fn new(found: &DescribedContract, invariant_ids: Vec<u64>) -> Self {
+        let known = found.description.as_ref();
         Self {
-            id,
-            address: contract.address,
-            network: contract.network,
+            id: found.id,
+            address: found.contract.address.clone(),
+            network: found.contract.network.clone(),
             layout: json_of(known.and_then(|known| known.layout.as_ref())),
             abi: json_of(known.and_then(|known| known.abi.as_ref())),
-            name: description.map(|known| known.name),
+            name: known.map(|known| known.name.clone()),
             invariant_ids,
         }
     }
@@ -93,7 +94,18 @@ fn entry(address: &str, layout: Option<&Value>, abi: Option<&Value>) -> Value {
     Value::Object(entry)
 }
 
-fn read_body(body: &Body) -> Result<(String, String, Option<Description>), Problem> {
+impl From<DescribeError> for Problem {
+    fn from(error: DescribeError) -> Self {
+        match error {
+            DescribeError::Unknown(_) => Self::not_found("contract"),
+            DescribeError::Stale(_) => tag::changed(),
+            DescribeError::Taken(_) => Self::new(StatusCode::CONFLICT, error.to_string()),
+            DescribeError::Log(error) => error.into(),
+        }
+    }
+}
+
+fn read_body(body: &Body) -> Result<(Contract, Option<Description>), Problem> {
     let mut flaws = Vec::new();
     body.only(&["address", "network", "name", "layout", "abi"], &mut flaws);
     let address = body.needed("address", &mut flaws);
@@ -143,7 +155,12 @@ fn read_body(body: &Body) -> Result<(String, String, Option<Description>), Probl
         layout: layout.map(Value::to_string),
         abi: abi.map(Value::to_string),
     });
-    Ok((address, network, description))
+    let contract = Contract {
+        address,
+        network,
+        variables: "{}".to_owned(),
+    };
+    Ok((contract, description))
 }
 
 impl Rest {
@@ -168,19 +185,12 @@ impl Rest {
             .collect())
     }
 
-    async fn contract_view(&self, id: u64) -> Result<ContractView, Problem> {
+    async fn contract_view(&self, id: u64) -> Result<(DescribedContract, ContractView), Problem> {
         let found = self.store.described_contract(id).await?;
-        let (id, contract, description) = found.ok_or_else(|| Problem::not_found("contract"))?;
+        let found = found.ok_or_else(|| Problem::not_found("contract"))?;
         let invariants = self.store.members(Relation::ContractInvariant, id).await?;
-        Ok(ContractView::new(id, contract, description, invariants))
-    }
-
-    async fn describe(&self, id: u64, description: Option<&Description>) -> Result<(), Problem> {
-        if self.store.describe_contract(id, description).await? {
-            return Ok(());
-        }
-        let detail = "another contract has this name; choose one that says which of them it is";
-        Err(Problem::new(StatusCode::CONFLICT, detail))
+        let view = ContractView::new(&found, invariants);
+        Ok((found, view))
     }
 }
 
@@ -190,16 +200,16 @@ impl Rest {
 pub(super) async fn list(State(rest): State<Rest>, paging: Paging) -> Result<Paged<ContractView>, Problem> {
     let after = paging.after.unwrap_or_default();
     let found = rest.store.described_contracts(after, paging.wanted()).await?;
-    let number = |found: Option<&(u64, Contract, Option<Description>)>| found.map_or(0, |(id, _, _)| *id);
+    let number = |found: Option<&DescribedContract>| found.map_or(0, |found| found.id);
     let (first, last) = (number(found.first()), number(found.last()));
     let links = rest
         .store
         .members_between(Relation::ContractInvariant, first, last)
         .await?;
-    let view = |(id, contract, description)| {
-        ContractView::new(id, contract, description, crate::rest::invariants::of(&links, id))
-    };
-    let views = found.into_iter().map(view).collect();
+    let views = found
+        .iter()
+        .map(|found| ContractView::new(found, of(&links, found.id)))
+        .collect();
     Ok(Paged::new(PATH, paging, views, |view: &ContractView| view.id))
 }
 
@@ -207,25 +217,19 @@ pub(super) async fn list(State(rest): State<Rest>, paging: Paging) -> Result<Pag
 #[utoipa::path(post, path = "/v1/contracts", tag = "v1", operation_id = "v1_contracts_create", request_body = ContractInput,
     security(("api_key" = [])), responses((status = 201, body = ContractView), Changing))]
 pub(super) async fn create(State(rest): State<Rest>, body: Body) -> Result<Response, Problem> {
-    let (address, network, description) = read_body(&body)?;
-    let contract = Contract {
-        address,
-        network,
-        variables: "{}".to_owned(),
-    };
-    let id = rest.store.put_contract(None, &contract, &[]).await?;
-    if let Err(problem) = rest.describe(id, description.as_ref()).await {
-        rest.store.delete(Kind::Contract, id).await?;
-        return Err(problem);
-    }
-    Ok(created(PATH, id, &rest.contract_view(id).await?))
+    let (contract, description) = read_body(&body)?;
+    let id = rest
+        .store
+        .add_described_contract(&contract, description.as_ref())
+        .await?;
+    Ok(created(PATH, id, &rest.contract_view(id).await?.1))
 }
 
 /// One contract
 #[utoipa::path(get, path = "/v1/contracts/{id}", tag = "v1", operation_id = "v1_contracts_read", params(("id" = u64, Path)),
     responses((status = 200, body = ContractView), Reading))]
 pub(super) async fn read(State(rest): State<Rest>, Number(id): Number) -> Result<Json<ContractView>, Problem> {
-    Ok(Json(rest.contract_view(id).await?))
+    Ok(Json(rest.contract_view(id).await?.1))
 }
 
 /// Say anew what a contract is called and how it is laid out; `If-Match` says which one was read. Its address and chain stay
@@ -238,15 +242,15 @@ pub(super) async fn replace(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<ContractView>, Problem> {
-    let seen = rest.contract_view(id).await?;
-    let (address, network, description) = read_body(&body)?;
-    tag::check(&headers, &seen, true)?;
-    if (&address, &network) != (&seen.address, &seen.network) {
+    let (seen, view) = rest.contract_view(id).await?;
+    let (contract, description) = read_body(&body)?;
+    tag::check(&headers, &view, true)?;
+    if (&contract.address, &contract.network) != (&view.address, &view.network) {
         let detail = "address and network stay what they are; register another contract";
         return Err(Problem::new(StatusCode::CONFLICT, detail));
     }
-    rest.describe(id, description.as_ref()).await?;
-    Ok(Json(rest.contract_view(id).await?))
+    rest.store.describe_contract(&seen, description.as_ref()).await?;
+    Ok(Json(rest.contract_view(id).await?.1))
 }
 
 /// Forget a contract; its invariants stay in force
@@ -258,7 +262,9 @@ pub(super) async fn delete(
     Number(id): Number,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    tag::check(&headers, &rest.contract_view(id).await?, false)?;
-    rest.store.delete(Kind::Contract, id).await?;
+    let (seen, view) = rest.contract_view(id).await?;
+    tag::check(&headers, &view, false)?;
+    let seen = headers.contains_key(header::IF_MATCH).then_some(&seen);
+    rest.store.forget_contract(id, seen).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -7,7 +7,7 @@ use testkit::process::Running;
 use testkit::{Mining, anvil, until};
 
 use super::world::Person;
-use crate::world::{NOWHERE, PATIENCE, open, permitted, platform};
+use crate::world::{PATIENCE, open, permitted, platform, run_alone};
 
 #[tokio::test]
 async fn the_platform_follows_several_nodes_tells_its_status_and_ends_when_asked() {
@@ -21,28 +21,10 @@ async fn the_platform_follows_several_nodes_tells_its_status_and_ends_when_asked
         .remember(&Vec::from_iter(permitted([1])))
         .await
         .unwrap();
-    let mut command = platform(&[
-        "run",
-        "--feed",
-        &anvil.http(),
-        "--feed",
-        &anvil.ws(),
-        "--chain-id",
-        "31337",
-    ]);
-    command
-        .args([
-            "--block-time",
-            "1s",
-            "--ledger",
-            NOWHERE,
-            "--listen",
-            "127.0.0.1:0",
-            "--min-validators",
-            "0",
-        ])
-        .arg("--database")
-        .arg(folder.path().join("platform.db"));
+    let (polled, followed) = (anvil.http(), anvil.ws());
+    let feeds = ["--feed", &polled, "--feed", &followed, "--chain-id", "31337"];
+    let mut command = run_alone(&[&feeds[..], &["--block-time", "1s", "--database"]].concat());
+    command.arg(folder.path().join("platform.db"));
     let mut running = Running::start(command.into(), folder.path()).await;
     let alice = Person::new(&anvil, 0);
     for nonce in 0..5 {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use alloy::providers::Provider;
 use alloy::providers::ext::AnvilApi;
 use alloy::rpc::types::anvil::ReorgOptions;
 use engine::{Address, B256, BlockEnv, Engine, Transaction};
@@ -10,7 +9,7 @@ use platform::log::Event;
 use testkit::{Mining, TestAnvil, anvil};
 use wire::{ShippedPrestate, Wire};
 
-use super::world::{CHAIN, Live, Person, assert_true, created, hash_of, includes, options};
+use super::world::{CHAIN, Live, Person, assert_true, created, hash_of, includes, mine, one_call_a_block, options};
 use crate::world::open;
 
 /// A feed over this address of the node, on a database of its own.
@@ -18,10 +17,6 @@ async fn live(url: String) -> (Live, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path()).await;
     (Live::start(&[url], options(), store, None), folder)
-}
-
-async fn mine(anvil: &TestAnvil) {
-    anvil.provider().anvil_mine(Some(1), None).await.unwrap();
 }
 
 /// Over a WebSocket and by polling: each type is shown before it is mined, with the state that its execution reads.
@@ -279,13 +274,7 @@ async fn a_head_leaves_alone_what_it_does_not_touch_and_the_rest_is_judged_anew(
     mine(&anvil).await;
     live.head(|head| head.number == 1).await;
 
-    // Of calls with a gas limit of 100,000 a block takes one: the one that pays most.
-    let limited: bool = anvil
-        .provider()
-        .raw_request("evm_setBlockGasLimit".into(), ["0x1d4c0"])
-        .await
-        .unwrap();
-    assert!(limited);
+    one_call_a_block(&anvil).await;
     mine(&anvil).await;
     live.head(|head| head.number == 2).await;
     let touched = bob.send(&bob.keep(0, contract, 7, 5)).await;

@@ -3,18 +3,13 @@
 use std::time::Duration;
 
 use alloy::providers::Provider;
-use alloy::providers::ext::AnvilApi;
 use engine::Address;
 use platform::feed::live::LiveOptions;
 use platform::log::Event;
-use testkit::{Fault, Mining, Proxy, TestAnvil, anvil};
+use testkit::{Fault, Mining, Proxy, anvil};
 
-use super::world::{CHAIN, Live, Person, heights, includes, options};
+use super::world::{CHAIN, Live, Person, heights, includes, mine, one_call_a_block, options};
 use crate::world::open;
-
-async fn mine(anvil: &TestAnvil) {
-    anvil.provider().anvil_mine(Some(1), None).await.unwrap();
-}
 
 #[tokio::test]
 async fn a_node_that_goes_bad_is_left_with_the_reason_and_taken_up_again_when_it_is_good() {
@@ -203,13 +198,7 @@ async fn a_transaction_whose_state_cannot_be_read_is_shown_without_it_and_again_
     };
     let mut live = Live::start(&[proxy.url().to_owned()], options, open(folder.path()).await, None);
     live.head(|head| head.number == 0).await;
-    // Of calls with a gas limit of 100,000 a block takes one: the one that pays most.
-    let limited: bool = anvil
-        .provider()
-        .raw_request("evm_setBlockGasLimit".into(), ["0x1d4c0"])
-        .await
-        .unwrap();
-    assert!(limited);
+    one_call_a_block(&anvil).await;
     mine(&anvil).await;
     live.head(|head| head.number == 1).await;
     proxy.set_fault(Some(unread));

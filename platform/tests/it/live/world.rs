@@ -13,6 +13,7 @@ use alloy::eips::eip4844::{Blob, Bytes48};
 use alloy::eips::eip7594::BlobTransactionSidecarVariant;
 use alloy::eips::eip7702::Authorization;
 use alloy::primitives::TxKind;
+use alloy::providers::ext::AnvilApi;
 use alloy::providers::{DynProvider, Provider};
 use alloy::signers::SignerSync;
 use alloy::signers::local::PrivateKeySigner;
@@ -46,6 +47,21 @@ pub(crate) fn options() -> LiveOptions {
         block_time: Duration::from_secs(1),
         ..LiveOptions::default()
     }
+}
+
+pub(crate) async fn mine(anvil: &TestAnvil) {
+    anvil.provider().anvil_mine(Some(1), None).await.unwrap();
+}
+
+/// Of calls with a gas limit of 100,000 a block takes one from now on: the one that pays most.
+pub(crate) async fn one_call_a_block(anvil: &TestAnvil) {
+    let limit = ["0x1d4c0"];
+    let limited: bool = anvil
+        .provider()
+        .raw_request("evm_setBlockGasLimit".into(), limit)
+        .await
+        .unwrap();
+    assert!(limited, "the node takes the limit");
 }
 
 /// A feed that runs, and what it has shown.
