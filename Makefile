@@ -84,7 +84,7 @@ contracts: tools ## Compile the Solidity sources into contracts/artifacts
 	cd contracts && node compile.mjs
 
 bench: ## Measure the engine and the network, each beside its baseline
-	$(CARGO) bench --locked -p benches -p keeper
+	$(CARGO) bench --locked -p benches
 
 clean: ## Remove everything that was built
 	$(CARGO) clean

@@ -1,10 +1,11 @@
 //! Flags, and what they come to.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use alloy::primitives::Address;
 use node::cli::{ConfigArgs, NodeArgs, is_false};
 use node::exit::{Failure, OrConfiguration as _};
+use sender::client::ClientArgs;
 
 use crate::config::Config;
 
@@ -15,14 +16,10 @@ pub struct PlaceArgs {
     #[arg(long, value_name = "ADDRESS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contract: Option<Address>,
-    /// A node (http, https, ws, wss), or `env:NAME`, `file:PATH`; several times, the preferred one first
-    #[arg(long = "rpc", value_name = "URL", hide_env_values = true)]
-    #[serde(rename = "endpoints", skip_serializing_if = "Vec::is_empty")]
-    pub rpc: Vec<String>,
-    /// Folder of the journal, the lock, and the database unless that is elsewhere
-    #[arg(long, value_name = "FOLDER")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub data: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    #[serde(flatten)]
+    pub client: ClientArgs,
     /// Where the samples are: a file, or `env:NAME` of a PostgreSQL address (default: audit.db in the data folder)
     #[arg(long, value_name = "PLACE")]
     #[serde(skip_serializing_if = "Option::is_none")]

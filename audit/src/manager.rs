@@ -2,14 +2,12 @@
 //!
 //! What always holds: everything of one answer is of one block, named by its hash; a node that does not answer is an error.
 
-use std::time::Instant;
-
-use alloy::primitives::{Address, B256, Bytes};
+use alloy::primitives::{Address, B256, U256};
 use alloy::rpc::types::{Log, TransactionReceipt};
 use alloy::sol_types::SolCall;
-use contracts::AuditManager;
+use contracts::{AuditManager, Token};
 use serde_json::json;
-use state::{BlockRef, Call, Node, NodeError, read};
+use state::{BlockRef, Call, Node, NodeError, returned};
 
 use crate::probe::{Kind, Peer};
 use crate::rule::terms::Terms;
@@ -133,23 +131,6 @@ pub struct ManagerClient {
     contract: Address,
 }
 
-fn eth_call(to: Address, data: &[u8], at: B256) -> Call {
-    let data = Bytes::copy_from_slice(data);
-    Call::new("eth_call", json!([{ "to": to, "input": data }, { "blockHash": at }]))
-}
-
-fn malformed(method: &str, why: impl Into<String>) -> NodeError {
-    NodeError::Malformed {
-        method: method.to_owned(),
-        why: why.into(),
-    }
-}
-
-fn decode<C: SolCall>(answer: &state::Answer) -> Result<C::Return, NodeError> {
-    let bytes: Bytes = read("eth_call", answer)?;
-    C::abi_decode_returns_validate(&bytes).map_err(|error| malformed("eth_call", format!("{}: {error}", C::SIGNATURE)))
-}
-
 impl ManagerClient {
     /// The AuditManager at `contract`, checked at the newest block.
     ///
@@ -183,12 +164,11 @@ impl ManagerClient {
     /// # Errors
     /// When the node does not answer.
     pub async fn head(&self) -> Result<Head, ReadError> {
-        let block = self.node.block(BlockRef::Latest, false, self.node.patience()).await?;
-        let block = block.ok_or_else(|| malformed("eth_getBlockByNumber", "there is no newest block"))?;
+        let header = self.node.newest().await?.header;
         Ok(Head {
-            number: block.header.number,
-            hash: block.header.hash,
-            timestamp: block.header.timestamp,
+            number: header.number,
+            hash: header.hash,
+            timestamp: header.timestamp,
         })
     }
 
@@ -204,13 +184,12 @@ impl ManagerClient {
         Ok(block.map(|block| block.header.timestamp))
     }
 
+    fn call<C: SolCall>(&self, call: &C, at: B256) -> Call {
+        state::view(self.contract, call, BlockRef::Hash(at))
+    }
+
     async fn view<C: SolCall>(&self, call: &C, at: B256) -> Result<C::Return, ReadError> {
-        let calls = vec![eth_call(self.contract, &call.abi_encode(), at)];
-        let answers = self.node.batch(calls, self.node.patience()).await?;
-        match answers.first() {
-            Some(answer) => Ok(decode::<C>(answer)?),
-            None => Err(malformed("eth_call", "no answer").into()),
-        }
+        Ok(self.node.view(self.contract, call, BlockRef::Hash(at)).await?)
     }
 
     /// The parameters.
@@ -227,13 +206,10 @@ impl ManagerClient {
     /// When the node does not answer.
     pub async fn decimals(&self, at: B256) -> Result<u8, ReadError> {
         let token = self.view(&AuditManager::tokenCall {}, at).await?;
-        let calls = vec![eth_call(token, &contracts::Token::decimalsCall {}.abi_encode(), at)];
-        let answers = self.node.batch(calls, self.node.patience()).await?;
+        let call = state::view(token, &Token::decimalsCall {}, BlockRef::Hash(at));
+        let [decimals] = self.node.batch_of([call]).await?;
         // A token need not say it; then it is counted in base units.
-        Ok(answers
-            .first()
-            .and_then(|answer| decode::<contracts::Token::decimalsCall>(answer).ok())
-            .unwrap_or(0))
+        Ok(returned::<Token::decimalsCall>(&decimals).unwrap_or(0))
     }
 
     /// How many nodes there are or were: ids count from 1.
@@ -257,19 +233,15 @@ impl ManagerClient {
     /// # Errors
     /// When the node does not answer.
     pub async fn member(&self, id: u32, at: B256) -> Result<Member, ReadError> {
-        let call = |data: Vec<u8>| eth_call(self.contract, &data, at);
-        let calls = vec![
-            call(AuditManager::nodeInfoCall { id }.abi_encode()),
-            call(AuditManager::nextRewardCall { id }.abi_encode()),
-            call(AuditManager::groupWantedCall { subject: id }.abi_encode()),
-            call(AuditManager::activeNodesCall {}.abi_encode()),
+        let calls = [
+            self.call(&AuditManager::nodeInfoCall { id }, at),
+            self.call(&AuditManager::nextRewardCall { id }, at),
+            self.call(&AuditManager::groupWantedCall { subject: id }, at),
+            self.call(&AuditManager::activeNodesCall {}, at),
         ];
-        let answers = self.node.batch(calls, self.node.patience()).await?;
-        let [info, next, wanted, active] = answers.as_slice() else {
-            return Err(malformed("eth_call", "no answer").into());
-        };
-        let info = decode::<AuditManager::nodeInfoCall>(info)?;
-        let active = decode::<AuditManager::activeNodesCall>(active)?;
+        let [info, next, wanted, active] = self.node.batch_of(calls).await?;
+        let info = returned::<AuditManager::nodeInfoCall>(&info)?;
+        let active = returned::<AuditManager::activeNodesCall>(&active)?;
         Ok(Member {
             id,
             owner: info.owner,
@@ -277,10 +249,10 @@ impl ManagerClient {
             life: Life::of(info.state),
             epoch: info.epoch,
             start: info.lastReward.to(),
-            next_reward: decode::<AuditManager::nextRewardCall>(next)?.saturating_to(),
+            next_reward: returned::<AuditManager::nextRewardCall>(&next)?.saturating_to(),
             group_active: info.group.iter().all(|auditor| active.contains(auditor)),
             group: info.group,
-            group_wanted: decode::<AuditManager::groupWantedCall>(wanted)?.saturating_to(),
+            group_wanted: returned::<AuditManager::groupWantedCall>(&wanted)?.saturating_to(),
             stake: info.stake,
             duties: (info.owed.to(), info.kept.to()),
         })
@@ -308,13 +280,13 @@ impl ManagerClient {
                     from,
                     count: SUBJECTS_A_CALL,
                 };
-                eth_call(self.contract, &call.abi_encode(), at)
+                self.call(&call, at)
             })
             .collect();
         let mut duties = Vec::new();
         for batch in pages.chunks(CALLS_A_BATCH) {
             for answer in self.node.batch(batch.to_vec(), self.node.patience()).await? {
-                duties.extend(decode::<AuditManager::dutiesCall>(&answer)?.into_iter().map(duty));
+                duties.extend(returned::<AuditManager::dutiesCall>(&answer)?.into_iter().map(duty));
             }
         }
         Ok(duties)
@@ -325,11 +297,7 @@ impl ManagerClient {
     /// # Errors
     /// When the node does not answer.
     pub async fn logs(&self, from: u64, to: u64) -> Result<Vec<Log>, ReadError> {
-        let filter =
-            json!([{ "address": self.contract, "fromBlock": format!("{from:#x}"), "toBlock": format!("{to:#x}") }]);
-        // A long range takes a node its time.
-        let deadline = Instant::now() + self.node.config().request_timeout * 4;
-        Ok(self.node.call(Call::new("eth_getLogs", filter), deadline).await?)
+        Ok(self.node.logs(self.contract, from..=to).await?)
     }
 
     /// A receipt; `None`: the transaction is in no block.
@@ -345,9 +313,8 @@ impl ManagerClient {
     ///
     /// # Errors
     /// When the node does not answer.
-    pub async fn balance(&self, account: Address) -> Result<alloy::primitives::U256, ReadError> {
-        let call = Call::new("eth_getBalance", json!([account, "latest"]));
-        Ok(self.node.call(call, self.node.patience()).await?)
+    pub async fn balance(&self, account: Address) -> Result<U256, ReadError> {
+        Ok(self.node.balance(account).await?)
     }
 }
 

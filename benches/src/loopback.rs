@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alloy::primitives::{B256, Bytes};
-use chain::{AccountId, Keypair, Metagraph, Neuron};
+use chain::{AccountId, Keypair, Metagraph, Neuron, Tao};
 use engine::Recorder;
 use miner::behaviour::Behaviour;
 use miner::config::{Check, Config, StateSource};
@@ -210,6 +210,7 @@ pub fn miner_config() -> Config {
         check_prestate: Check::Off,
         check_one_in: 1,
         axon: None,
+        validator_stake: Tao::default(),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         queue: 256,
         code_cache_bytes: 64 << 20,

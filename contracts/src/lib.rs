@@ -11,6 +11,7 @@ pub mod bindings;
 pub mod development;
 pub mod guard;
 pub mod layout;
+pub mod parameters;
 
 pub use bindings::{
     Agent, AgentKeepers, AgentLens, AuditManager, FeeToken, Pair, PauseGuard, PermitToken, QuietToken, Raider, Router,
@@ -18,6 +19,7 @@ pub use bindings::{
 };
 
 use alloy::primitives::Bytes;
+use alloy::primitives::aliases::U96;
 use alloy::sol_types::SolConstructor;
 
 /// One list of the contracts: a name here is the name of the variant, the artifact and the binding.
@@ -107,4 +109,9 @@ impl Contract {
         input.extend_from_slice(&arguments.abi_encode());
         input.into()
     }
+}
+
+/// So many whole tokens of 18 decimals.
+fn tokens(units: u64) -> U96 {
+    U96::from(units) * U96::from(10_u64.pow(18))
 }

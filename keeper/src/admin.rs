@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use alloy::primitives::utils::format_units;
 use alloy::primitives::{Address, Bytes, U256};
+use alloy::rpc::types::Header;
 use alloy::sol_types::SolCall;
 use contracts::{Agent, Token};
 use eyre::eyre;
@@ -26,15 +27,6 @@ pub struct Admin {
     config: Config,
     place: Place,
     sender: Sender,
-}
-
-/// The head that is newest now.
-async fn head(place: &Place) -> Result<alloy::primitives::B256, Failure> {
-    let node = place.agent.node();
-    let block = node.block(state::BlockRef::Latest, false, node.patience()).await;
-    let block = block.map_err(|error| unreachable(error.into()))?;
-    let block = block.ok_or_else(|| Failure::new(Code::Indeterminate, eyre!("the node has no newest block")))?;
-    Ok(block.header.hash)
 }
 
 impl Admin {
@@ -66,7 +58,7 @@ impl Admin {
 
     /// The keeper that is configured, or that of this account as worker, or the only one of this account as admin.
     async fn keeper(&self) -> Result<Keeper, Failure> {
-        let at = head(&self.place).await?;
+        let at = self.head().await?.hash;
         let all = self.place.agent.keepers(at).await.map_err(unreachable)?;
         let mine: Vec<Keeper> = match self.config.keeper {
             Some(id) => all.into_iter().filter(|keeper| keeper.id == id).collect(),
@@ -132,7 +124,7 @@ impl Admin {
 
     /// What the account has of the stake token.
     async fn purse(&self) -> Result<Purse, Failure> {
-        let at = head(&self.place).await?;
+        let at = self.head().await?.hash;
         self.place.agent.purse(self.account(), at).await.map_err(unreachable)
     }
 
@@ -172,7 +164,7 @@ impl Admin {
         let id = self
             .place
             .agent
-            .keeper_of(worker, head(&self.place).await?)
+            .keeper_of(worker, self.head().await?.hash)
             .await
             .map_err(unreachable)?;
         println!("keeper {id} with the worker {worker}");
@@ -299,12 +291,15 @@ impl Admin {
         self.agent(&call).await
     }
 
+    /// The newest block's header.
+    async fn head(&self) -> Result<Header, Failure> {
+        let newest = self.place.agent.node().newest().await;
+        Ok(newest.map_err(|error| unreachable(error.into()))?.header)
+    }
+
     /// The chain's time: that of the newest block.
     async fn now(&self) -> Result<u64, Failure> {
-        let node = self.place.agent.node();
-        let block = node.block(state::BlockRef::Latest, false, node.patience()).await;
-        let block = block.map_err(|error| unreachable(error.into()))?;
-        Ok(block.map_or(0, |block| block.header.timestamp))
+        Ok(self.head().await?.timestamp)
     }
 }
 

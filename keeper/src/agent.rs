@@ -3,14 +3,12 @@
 //! What always holds: everything of one answer is of one block, named by its hash; a node that does not answer is an error, a job
 //! that is not there is `None`.
 
-use std::time::Instant;
-
-use alloy::primitives::{Address, B256, Bytes, U256};
+use alloy::primitives::{Address, B256, U256};
 use alloy::rpc::types::Log;
 use alloy::sol_types::SolCall;
 use contracts::{Agent, AgentLens, Token};
 use serde_json::json;
-use state::{Call, Node, NodeError, read};
+use state::{BlockRef, Call, Node, NodeError, read, returned};
 
 use crate::job::{Job, Keeper, Source, Standing, Terms};
 
@@ -39,9 +37,8 @@ pub struct AgentClient {
     token: Address,
 }
 
-fn eth_call(to: Address, data: &[u8], at: B256) -> Call {
-    let data = Bytes::copy_from_slice(data);
-    Call::new("eth_call", json!([{ "to": to, "input": data }, { "blockHash": at }]))
+fn view<C: SolCall>(to: Address, call: &C, at: B256) -> Call {
+    state::view(to, call, BlockRef::Hash(at))
 }
 
 impl AgentClient {
@@ -50,17 +47,14 @@ impl AgentClient {
     /// # Errors
     /// [`ReadError::NoAgent`] when there is none.
     pub async fn open(node: Node, agent: Address, at: B256) -> Result<Self, ReadError> {
-        let calls = vec![
-            eth_call(agent, &Agent::lensCall {}.abi_encode(), at),
-            eth_call(agent, &Agent::stakeTokenCall {}.abi_encode(), at),
+        let calls = [
+            view(agent, &Agent::lensCall {}, at),
+            view(agent, &Agent::stakeTokenCall {}, at),
         ];
-        let answers = node.batch(calls, node.patience()).await?;
-        let [lens, token] = answers.as_slice() else {
-            return Err(ReadError::NoAgent(agent, "it does not answer".to_owned()));
-        };
-        let none = |why: String| ReadError::NoAgent(agent, why);
-        let lens = decode::<Agent::lensCall>(lens).map_err(|error| none(error.to_string()))?;
-        let token = decode::<Agent::stakeTokenCall>(token).map_err(|error| none(error.to_string()))?;
+        let [lens, token] = node.batch_of(calls).await?;
+        let none = |error: NodeError| ReadError::NoAgent(agent, error.to_string());
+        let lens = returned::<Agent::lensCall>(&lens).map_err(none)?;
+        let token = returned::<Agent::stakeTokenCall>(&token).map_err(none)?;
         Ok(Self {
             node,
             agent,
@@ -87,26 +81,14 @@ impl AgentClient {
         &self.node
     }
 
-    async fn view<C: SolCall>(&self, to: Address, call: &C, at: B256) -> Result<C::Return, NodeError> {
-        let answers = self
-            .node
-            .batch(vec![eth_call(to, &call.abi_encode(), at)], self.node.patience())
-            .await?;
-        match answers.first() {
-            Some(answer) => decode::<C>(answer),
-            None => Err(malformed("no answer")),
-        }
-    }
-
     /// The keeper whose worker this is; 0: none.
     ///
     /// # Errors
     /// When the node does not answer.
     pub async fn keeper_of(&self, worker: Address, at: B256) -> Result<u64, ReadError> {
-        Ok(self
-            .view(self.agent, &Agent::keeperOfCall { worker }, at)
-            .await?
-            .saturating_to())
+        let call = Agent::keeperOfCall { worker };
+        let keeper = self.node.view(self.agent, &call, BlockRef::Hash(at)).await?;
+        Ok(keeper.saturating_to())
     }
 
     /// All keepers.
@@ -118,7 +100,7 @@ impl AgentClient {
             from: U256::ONE,
             count: U256::from(4096),
         };
-        let all = self.view(self.lens, &call, at).await?;
+        let all = self.node.view(self.lens, &call, BlockRef::Hash(at)).await?;
         Ok(all
             .into_iter()
             .map(|seen| keeper(seen.id.saturating_to(), &seen.keeper))
@@ -134,17 +116,14 @@ impl AgentClient {
             from: U256::from(id.max(1)),
             count: U256::ONE,
         };
-        let calls = vec![
-            eth_call(self.agent, &Agent::configCall {}.abi_encode(), at),
-            eth_call(self.agent, &Agent::activeKeepersCall {}.abi_encode(), at),
-            eth_call(self.lens, &info.abi_encode(), at),
+        let calls = [
+            view(self.agent, &Agent::configCall {}, at),
+            view(self.agent, &Agent::activeKeepersCall {}, at),
+            view(self.lens, &info, at),
         ];
-        let answers = self.node.batch(calls, self.node.patience()).await?;
-        let [config, active, info] = answers.as_slice() else {
-            return Err(malformed("no answer").into());
-        };
-        let config = decode::<Agent::configCall>(config)?;
-        let me = decode::<AgentLens::keepersCall>(info)?;
+        let [config, active, info] = self.node.batch_of(calls).await?;
+        let config = returned::<Agent::configCall>(&config)?;
+        let me = returned::<AgentLens::keepersCall>(&info)?;
         let me = me.into_iter().next().filter(|_| id != 0);
         Ok(Standing {
             terms: Terms {
@@ -156,7 +135,7 @@ impl AgentClient {
                 withdrawal_timeout: u64::from(config.withdrawalTimeout),
             },
             me: me.map(|seen| keeper(id, &seen.keeper)).unwrap_or_default(),
-            active: decode::<Agent::activeKeepersCall>(active)?
+            active: returned::<Agent::activeKeepersCall>(&active)?
                 .into_iter()
                 .map(|id| id.to())
                 .collect(),
@@ -172,22 +151,19 @@ impl AgentClient {
         for batch in keys.chunks(JOBS_A_CALL * CALLS_A_BATCH) {
             let calls: Vec<Call> = batch
                 .chunks(JOBS_A_CALL)
-                .map(|keys| eth_call(self.lens, &AgentLens::jobsCall { keys: keys.to_vec() }.abi_encode(), at))
+                .map(|keys| view(self.lens, &AgentLens::jobsCall { keys: keys.to_vec() }, at))
                 .collect();
             let answers = self.node.batch(calls, self.node.patience()).await?;
             for (keys, answer) in batch.chunks(JOBS_A_CALL).zip(&answers) {
-                let views = decode::<AgentLens::jobsCall>(answer)?;
+                let views = returned::<AgentLens::jobsCall>(answer)?;
                 if views.len() != keys.len() {
-                    return Err(malformed("another number of jobs than was asked for").into());
+                    let why = format!("{} jobs where {} were asked for", views.len(), keys.len());
+                    return Err(NodeError::malformed("eth_call", why).into());
                 }
                 all.extend(keys.iter().copied().zip(views.into_iter().map(job)));
             }
         }
-        if all.len() == keys.len() {
-            Ok(all)
-        } else {
-            Err(malformed("fewer jobs than were asked for").into())
-        }
+        Ok(all)
     }
 
     /// The Agent's events in these blocks, both included.
@@ -195,11 +171,7 @@ impl AgentClient {
     /// # Errors
     /// When the node does not answer.
     pub async fn logs(&self, from: u64, to: u64) -> Result<Vec<Log>, ReadError> {
-        let filter =
-            json!([{ "address": self.agent, "fromBlock": format!("{from:#x}"), "toBlock": format!("{to:#x}") }]);
-        // A long range takes a node its time.
-        let deadline = Instant::now() + self.node.config().request_timeout * 4;
-        Ok(self.node.call(Call::new("eth_getLogs", filter), deadline).await?)
+        Ok(self.node.logs(self.agent, from..=to).await?)
     }
 
     /// The Agent's events of these blocks, in one round trip.
@@ -212,13 +184,8 @@ impl AgentClient {
             .map(|block| Call::new("eth_getLogs", json!([{ "address": self.agent, "blockHash": block }])))
             .collect();
         let answers = self.node.batch(calls, self.node.patience()).await?;
-        let logs: Result<Vec<Vec<Log>>, NodeError> = answers.iter().map(|answer| read("eth_getLogs", answer)).collect();
-        let logs = logs?;
-        if logs.len() == blocks.len() {
-            Ok(logs)
-        } else {
-            Err(malformed("fewer answers than questions").into())
-        }
+        let logs: Result<_, NodeError> = answers.iter().map(|answer| read("eth_getLogs", answer)).collect();
+        Ok(logs?)
     }
 
     /// What an account has of the stake token and allowed the Agent to take, and the token's decimals.
@@ -231,20 +198,17 @@ impl AgentClient {
             owner: account,
             spender: self.agent,
         };
-        let calls = vec![
-            eth_call(self.token, &balance.abi_encode(), at),
-            eth_call(self.token, &allowance.abi_encode(), at),
-            eth_call(self.token, &Token::decimalsCall {}.abi_encode(), at),
+        let calls = [
+            view(self.token, &balance, at),
+            view(self.token, &allowance, at),
+            view(self.token, &Token::decimalsCall {}, at),
         ];
-        let answers = self.node.batch(calls, self.node.patience()).await?;
-        let [balance, allowance, decimals] = answers.as_slice() else {
-            return Err(malformed("no answer").into());
-        };
+        let [balance, allowance, decimals] = self.node.batch_of(calls).await?;
         Ok(Purse {
-            balance: decode::<Token::balanceOfCall>(balance)?,
-            allowance: decode::<Token::allowanceCall>(allowance)?,
+            balance: returned::<Token::balanceOfCall>(&balance)?,
+            allowance: returned::<Token::allowanceCall>(&allowance)?,
             // A token need not say it; then it is counted in base units.
-            decimals: decode::<Token::decimalsCall>(decimals).unwrap_or(0),
+            decimals: returned::<Token::decimalsCall>(&decimals).unwrap_or(0),
         })
     }
 }
@@ -258,18 +222,6 @@ pub struct Purse {
     pub allowance: U256,
     /// Decimals of the token.
     pub decimals: u8,
-}
-
-fn malformed(why: &str) -> NodeError {
-    NodeError::Malformed {
-        method: "eth_call".to_owned(),
-        why: why.to_owned(),
-    }
-}
-
-fn decode<C: SolCall>(answer: &state::Answer) -> Result<C::Return, NodeError> {
-    let bytes: Bytes = read("eth_call", answer)?;
-    C::abi_decode_returns_validate(&bytes).map_err(|error| malformed(&format!("{}: {error}", C::SIGNATURE)))
 }
 
 fn keeper(id: u64, seen: &AgentLens::Keeper) -> Keeper {

@@ -1,11 +1,12 @@
 //! Flags, and what they come to.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use alloy::primitives::Address;
 use eyre::eyre;
 use node::cli::{ConfigArgs, NodeArgs};
 use node::exit::{Failure, OrConfiguration as _};
+use sender::client::ClientArgs;
 
 use crate::config::Config;
 
@@ -16,14 +17,10 @@ pub struct PlaceArgs {
     #[arg(long, value_name = "ADDRESS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent: Option<Address>,
-    /// A node (http, https, ws, wss), or `env:NAME`, `file:PATH`; several times, the preferred one first
-    #[arg(long = "rpc", value_name = "URL", hide_env_values = true)]
-    #[serde(rename = "endpoints", skip_serializing_if = "Vec::is_empty")]
-    pub rpc: Vec<String>,
-    /// Folder of the journal and of what is remembered
-    #[arg(long, value_name = "FOLDER")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub data: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    #[serde(flatten)]
+    pub client: ClientArgs,
     /// The keeper's number (default: the one whose worker this is)
     #[arg(long, value_name = "ID")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use alloy::primitives::B256;
 use alloy::providers::Provider as _;
 use futures::StreamExt as _;
-use state::{BlockRef, Node};
+use state::Node;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -65,8 +65,8 @@ async fn poll_heads(node: Node, poll: Duration, sender: watch::Sender<Option<Tol
             () = shutdown.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        match node.block(BlockRef::Latest, false, node.patience()).await {
-            Ok(Some(block)) => {
+        match node.newest().await {
+            Ok(block) => {
                 let told = Told {
                     hash: block.header.hash,
                     number: block.header.number,
@@ -82,7 +82,6 @@ async fn poll_heads(node: Node, poll: Duration, sender: watch::Sender<Option<Tol
                     new
                 });
             }
-            Ok(None) => tracing::warn!("the node has no newest block"),
             Err(error) => {
                 metrics::counter!("keeper_head_errors_total").increment(1);
                 tracing::warn!(%error, "the newest head cannot be read");

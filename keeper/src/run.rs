@@ -4,12 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use alloy::primitives::{Address, U256};
+use alloy::primitives::Address;
 use eyre::eyre;
 use node::exit::{Code, Failure, OrConfiguration as _};
 use sender::{Lane, Sender};
-use serde_json::json;
-use state::{Call, Node, NodeError, Reader, Unavailable};
+use state::{Node, NodeError, Reader, Unavailable};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -20,7 +19,7 @@ use crate::desk::{Desk, DeskError, Worked};
 use crate::follow::{FollowError, Follower, Scope};
 use crate::heads::{self, Told as ToldHead};
 use crate::health::{Health, Shown};
-use crate::pending::{self};
+use crate::pending;
 use crate::pool::Pending;
 use crate::store::Store;
 
@@ -291,8 +290,7 @@ fn show(desk: &Desk, health: &Health, told: ToldHead, worked: &Worked) {
 
 /// A worker without ether cannot execute anything: that is seen before it happens.
 async fn balance(health: &Health, node: &Node, worker: Address) {
-    let call = Call::new("eth_getBalance", json!([worker, "latest"]));
-    match node.call::<U256>(call, node.patience()).await {
+    match node.balance(worker).await {
         Ok(wei) => {
             metrics::gauge!("keeper_worker_ether").set(f64::from(wei) / 1e18);
             health.update(|shown| shown.worker_wei = Some(wei));

@@ -99,7 +99,11 @@ impl Request {
         let (mut facts, mut traced) = (Facts::default(), Facts::default());
         let mut refused = None;
         let mut answers = answers.iter();
-        let mut next = || answers.next().ok_or_else(|| malformed("batch", "an answer is missing"));
+        let mut next = || {
+            answers
+                .next()
+                .ok_or_else(|| NodeError::malformed("batch", "an answer is missing"))
+        };
         for part in &self.parts {
             match *part {
                 Part::Account(address) => {
@@ -129,13 +133,16 @@ impl Request {
                 Part::Code(hash) => {
                     let code: Bytes = read("eth_getCode", next()?)?;
                     if keccak256(&code) != hash {
-                        return Err(malformed("eth_getCode", "the code is not the one with this hash"));
+                        return Err(NodeError::malformed(
+                            "eth_getCode",
+                            "the code is not the one with this hash",
+                        ));
                     }
                     facts.codes.insert(hash, code);
                 }
                 Part::Canonical => {
                     if hash_of(next()?)? != pin.hash {
-                        return Err(malformed(
+                        return Err(NodeError::malformed(
                             "eth_getBlockByNumber",
                             "the pinned block is not on the node's chain",
                         ));
@@ -153,13 +160,6 @@ impl Request {
         // A tracer may look at an account after it was charged or credited: what was read by itself is believed.
         traced.extend(facts);
         Ok((traced, refused))
-    }
-}
-
-fn malformed(method: &str, why: &str) -> NodeError {
-    NodeError::Malformed {
-        method: method.to_owned(),
-        why: why.to_owned(),
     }
 }
 

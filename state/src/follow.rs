@@ -196,8 +196,7 @@ impl Reader {
         let block = block.transpose()?.flatten().ok_or(Unavailable::UnknownHead(hash))?;
         if block.header.hash != hash {
             let why = format!("asked for block {hash}, it gave {}", block.header.hash);
-            let method = "eth_getBlockByHash".to_owned();
-            return Err(NodeError::Malformed { method, why }.into());
+            return Err(NodeError::malformed("eth_getBlockByHash", why).into());
         }
         let told = answers
             .get(1)
@@ -262,10 +261,7 @@ impl Reader {
 
 /// The traces of a block's transactions as one diff, and the one that undoes it.
 fn told(answer: &Answer, transactions: usize) -> Result<(Diff, Diff), NodeError> {
-    let malformed = |why: String| NodeError::Malformed {
-        method: TRACE_BLOCK.to_owned(),
-        why,
-    };
+    let malformed = |why: String| NodeError::malformed(TRACE_BLOCK, why);
     let traces: Vec<TraceResult<GethTrace, String>> = read(TRACE_BLOCK, answer)?;
     if traces.len() != transactions {
         return Err(malformed(format!(

@@ -42,7 +42,7 @@ pub use crate::{
     diff::{AccountDiff, Change, Diff, Rest},
     follow::HeadChange,
     head::{HeadInfo, next_env, own_env},
-    node::{Answer, BlockRef, Call, EndpointHealth, Node, NodeError, RpcFailure, read},
+    node::{Answer, BlockRef, Call, EndpointHealth, Node, NodeError, RpcFailure, read, returned, view},
     reader::{Reader, Unavailable},
     recording::{Recording, Terms},
     snapshot::Snapshot,

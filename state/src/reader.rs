@@ -21,7 +21,7 @@ use crate::{
     flight::{Flights, What, landed},
     head::HeadInfo,
     heads::Heads,
-    node::{BlockRef, Node, NodeError},
+    node::{Node, NodeError},
     recording::Recording,
     snapshot::{Snapshot, knows},
 };
@@ -102,11 +102,7 @@ impl Reader {
     /// # Errors
     /// When the node does not tell its newest block, or there are no threads or no folder to be had.
     pub async fn new(node: Node, config: ReaderConfig) -> Result<Self, Unavailable> {
-        let block = node.block(BlockRef::Latest, false, node.patience()).await?;
-        let block = block.ok_or_else(|| NodeError::Malformed {
-            method: "eth_getBlockByNumber".to_owned(),
-            why: "it has no newest block".to_owned(),
-        })?;
+        let block = node.newest().await?;
         let head = HeadInfo::new(
             &block.header.inner,
             block.header.hash,

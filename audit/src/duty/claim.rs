@@ -7,7 +7,7 @@ use alloy::primitives::{U256, utils::format_units};
 use contracts::AuditManager;
 use defence::violation::Severity;
 use sender::machine::Inclusion;
-use sender::{Handle, Lane, State};
+use sender::{Handle, Lane, Outcome};
 
 use super::agenda::{Claiming, claiming, lacks_auditors};
 use super::words::{is_benign, of_revert, reverted};
@@ -122,17 +122,11 @@ impl Claimer {
                 handle
             }
         };
-        match handle.status().state {
-            State::Final(inclusion) if inclusion.success => self.paid(claim, &inclusion).await?,
-            State::Final(inclusion) => self.failed(claim, &reverted(&inclusion)).await?,
-            State::Failed { reason } => self.failed(claim, &of_revert(&reason.to_string())).await?,
-            State::Queued
-            | State::Signed { .. }
-            | State::Broadcast { .. }
-            | State::Replaced { .. }
-            | State::Included(_) => {
-                return Ok(());
-            }
+        match handle.outcome() {
+            None => return Ok(()),
+            Some(Outcome::Mined(inclusion)) if inclusion.success => self.paid(claim, &inclusion).await?,
+            Some(Outcome::Mined(inclusion)) => self.failed(claim, &reverted(&inclusion)).await?,
+            Some(Outcome::Failed(reason)) => self.failed(claim, &of_revert(&reason.to_string())).await?,
         }
         self.handle = None;
         Ok(())
@@ -224,11 +218,11 @@ impl Claimer {
     /// still needed.
     async fn fill(&mut self, view: &View) -> Result<(), DutyError> {
         if let Some(handle) = &self.filling {
-            match handle.status().state {
-                State::Final(inclusion) if inclusion.success => tracing::info!("the own group is complete"),
-                State::Final(inclusion) => self.not_filled(&inclusion.revert.unwrap_or_default()),
-                State::Failed { reason } => self.not_filled(&reason.to_string()),
-                _ => return Ok(()),
+            match handle.outcome() {
+                None => return Ok(()),
+                Some(Outcome::Mined(inclusion)) if inclusion.success => tracing::info!("the own group is complete"),
+                Some(Outcome::Mined(inclusion)) => self.not_filled(&inclusion.revert.unwrap_or_default()),
+                Some(Outcome::Failed(reason)) => self.not_filled(&reason.to_string()),
             }
             self.filling = None;
         }

@@ -10,7 +10,7 @@ use alloy::primitives::B256;
 use contracts::AuditManager;
 use defence::violation::Severity;
 use sender::machine::{Failure, Inclusion};
-use sender::{Handle, Lane, State};
+use sender::{Handle, Lane, Outcome};
 
 use super::agenda::{reportable, verdict};
 use super::words::{of_revert, reverted};
@@ -122,27 +122,18 @@ impl Reporter {
             let handle = self.submit(batch).await?;
             self.handles.insert(batch, handle);
         }
-        let Some(status) = self.handles.get(&batch).map(Handle::status) else {
-            return Ok(());
-        };
-        match status.state {
-            State::Final(inclusion) if inclusion.success => self.count(batch, &inclusion).await?,
-            State::Final(inclusion) => self.reopen(batch, &reverted(&inclusion), Severity::High).await?,
-            State::Failed { reason } => {
+        // Until its end the sender raises its fees, and finds it again after a reorganisation.
+        match self.handles.get(&batch).and_then(Handle::outcome) {
+            None => return Ok(()),
+            Some(Outcome::Mined(inclusion)) if inclusion.success => self.count(batch, &inclusion).await?,
+            Some(Outcome::Mined(inclusion)) => self.reopen(batch, &reverted(&inclusion), Severity::High).await?,
+            Some(Outcome::Failed(reason)) => {
                 let severity = if reason == Failure::Expired {
                     Severity::Medium
                 } else {
                     Severity::High
                 };
                 self.reopen(batch, &of_revert(&reason.to_string()), severity).await?;
-            }
-            // Under way. The sender raises its fees, and finds it again after a reorganisation.
-            State::Queued
-            | State::Signed { .. }
-            | State::Broadcast { .. }
-            | State::Replaced { .. }
-            | State::Included(_) => {
-                return Ok(());
             }
         }
         self.handles.remove(&batch);
@@ -225,11 +216,8 @@ impl Reporter {
 }
 
 fn not_there(transaction: B256) -> crate::manager::ReadError {
-    state::NodeError::Malformed {
-        method: "eth_getTransactionReceipt".to_owned(),
-        why: format!("the node does not know the final transaction {transaction} yet"),
-    }
-    .into()
+    let why = format!("the node does not know the final transaction {transaction} yet");
+    state::NodeError::malformed("eth_getTransactionReceipt", why).into()
 }
 
 fn tell_numbers(report: &Report) {

@@ -147,8 +147,8 @@ impl Prober {
     /// The newest head of our own node.
     async fn own_head(&self) -> Option<Claimed> {
         let node = self.heads.as_ref()?;
-        match node.block(BlockRef::Latest, false, node.patience()).await {
-            Ok(block) => block.map(|block| Claimed {
+        match node.newest().await {
+            Ok(block) => Some(Claimed {
                 number: block.header.number,
                 hash: Some(block.header.hash),
             }),

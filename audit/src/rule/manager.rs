@@ -1,7 +1,7 @@
 //! The whole contract as a value: nodes, groups, verdicts and bounties, with times and block hashes handed in.
 //!
 //! What always holds: what is promised is the sum of what the nodes' epochs have earned at most; a verdict counts once; whatever is refused
-//! changed nothing. `tests/contract` plays the same calls to this and to the compiled contract.
+//! changed nothing. `tests/it/contract` plays the same calls to this and to the compiled contract.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -2,7 +2,7 @@
 //!
 //! Times are Unix seconds of the chain, latencies microseconds, downtime intervals of the contract's `checkTime`, amounts base units of the
 //! token. What always holds: nothing here asks a clock, a node or a database; the compiled contract gives the same answers
-//! (`tests/contract`).
+//! (`tests/it/contract`).
 
 pub mod group;
 pub mod manager;

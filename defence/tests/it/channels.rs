@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use crate::servers::{self, Fate};
 use crate::smtp;
-use crate::world::{self, CHANNELS, KNOWING, NOW_MS, World, delivery, is, until, violation, waits};
+use crate::world::{self, CHANNELS, KNOWING, NOW_MS, World, delivery, is, moments, until, violation, waits};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -21,9 +21,8 @@ async fn an_alert_that_is_taken_at_once_arrives_once() {
         let id = defence.confirmed(&violation(1, 1)).await.unwrap();
         let incident = until(&defence, id, |i| is(i, channel, DeliveryState::Sent)).await;
         assert_eq!(incident.state, State::Fired);
-        let moments: Vec<Moment> = incident.timeline.iter().map(|line| line.moment).collect();
         assert_eq!(
-            moments,
+            moments(&incident),
             [
                 Moment::Seen,
                 Moment::Judged,

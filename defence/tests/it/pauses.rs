@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::servers::Fate;
-use crate::world::{World, delivery, is, until, violation, waits};
+use crate::world::{World, delivery, is, moments, until, violation, waits};
 
 const STOP: &str =
     "[[actions]]\nid = \"stop\"\nkind = \"pause_agent\"\nfunction = \"pause()\"\nladder = \"stop\"\nrung = 1\n";
@@ -101,9 +101,8 @@ async fn a_pause_that_wins_contains_the_incident() {
     let defence = world.open_with(&config, Some(actor.clone())).await;
     let id = defence.confirmed(&violation(1, 1)).await.unwrap();
     let incident = until(&defence, id, |i| i.state == State::Contained).await;
-    let moments: Vec<Moment> = incident.timeline.iter().map(|line| line.moment).collect();
     assert_eq!(
-        moments,
+        moments(&incident),
         [
             Moment::Seen,
             Moment::Judged,

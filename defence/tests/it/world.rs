@@ -7,6 +7,7 @@ use std::time::Duration;
 use alloy_primitives::{Address, B256, Bytes, U256};
 use defence::clock::Clock;
 use defence::config::Config;
+use defence::incident::Moment;
 use defence::violation::{BrokenInvariant, ConfirmedViolation, NetworkView, Severity, Suspect};
 use defence::{Defence, Delivery, DeliveryState, Incident, Pauser};
 
@@ -167,6 +168,11 @@ pub(crate) fn until<'a>(
             Err(_) => panic!("{caller}: it never came to that: {last:#?}"),
         }
     }
+}
+
+/// What happened, in its order.
+pub(crate) fn moments(incident: &Incident) -> Vec<Moment> {
+    incident.timeline.iter().map(|line| line.moment).collect()
 }
 
 pub(crate) fn delivery<'a>(incident: &'a Incident, action: &str) -> &'a Delivery {

@@ -1,7 +1,7 @@
 //! The Agent contract's rules as functions over plain values.
 //!
 //! Amounts are wei and base units of the stake token, times Unix seconds of the chain. What always holds: nothing here asks a
-//! clock or a node; the compiled contract gives the same answers (`tests/contract.rs`).
+//! clock or a node; the compiled contract gives the same answers (`tests/it/contract`).
 
 pub mod active;
 pub mod lifecycle;

@@ -78,10 +78,7 @@ pub type Answer = Result<Box<RawValue>, RpcFailure>;
 /// When the node answered an error or something of another shape.
 pub fn read<T: DeserializeOwned>(method: &str, answer: &Answer) -> Result<T, NodeError> {
     let raw = answer.as_ref().map_err(|failure| NodeError::Rpc(failure.clone()))?;
-    serde_json::from_str(raw.get()).map_err(|error| NodeError::Malformed {
-        method: method.to_owned(),
-        why: error.to_string(),
-    })
+    serde_json::from_str(raw.get()).map_err(|error| NodeError::malformed(method, error.to_string()))
 }
 
 #[cfg(test)]

@@ -48,6 +48,16 @@ pub enum NodeError {
     Deadline,
 }
 
+impl NodeError {
+    /// [`NodeError::Malformed`]: what was called, and what is wrong with the answer.
+    pub fn malformed(method: impl Into<String>, why: impl Into<String>) -> Self {
+        Self::Malformed {
+            method: method.into(),
+            why: why.into(),
+        }
+    }
+}
+
 /// How an endpoint does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointHealth {
@@ -70,6 +80,8 @@ pub struct EndpointHealth {
 pub enum BlockRef {
     /// The newest one.
     Latest,
+    /// The one that the node would make now.
+    Pending,
     /// This one.
     Hash(B256),
     /// The one at this height of the node's chain.

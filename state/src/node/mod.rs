@@ -5,6 +5,7 @@
 //! aside with its reason; when none can be reached all are asked again a few times ([`NodeConfig::retries`]). A batch is one round trip.
 
 mod call;
+mod contract;
 mod error;
 mod health;
 mod link;
@@ -25,6 +26,7 @@ use serde_json::json;
 
 pub use self::{
     call::{Answer, Call, RpcFailure, read},
+    contract::{returned, view},
     error::{BlockRef, EndpointHealth, NodeError},
 };
 use self::{
@@ -189,10 +191,7 @@ impl Node {
         let answers = self.batch(vec![call], deadline).await?;
         match answers.first() {
             Some(answer) => read(&method, answer),
-            None => Err(NodeError::Malformed {
-                method: method.into_owned(),
-                why: "no answer".to_owned(),
-            }),
+            None => Err(NodeError::malformed(method, "no answer")),
         }
     }
 
@@ -202,6 +201,15 @@ impl Node {
     /// See [`Node::call`].
     pub async fn block(&self, block: BlockRef, full: bool, deadline: Instant) -> Result<Option<Block>, NodeError> {
         self.call(block_call(block, full), deadline).await
+    }
+
+    /// The newest block, with the hashes of its transactions.
+    ///
+    /// # Errors
+    /// See [`Node::call`].
+    pub async fn newest(&self) -> Result<Block, NodeError> {
+        let block = self.block(BlockRef::Latest, false, self.patience()).await?;
+        block.ok_or_else(|| NodeError::malformed("eth_getBlockByNumber", "it has no newest block"))
     }
 
     /// Several calls in one round trip; gives an answer to each, in their order. Where an endpoint answers some of them with errors,
@@ -398,9 +406,8 @@ fn patience(config: &NodeConfig) -> Patience {
 
 pub(crate) fn block_call(block: BlockRef, full: bool) -> Call {
     match block {
-        BlockRef::Latest => Call::new("eth_getBlockByNumber", json!(["latest", full])),
-        BlockRef::Number(number) => Call::new("eth_getBlockByNumber", json!([format!("{number:#x}"), full])),
         BlockRef::Hash(hash) => Call::new("eth_getBlockByHash", json!([hash, full])),
+        other => Call::new("eth_getBlockByNumber", json!([other.parameter(), full])),
     }
 }
 
