@@ -331,41 +331,41 @@ mod tests {
     #[test]
     fn impossible_parameters_are_named() {
         let refused = |stored: Option<&Hyperparameters>, given| resolve(stored, &given).unwrap_err().parameter;
-        let none = Overrides::default();
+        let none = Overrides::default;
         for (parameter, given) in [
             (
                 "netuid",
                 Overrides {
                     netuid: Some(0),
-                    ..none.clone()
+                    ..none()
                 },
             ),
             (
                 "tempo",
                 Overrides {
                     tempo: Some(0),
-                    ..none.clone()
+                    ..none()
                 },
             ),
             (
                 "tempo",
                 Overrides {
                     tempo: Some(u64::MAX),
-                    ..none.clone()
+                    ..none()
                 },
             ),
             (
                 "max_allowed_uids",
                 Overrides {
                     max_allowed_uids: Some(0),
-                    ..none.clone()
+                    ..none()
                 },
             ),
             (
                 "faucet_allowance",
                 Overrides {
                     faucet_allowance: Some(Tao::from_rao(1)),
-                    ..none.clone()
+                    ..none()
                 },
             ),
         ] {
@@ -373,7 +373,7 @@ mod tests {
         }
         let moved = Overrides {
             netuid: Some(2),
-            ..none
+            ..none()
         };
         assert_eq!(refused(Some(&Hyperparameters::default()), moved), "netuid");
     }

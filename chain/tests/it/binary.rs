@@ -87,7 +87,7 @@ async fn a_running_ledger_is_shown_as_table_and_as_json() {
     let miner = pair(2);
     remote(&running).register(&miner).await.unwrap();
 
-    let show = |flags: &[&str]| shown(&running, &[&["metagraph"], flags].concat());
+    let show = |flags: &[&str]| shown(&running, &[&["metagraph"][..], flags].concat());
     let table = show(&[]);
     assert!(
         table.contains(&miner.account().to_string()) && table.contains("incentive"),

@@ -123,14 +123,8 @@ impl fmt::Display for LangError {
 
 impl Excerpt {
     fn around(text: &str, span: &Range<usize>) -> Self {
-        let mut start = span.start.saturating_sub(AROUND);
-        let mut end = span.end.min(span.start + AROUND).saturating_add(AROUND).min(text.len());
-        while !text.is_char_boundary(start) {
-            start += 1;
-        }
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
+        let mut start = text.ceil_char_boundary(span.start.saturating_sub(AROUND));
+        let end = text.floor_char_boundary(span.end.min(span.start + AROUND).saturating_add(AROUND));
         // Whole lines, where they are short enough.
         if start > 0
             && let Some(newline) = text.get(start..span.start).and_then(|before| before.find('\n'))
@@ -147,13 +141,6 @@ impl Excerpt {
 }
 
 fn on_boundaries(text: &str, span: &Range<usize>) -> Range<usize> {
-    let mut start = span.start.min(text.len());
-    while !text.is_char_boundary(start) {
-        start -= 1;
-    }
-    let mut end = span.end.clamp(start, text.len());
-    while !text.is_char_boundary(end) {
-        end += 1;
-    }
-    start..end
+    let start = text.floor_char_boundary(span.start);
+    start..text.ceil_char_boundary(span.end.max(start))
 }
