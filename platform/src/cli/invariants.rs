@@ -4,13 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use eyre::eyre;
-use http::Method;
 use node::database::Place;
 use node::exit::{Failure, OrConfiguration};
 use serde_json::{Map, Value, json};
 
 use super::services::service_failure;
-use super::{ListArgs, existing, made, say, table};
+use super::{ListArgs, existing, say, table};
 use crate::registry::{self, Draft, display_value};
 use crate::run::open;
 use crate::store::RegisteredInvariant;
@@ -94,7 +93,7 @@ async fn add(args: AddArgs) -> Result<(), Failure> {
         None => None,
     };
     let ids = store.add_invariants_of(service, &drafts).await?;
-    made(&store, &Method::POST, "/v1/invariants").await?;
+    super::made(&store, &http::Method::POST, "/v1/invariants").await?;
     for (id, draft) in ids.iter().zip(&drafts) {
         say(format_args!("added invariant {id}: {}", draft.invariant.name))?;
     }
@@ -186,7 +185,7 @@ async fn remove(args: RemoveArgs) -> Result<(), Failure> {
             args.id
         )));
     }
-    made(&store, &Method::DELETE, &format!("/v1/invariants/{}", args.id)).await?;
+    super::made(&store, &http::Method::DELETE, &format!("/v1/invariants/{}", args.id)).await?;
     let version = store.invariant_set_version().await?;
     say(format_args!(
         "removed invariant {}; version {version} is in force",

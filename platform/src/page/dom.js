@@ -35,7 +35,7 @@ export const table = (label, head, rows, none) => {
 };
 
 // A long number breaks between its groups and nowhere else.
-export const breakable = (text) => (text.length > 16 ? text.split(/(?<=,)/).flatMap((group) => [group, h("wbr")]) : [text]);
+const breakable = (text) => (text.length > 16 ? text.split(/(?<=,)/).flatMap((group) => [group, h("wbr")]) : [text]);
 
 export const figures = (pairs) =>
   h("dl", { class: "figures" }, pairs.map(([name, value]) => {

@@ -1,7 +1,7 @@
 // What was broken, the evidence, and what was done about it.
 
 import { get, page } from "./api.js";
-import { breakable, code, figures, h, number, paged, section, table, time, units } from "./dom.js";
+import { code, figures, h, number, paged, section, table, time, units } from "./dom.js";
 
 export const HEAD = ["id", "reported", "invariant", "before → after", "transaction", "seen to confirmed", "confirmed by", "state"];
 
@@ -62,6 +62,7 @@ export const one = async (id) => {
   return [
     section(`Incident ${found.id}`,
       h("p", { class: "lead" }, found.invariant),
+      invariant ? h("pre", { class: "expression" }, invariant.expression) : h("p", { class: "hint" }, "This invariant is out of force now."),
       figures([
         ["reported", time(found.reported_at)],
         ["seen to confirmed", milliseconds(found.seen_to_confirmed_us)],
@@ -70,16 +71,13 @@ export const one = async (id) => {
       ])),
     section("Witness",
       h("dl", { class: "facts", id: "witness" },
-        h("dt", {}, "must hold"),
-        invariant
-          ? h("dd", { class: "code" }, h("a", { href: `#invariant/${invariant.id}` }, invariant.expression))
-          : h("dd", { class: "quiet" }, `invariant ${found.invariant_id} is out of force now`),
-        h("dt", {}, "value before"), h("dd", { class: "code" }, breakable(units(found.witness.before))),
-        h("dt", {}, "value after"), h("dd", { class: "code bad" }, breakable(units(found.witness.after))),
+        h("dt", {}, "value before"), h("dd", { class: "code" }, units(found.witness.before)),
+        h("dt", {}, "value after"), h("dd", { class: "code" }, units(found.witness.after)),
         h("dt", {}, "digest"), h("dd", { class: "code" }, found.witness.digest),
         h("dt", {}, "transaction"), h("dd", { class: "code" }, found.transaction),
         h("dt", {}, "sender"), h("dd", { class: "code" }, found.sender),
-        h("dt", {}, "contract"), h("dd", { class: "code" }, found.contract))),
+        h("dt", {}, "contract"), h("dd", { class: "code" }, found.contract),
+        h("dt", {}, "invariant"), h("dd", {}, h("a", { href: `#invariant/${found.invariant_id}` }, String(found.invariant_id))))),
     ...(found.timelines.length > 0 ? found.timelines.map(timeline)
       : [section("Timeline", h("p", { class: "hint" }, "No validator has told yet what it did."))]),
   ];
