@@ -189,7 +189,8 @@ pub fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// `completions SHELL`, which every binary has.
+// No doc comment: it would be the first line of every binary's `--help`.
+// `completions SHELL`, which every binary has.
 #[derive(Debug, clap::Subcommand)]
 enum Shared {
     /// Print what makes a shell complete this command, as in `source <(BINARY completions bash)`

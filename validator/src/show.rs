@@ -9,7 +9,7 @@ use node::exit::{Failure, OrConfiguration};
 use protos::v1;
 use protos::v1::judgement::Verdict;
 
-use crate::store::{CanaryCount, Hotkey, MOST_DISPUTES, Standing, Store, Total};
+use crate::store::{CanaryCount, Hotkey, MOST_DISPUTES, Refused, Standing, Store, Total};
 
 /// Flags of `validator status`.
 #[derive(Debug, Clone, clap::Args)]
@@ -64,6 +64,7 @@ pub(crate) async fn open(database: &Path) -> Result<Store, Failure> {
 pub async fn status(args: StatusArgs) -> Result<(), Failure> {
     let store = open(&args.database).await?;
     let (standing, canaries, totals) = (store.standing().await?, store.canaries().await?, store.totals().await?);
+    let (refused, newest) = store.refused(1).await?;
     let mut totals: Vec<(Hotkey, Total)> = totals.into_iter().collect();
     totals.sort_by(|(_, a), (_, b)| b.average.total_cmp(&a.average));
     if args.json {
@@ -77,11 +78,15 @@ pub async fn status(args: StatusArgs) -> Result<(), Failure> {
         let json = serde_json::json!({
             "cursor": standing.low_water, "judged": standing.judged, "arbitrated": standing.arbitrated,
             "repeated": standing.repeated, "weights_set": standing.weights_set, "canaries": canaries.sent,
-            "violating_canaries": canaries.violating, "miners": totals.iter().map(miner).collect::<Vec<_>>(),
+            "violating_canaries": canaries.violating, "reports_refused": refused,
+            "newest_refusal": newest.first().map(refusal), "miners": totals.iter().map(miner).collect::<Vec<_>>(),
         });
         println!("{}", serde_json::to_string_pretty(&json)?);
     } else {
         println!("{}\n{}", sentence(&standing, &canaries), miners(&totals));
+        if let Some(newest) = newest.first() {
+            println!("{refused} reports refused by the platform for good, the newest: {}", refusal(newest));
+        }
     }
     Ok(())
 }
@@ -96,6 +101,12 @@ fn sentence(standing: &Standing, canaries: &CanaryCount) -> String {
         canaries.violating,
         standing.weights_set
     )
+}
+
+/// A report that the platform will never take, in a line.
+fn refusal(refused: &Refused) -> String {
+    let Refused { what, tx_hash, reason, .. } = refused;
+    format!("{what} {}: {reason}", hash(tx_hash))
 }
 
 pub(crate) fn table(header: &[&str]) -> Table {

@@ -110,11 +110,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn described_one(&self, id: u64) -> Result<Option<Described>, LogError> {
-        let Some(before) = id.checked_sub(1) else {
-            return Ok(None);
-        };
-        let found = self.described(before, 1).await?.pop();
-        Ok(found.filter(|found| found.row.invariant.id == id))
+        current(&mut *self.pool().acquire().await?, id).await
     }
 
     /// Registers an invariant with its source and its actions as one new version, and logs it; gives its number.
@@ -141,12 +137,12 @@ impl Store {
     /// [`CatalogError::Unknown`] for an action that is not there; then nothing changed.
     pub async fn replace_described(
         &self,
-        seen: &Row,
+        seen: &Described,
         draft: &Draft,
         source: Option<&Source>,
         actions: &[u64],
     ) -> Result<Change, CatalogError> {
-        let id = seen.invariant.id;
+        let id = seen.row.invariant.id;
         let mut writing = self.begin().await?;
         match current(writing.connection(), id).await? {
             None => return Ok(Change::Unknown),
@@ -317,12 +313,17 @@ async fn put_description(
     }
 }
 
-async fn current(db: &mut AnyConnection, id: u64) -> Result<Option<Row>, LogError> {
-    let found = sqlx::query("SELECT * FROM invariants WHERE removed_at_ms IS NULL AND id = $1")
-        .bind(signed(id))
+async fn current(db: &mut AnyConnection, id: u64) -> Result<Option<Described>, LogError> {
+    let Some(before) = id.checked_sub(1) else {
+        return Ok(None);
+    };
+    let next = sqlx::query(DESCRIBED)
+        .bind(signed(before))
+        .bind(1_i64)
         .fetch_optional(db)
         .await?;
-    found.as_ref().map(row).transpose()
+    let next = next.as_ref().map(described).transpose()?;
+    Ok(next.filter(|next| next.row.invariant.id == id))
 }
 
 /// What an invariant that has no source yet was written as, and its actions in the place of those that it had.

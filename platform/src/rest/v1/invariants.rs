@@ -263,7 +263,7 @@ pub(super) async fn replace(
     tag::check(&headers, &view, true)?;
     let change = rest
         .store
-        .replace_described(&seen.row, &asked.draft, Some(&asked.source), &asked.actions)
+        .replace_described(&seen, &asked.draft, Some(&asked.source), &asked.actions)
         .await?;
     match change {
         Change::Made => Ok(Json(rest.described(id).await?.1)),
