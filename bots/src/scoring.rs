@@ -7,6 +7,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use plotters::coord::Shift;
+use plotters::coord::combinators::LogCoord;
+use plotters::coord::ranged1d::ValueFormatter;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use validator::score::{Known, ScoreParameters, Window, confidence, score};
 
@@ -143,8 +147,65 @@ pub fn surface(parameters: &ScoreParameters) -> Result<String, ScoringError> {
     Ok(svg)
 }
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Chart<'a, 'b, X> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<X, RangedCoordf64>>;
 type Drawn = Result<(), Box<dyn std::error::Error>>;
+
+/// The beginning of each view.
+fn view<'a, 'b>(area: &'a Area<'b>, caption: &str) -> ChartBuilder<'a, 'a, SVGBackend<'b>> {
+    let mut view = ChartBuilder::on(area);
+    view.caption(caption, ("sans-serif", 14, &INK))
+        .margin(8)
+        .margin_right(20)
+        .x_label_area_size(40)
+        .y_label_area_size(48);
+    view
+}
+
+/// The axes of a view with curves.
+fn axes<X>(chart: &mut Chart<'_, '_, X>, number: &dyn Fn(&f64) -> String, (x, y): (&str, &str)) -> Drawn
+where
+    X: Ranged<ValueType = f64> + ValueFormatter<f64>,
+{
+    chart
+        .configure_mesh()
+        .max_light_lines(0)
+        .bold_line_style(GRID)
+        .axis_style(INK)
+        .label_style(("sans-serif", 11, &INK))
+        .x_labels(5)
+        .y_labels(6)
+        .x_desc(x)
+        .y_desc(y)
+        .x_label_formatter(number)
+        .draw()?;
+    Ok(())
+}
+
+/// A curve with its name in the legend.
+fn curve<X: Ranged<ValueType = f64>>(
+    chart: &mut Chart<'_, '_, X>,
+    points: impl Iterator<Item = (f64, f64)>,
+    name: String,
+    colour: RGBColor,
+) -> Drawn {
+    chart
+        .draw_series(LineSeries::new(points, colour.stroke_width(2)))?
+        .label(name)
+        .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
+    Ok(())
+}
+
+fn legend<'a, 'b: 'a, X: Ranged>(chart: &mut Chart<'a, 'b, X>, position: SeriesLabelPosition) -> Drawn {
+    chart
+        .configure_series_labels()
+        .position(position)
+        .background_style(WHITE)
+        .border_style(GRID)
+        .label_font(("sans-serif", 11, &INK))
+        .draw()?;
+    Ok(())
+}
 
 /// The share of the best reward, as a colour: white is nothing.
 fn shade(share: f64) -> RGBColor {
@@ -156,13 +217,7 @@ fn draw_rightness(area: &Area<'_>, parameters: &ScoreParameters) -> Drawn {
     const CELLS: u32 = 20;
     let l99 = parameters.latency_floor;
     let best = worth(&miner(1.0, 1.0, l99, u64::MAX), parameters);
-    let mut chart = ChartBuilder::on(area)
-        .caption("reward by rightness, share of the best", ("sans-serif", 14, &INK))
-        .margin(8)
-        .margin_right(20)
-        .x_label_area_size(40)
-        .y_label_area_size(48)
-        .build_cartesian_2d(0.0..1.0, 0.0..1.0)?;
+    let mut chart = view(area, "reward by rightness, share of the best").build_cartesian_2d(0.0..1.0, 0.0..1.0)?;
     let at = |step: u32| f64::from(step) / f64::from(CELLS);
     let cells = (0..CELLS).flat_map(|x| (0..CELLS).map(move |y| (x, y)));
     chart.draw_series(cells.map(|(x, y)| {
@@ -202,65 +257,31 @@ fn level_to_accuracy(level: f64, parameters: &ScoreParameters) -> f64 {
 
 fn draw_latency(area: &Area<'_>, parameters: &ScoreParameters) -> Drawn {
     let best = worth(&miner(1.0, 1.0, parameters.latency_floor, u64::MAX), parameters);
-    let mut chart = ChartBuilder::on(area)
-        .caption("reward by L99, T/L99 bounded", ("sans-serif", 14, &INK))
-        .margin(8)
-        .margin_right(20)
-        .x_label_area_size(40)
-        .y_label_area_size(48)
-        .build_cartesian_2d((0.01..12.0).log_scale(), 0.0..best * 1.05)?;
-    chart
-        .configure_mesh()
-        .max_light_lines(0)
-        .bold_line_style(GRID)
-        .axis_style(INK)
-        .label_style(("sans-serif", 11, &INK))
-        .x_labels(5)
-        .y_labels(6)
-        .x_desc("99th percentile of the latency, seconds")
-        .y_desc("score")
-        .x_label_formatter(&|seconds| format!("{seconds}"))
-        .draw()?;
+    let mut chart: Chart<'_, '_, LogCoord<f64>> =
+        view(area, "reward by L99, T/L99 bounded").build_cartesian_2d((0.01..12.0).log_scale(), 0.0..best * 1.05)?;
+    let seconds = |seconds: &f64| format!("{seconds}");
+    axes(
+        &mut chart,
+        &seconds,
+        ("99th percentile of the latency, seconds", "score"),
+    )?;
     for (rightness, colour) in [(1.0, LINE), (0.5, OTHER)] {
         let line = (0..=200).map(|step| {
             let seconds = 0.01 * 1_200.0_f64.powf(f64::from(step) / 200.0);
             let window = miner(1.0, rightness, Duration::from_secs_f64(seconds), u64::MAX);
             (seconds, worth(&window, parameters))
         });
-        chart
-            .draw_series(LineSeries::new(line, colour.stroke_width(2)))?
-            .label(format!("accuracy {rightness}"))
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
+        curve(&mut chart, line, format!("accuracy {rightness}"), colour)?;
     }
-    chart
-        .configure_series_labels()
-        .background_style(WHITE)
-        .border_style(GRID)
-        .label_font(("sans-serif", 11, &INK))
-        .draw()?;
-    Ok(())
+    legend(&mut chart, SeriesLabelPosition::MiddleRight)
 }
 
 fn draw_arrival(area: &Area<'_>, parameters: &ScoreParameters) -> Drawn {
     let full = parameters.probation_challenges.max(1);
-    let mut chart = ChartBuilder::on(area)
-        .caption("confidence in the newly arrived", ("sans-serif", 14, &INK))
-        .margin(8)
-        .margin_right(20)
-        .x_label_area_size(40)
-        .y_label_area_size(48)
-        .build_cartesian_2d(0.0..full as f64 * 2.0, 0.0..1.05)?;
-    chart
-        .configure_mesh()
-        .max_light_lines(0)
-        .bold_line_style(GRID)
-        .axis_style(INK)
-        .label_style(("sans-serif", 11, &INK))
-        .x_labels(5)
-        .y_labels(6)
-        .x_desc("challenges since it arrived")
-        .y_desc("share of the score that is earned")
-        .draw()?;
+    let mut chart: Chart<'_, '_, RangedCoordf64> =
+        view(area, "confidence in the newly arrived").build_cartesian_2d(0.0..full as f64 * 2.0, 0.0..1.05)?;
+    let words = ("challenges since it arrived", "share of the score that is earned");
+    axes(&mut chart, &RangedCoordf64::format, words)?;
     for violating in 0..=parameters.probation_violations {
         let line = (0..=full * 2).map(|asked| {
             let known = Known {
@@ -272,19 +293,9 @@ fn draw_arrival(area: &Area<'_>, parameters: &ScoreParameters) -> Drawn {
         });
         let share = violating as f64 / parameters.probation_violations.max(1) as f64;
         let colour = shade(0.35 + 0.65 * share);
-        chart
-            .draw_series(LineSeries::new(line, colour.stroke_width(2)))?
-            .label(format!("asked about {violating} violations"))
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
+        curve(&mut chart, line, format!("asked about {violating} violations"), colour)?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE)
-        .border_style(GRID)
-        .label_font(("sans-serif", 11, &INK))
-        .draw()?;
-    Ok(())
+    legend(&mut chart, SeriesLabelPosition::UpperLeft)
 }
 
 /// The parameters as a table in Markdown, with their defaults.

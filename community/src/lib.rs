@@ -20,6 +20,7 @@ pub mod growth;
 pub mod meetup;
 pub mod mix;
 pub mod phase;
+pub mod picture;
 pub mod report;
 pub mod role;
 pub mod row;

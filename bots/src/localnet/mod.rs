@@ -1,8 +1,8 @@
 //! `bots localnet`: the whole network in one command.
 //!
 //! A ledger, a platform, validators and miners are started as processes of their own on free loopback ports, a recording is replayed
-//! through them, or a living chain followed ([`live`]), with keepers, auditors and payments on it ([`services`]), and a report says what was found, how fast, and what everybody earned for it. What is pure is apart from what
-//! starts processes: [`plan`] (who is in the network), [`chaos`] (whom `--kill` and `--chaos` strike), [`gas`] and [`report`] (what it came to),
+//! through them, or a living chain followed ([`live`]), with keepers, auditors and payments on it ([`services`]), and a report says what
+//! was found, how fast, and what everybody earned for it. What is pure is apart from what starts processes: [`plan`] (who is in the network), [`chaos`] (whom `--kill` and `--chaos` strike), [`gas`] and [`report`] (what it came to),
 //! [`tables`] (how it is told).
 
 pub mod chaos;
@@ -11,6 +11,7 @@ mod error;
 mod fleet;
 mod folder;
 pub mod gas;
+mod grounds;
 mod input;
 pub mod live;
 mod members;

@@ -56,27 +56,9 @@ pub struct Options {
     /// Open the platform's web page in the browser
     #[arg(long)]
     pub open: bool,
-    /// Validators
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    pub validators: usize,
-    /// Miners, with those that misbehave
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    pub miners: usize,
-    /// Miners that execute nothing and call everything safe
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub lazy: usize,
-    /// Miners that lie
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub liar: usize,
-    /// Miners that answer late
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub slow: usize,
-    /// Validators that judge each transaction
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    pub replicas: usize,
-    /// Decides keys, places of the roles, who is drawn, and whom --kill and --chaos strike
-    #[arg(long, value_name = "N", default_value_t = 7)]
-    pub seed: u64,
+    /// Who is in the network
+    #[command(flatten)]
+    pub shape: Shape,
     /// Kill one of this kind with SIGKILL in mid-run, and start it again
     #[arg(long, value_name = "KIND")]
     pub kill: Option<Kill>,
@@ -140,30 +122,7 @@ impl Options {
             block_time: self.block_time,
             per_block: self.per_block.into(),
             attack_after: self.attack_after.into(),
-            seed: self.seed,
-        }
-    }
-
-    /// The network that is asked for.
-    pub fn shape(&self) -> Shape {
-        let Self {
-            validators,
-            miners,
-            lazy,
-            liar,
-            slow,
-            replicas,
-            seed,
-            ..
-        } = *self;
-        Shape {
-            validators,
-            miners,
-            lazy,
-            liar,
-            slow,
-            replicas,
-            seed,
+            seed: self.shape.seed,
         }
     }
 }
@@ -199,7 +158,7 @@ mod tests {
             replicas: 2,
             seed: 7,
         };
-        assert_eq!(usual.shape(), shape);
+        assert_eq!(usual.shape, shape);
         assert_eq!((usual.timeout, usual.settle_epochs), (Duration::from_secs(1800), 3));
     }
 

@@ -81,21 +81,28 @@ impl fmt::Display for Member {
 }
 
 /// What is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Args)]
 pub struct Shape {
-    /// Validators.
+    /// Validators
+    #[arg(long, value_name = "N", default_value_t = 3)]
     pub validators: usize,
-    /// Miners of all roles.
+    /// Miners, with those that misbehave
+    #[arg(long, value_name = "N", default_value_t = 10)]
     pub miners: usize,
-    /// How many of the miners are lazy.
+    /// Miners that execute nothing and call everything safe
+    #[arg(long, value_name = "N", default_value_t = 1)]
     pub lazy: usize,
-    /// How many of the miners lie.
+    /// Miners that lie
+    #[arg(long, value_name = "N", default_value_t = 1)]
     pub liar: usize,
-    /// How many of the miners are slow.
+    /// Miners that answer late
+    #[arg(long, value_name = "N", default_value_t = 1)]
     pub slow: usize,
-    /// Validators that judge each transaction.
+    /// Validators that judge each transaction
+    #[arg(long, value_name = "N", default_value_t = 2)]
     pub replicas: usize,
-    /// Where every choice comes from.
+    /// Decides keys, places of the roles, who is drawn, and whom --kill and --chaos strike
+    #[arg(long, value_name = "N", default_value_t = 7)]
     pub seed: u64,
 }
 

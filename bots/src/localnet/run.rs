@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::LocalnetError;
 use super::fleet::{Fleet, Folder};
+use super::grounds::Grounds;
 use super::input::Input;
 use super::live::anvil::Surroundings;
 use super::live::{self, Endpoint, Living};
@@ -30,7 +31,7 @@ use crate::scenario::setup::Ownership;
 /// # Errors
 /// [`LocalnetError`]; a run that came to a report, however bad, is none.
 pub async fn run(options: &Options, shutdown: &CancellationToken) -> Result<Report, LocalnetError> {
-    let plan = NetworkPlan::new(options.shape())?;
+    let plan = NetworkPlan::new(options.shape)?;
     let binaries = binaries(options.bin_dir.as_deref())?;
     if let Some(path) = &options.report {
         check_report_path(path)?;
@@ -42,20 +43,20 @@ pub async fn run(options: &Options, shutdown: &CancellationToken) -> Result<Repo
         false => Some(read_recording(options, &mut progress, shutdown).await?),
     };
 
-    let place = tempfile::Builder::new().prefix("portcullis-localnet-").tempdir();
-    let place = place.map_err(|error| LocalnetError::File {
-        path: std::env::temp_dir(),
-        reason: error.to_string(),
-    })?;
-    let folder = Folder::new(place.path());
-    let mut fleet = Fleet::new(binaries, folder.clone());
+    let mut grounds = Grounds::new("portcullis-localnet-", binaries, progress)?;
     let ended = {
+        let Grounds {
+            folder,
+            fleet,
+            progress,
+            ..
+        } = &mut grounds;
         let played = async {
             let source = match recording {
-                Some(recording) => recorded(options, recording, &folder)?,
-                None => living(options, &plan, &folder, &mut fleet, &mut progress).await?,
+                Some(recording) => recorded(options, recording, folder)?,
+                None => living(options, &plan, folder, fleet, progress).await?,
             };
-            let network = Network::new(options, plan, source, folder, &mut fleet, &mut progress);
+            let network = Network::new(options, plan, source, folder.clone(), fleet, progress);
             network.play().await
         };
         tokio::select! {
@@ -63,15 +64,7 @@ pub async fn run(options: &Options, shutdown: &CancellationToken) -> Result<Repo
             () = shutdown.cancelled() => Err(LocalnetError::Interrupted),
         }
     };
-    progress.phase("ending all processes");
-    fleet.stop().await;
-    if options.keep {
-        progress.say(&format!(
-            "everything that the run wrote is in {}",
-            place.keep().display()
-        ));
-    }
-    progress.clear();
+    grounds.end(options.keep).await;
     ended
 }
 

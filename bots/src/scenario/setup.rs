@@ -120,9 +120,7 @@ impl People {
     pub fn with_users(seed: u64, users: usize) -> Result<Self, ScenarioError> {
         Ok(Self {
             owner: Wallet::derive(seed, "owner", 0)?,
-            users: (0..users)
-                .map(|index| Wallet::derive(seed, "user", index))
-                .collect::<Result<_, _>>()?,
+            users: Wallet::derive_all(seed, "user", users)?,
             captain: Wallet::derive(seed, "captain", 0)?,
             modern: Wallet::derive(seed, "modern", 0)?,
             rollup: Wallet::derive(seed, "rollup", 0)?,

@@ -66,6 +66,14 @@ impl Wallet {
         Ok(Self { signer, nonce: 0 })
     }
 
+    /// The first `count` wallets of a role.
+    ///
+    /// # Errors
+    /// As [`Wallet::derive`].
+    pub fn derive_all(seed: u64, role: &str, count: usize) -> Result<Vec<Self>, ScenarioError> {
+        (0..count).map(|index| Self::derive(seed, role, index)).collect()
+    }
+
     /// The account's address.
     #[must_use]
     pub fn address(&self) -> Address {

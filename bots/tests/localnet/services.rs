@@ -1,29 +1,23 @@
 //! What only a living chain has: keepers that pause the vault, nodes that audit each other, protocols that pay. A real anvil, real
 //! processes, the whole of it from one command.
 
+use std::path::Path;
+
+use bots::localnet::plan::Role;
 use bots::localnet::report::{Report, Service};
 
 use crate::common::{Place, anvil, signal};
 
 /// A small network on a short story, with every part.
-const ALL: [&str; 16] = [
-    "--live",
-    "--validators",
-    "2",
-    "--miners",
-    "3",
-    "--lazy",
-    "0",
-    "--liar",
-    "1",
-    "--slow",
-    "0",
-    "--attack-after",
-    "3",
-    "--per-block",
-    "6",
-    "--block-time=2s",
-];
+const ALL: &str =
+    "--live --validators 2 --miners 3 --lazy 0 --liar 1 --slow 0 --attack-after 3 --per-block 6 --block-time=2s";
+
+/// The command line of [`ALL`] on this anvil, with `more`.
+fn all<'a>(anvil: &'a Path, more: &'a str) -> Vec<&'a str> {
+    let mut args: Vec<&str> = ALL.split_whitespace().chain(more.split_whitespace()).collect();
+    args.extend(["--anvil", anvil.to_str().unwrap()]);
+    args
+}
 
 fn of<'a>(report: &'a Report, role: &str) -> Vec<&'a Service> {
     report.services.iter().filter(|service| service.role == role).collect()
@@ -39,16 +33,7 @@ fn keepers_pause_nodes_audit_each_other_and_only_what_is_paid_for_is_streamed() 
         return;
     };
     let place = Place::new();
-    let mut args = ALL.to_vec();
-    args.extend([
-        "--auditors",
-        "3",
-        "--anvil",
-        anvil.to_str().unwrap(),
-        "--settle-epochs",
-        "0",
-    ]);
-    let report = place.report(&args);
+    let report = place.report(&all(&anvil, "--auditors 3 --settle-epochs 0"));
     assert!(report.complete && report.failure().is_none(), "{report:?}");
 
     // Each part runs as so many processes.
@@ -58,7 +43,7 @@ fn keepers_pause_nodes_audit_each_other_and_only_what_is_paid_for_is_streamed() 
         [1, 1, 2, 3, 2, 3, 2]
     );
 
-    // The pause that two validators confirmed was executed by a keeper, once.
+    // What two validators confirmed was paused once: by a keeper, or by a validator that saw none act in time.
     let live = report.live.as_ref().unwrap();
     let pause = live
         .pause
@@ -68,8 +53,8 @@ fn keepers_pause_nodes_audit_each_other_and_only_what_is_paid_for_is_streamed() 
         .into_iter()
         .map(|keeper| did(keeper, "executions"))
         .sum();
-    assert_eq!(executions, 1, "{report:?}");
-    assert!(of(&report, "keeper").iter().any(|keeper| keeper.process == pause.by));
+    assert_eq!(executions, u64::from(pause.by.starts_with("keeper")), "{report:?}");
+    assert!(report.services.iter().any(|service| service.process == pause.by));
     let attack = live.attack.as_ref().unwrap();
     assert_eq!(pause.ahead, !attack.succeeded, "{pause:?} {attack:?}");
     assert_eq!(attack.false_alarms, 0);
@@ -84,6 +69,22 @@ fn keepers_pause_nodes_audit_each_other_and_only_what_is_paid_for_is_streamed() 
     }
     let audited: Vec<&str> = of(&report, "audit").iter().map(|auditor| auditor.of.as_str()).collect();
     assert_eq!(audited, ["platform", "validator-1", "validator-2"]);
+    // The validators' auditors challenge miners: the one who lies is found out, and serves less than any honest one.
+    let down = |role: Role| {
+        let uids: Vec<String> = report
+            .miners
+            .iter()
+            .filter(|miner| miner.role == role)
+            .map(|miner| format!("miner-{}", miner.uid))
+            .collect();
+        let miners = of(&report, "miner")
+            .into_iter()
+            .filter(|miner| uids.contains(&miner.process));
+        miners.map(|miner| did(miner, "intervals_down")).collect::<Vec<u64>>()
+    };
+    let (liars, honest) = (down(Role::Liar), down(Role::Honest));
+    assert_eq!((liars.len(), honest.len()), (1, 2));
+    assert!(liars[0] > honest[0] && liars[0] > honest[1], "{liars:?} {honest:?}");
 
     // The vault pays by the second; the markets do not.
     let [vault, markets] = of(&report, "billing")[..] else {
@@ -113,9 +114,7 @@ fn an_interrupt_ends_every_service_and_one_that_does_not_react_is_killed() {
         return;
     };
     let place = Place::new();
-    let mut args = ALL.to_vec();
-    args.extend(["--auditors", "2", "--anvil", anvil.to_str().unwrap()]);
-    let running = place.start_until(&args, "starting the auditors");
+    let running = place.start_until(&all(&anvil, "--auditors 2"), "starting the auditors");
     let [keeper] = place.processes("keeper-1.ready")[..] else {
         panic!("one process is keeper-1")
     };
@@ -139,9 +138,7 @@ fn what_it_goes_without_is_said_and_is_not_there() {
         return;
     };
     let place = Place::new();
-    let mut args = ALL.to_vec();
-    args.extend(["--without", "keepers,audit", "--anvil", anvil.to_str().unwrap()]);
-    let running = place.start_until(&args, "starting the validators");
+    let running = place.start_until(&all(&anvil, "--without keepers,audit"), "starting the validators");
     let there = |word: &str| !place.processes(word).is_empty();
     assert!(there("billing-1.ready") && !there("keeper-1.ready") && !there("audit-1.ready"));
     signal("INT", running.pid());

@@ -1,5 +1,5 @@
 //! Tells the story on a living chain: at each new head the next block is planned on what the head shows, and its transactions are
-//! sent one by one over the block's time.
+//! sent one by one over the block's time. What a slow node leaves no time for is sent on the next head.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,13 +12,13 @@ use super::blobs::network_forms;
 use super::error::LiveError;
 use super::journal::Journal;
 use super::rpc::{BlockInfo, NodeClient, Sent};
-use super::schedule::{Act, schedule};
+use super::schedule::{Act, Beat, is_late, schedule};
 use crate::scenario::replace::{Reason, replacement};
 use crate::scenario::story::Story;
 use crate::scenario::world::Entry;
 
 /// How often the chain is asked for a new head.
-const LOOK_EVERY: Duration = Duration::from_millis(25);
+const LOOK_EVERY: Duration = Duration::from_millis(40);
 /// A chain that makes no block for so many block times stands still.
 const STILL_AFTER: u32 = 20;
 /// But it is given this time at least.
@@ -45,6 +45,14 @@ pub(crate) struct Driver {
     pub(crate) journal: SharedJournal,
     pub(crate) block_time: Duration,
     pub(crate) rng: ChaCha20Rng,
+    beat: Beat,
+}
+
+/// A head, and when it was made.
+#[derive(Debug, Clone)]
+struct Tick {
+    head: BlockInfo,
+    made: Instant,
 }
 
 impl Driver {
@@ -56,6 +64,7 @@ impl Driver {
             journal,
             block_time,
             rng: ChaCha20Rng::seed_from_u64(seed),
+            beat: Beat::default(),
         }
     }
 
@@ -64,10 +73,13 @@ impl Driver {
     /// # Errors
     /// A node that does not answer, a chain that stands still, a transaction of the story itself that the node does not want.
     pub(crate) async fn run(mut self) -> Result<(), LiveError> {
-        let mut head = self.node.head().await?;
+        let mut tick = Tick {
+            head: self.node.head().await?,
+            made: Instant::now(),
+        };
         let (mut grace, mut patience) = (GRACE_BLOCKS, CAPTAIN_BLOCKS);
         loop {
-            head = self.next_head(&head).await?;
+            tick = self.next_head(&tick.head).await?;
             if self.story.next().is_some() {
                 // The captain does one thing after the other: of a transaction whose nonce is not due yet nobody could say what it does.
                 let captain = self.story.people().captain.address();
@@ -75,7 +87,7 @@ impl Driver {
                     patience -= 1;
                     continue;
                 }
-                self.tell_block(&head).await?;
+                tick = self.tell_block(tick).await?;
                 continue;
             }
             let open = with(&self.journal, |journal| journal.sums().waiting);
@@ -87,7 +99,7 @@ impl Driver {
     }
 
     /// Waits for a block after `last`, and notes what the new ones include.
-    async fn next_head(&self, last: &BlockInfo) -> Result<BlockInfo, LiveError> {
+    async fn next_head(&mut self, last: &BlockInfo) -> Result<Tick, LiveError> {
         let patience = (self.block_time * STILL_AFTER).max(STILL_AFTER_LEAST);
         let until = Instant::now() + patience;
         let head = loop {
@@ -103,17 +115,19 @@ impl Driver {
             }
             tokio::time::sleep(LOOK_EVERY).await;
         };
+        let made = self.beat.made(head.number, Instant::now(), self.block_time);
         for number in last.number + 1..=head.number {
             let receipts = self.node.receipts(number).await?;
             with(&self.journal, |journal| journal.mined(number, &receipts));
         }
-        Ok(head)
+        Ok(Tick { head, made })
     }
 
-    async fn tell_block(&mut self, head: &BlockInfo) -> Result<(), LiveError> {
-        let start = Instant::now();
-        let next_time = head.timestamp + self.block_time.as_secs().max(1);
-        let view = self.node.view(head, self.story.reads()?, next_time).await?;
+    /// Sends the story's next block; gives the head on which the last of it was sent.
+    async fn tell_block(&mut self, mut tick: Tick) -> Result<Tick, LiveError> {
+        let start = tick.made;
+        let next_time = tick.head.timestamp + self.block_time.as_secs().max(1);
+        let view = self.node.view(&tick.head, self.story.reads()?, next_time).await?;
         let busy = with(&self.journal, |journal| journal.busy());
         let entries = self.story.block(&view, &busy)?;
         let of_user = |place: usize| {
@@ -124,20 +138,23 @@ impl Driver {
         let acts = schedule(entries.len(), self.block_time, of_user, &mut self.rng);
         for (due, act) in acts {
             tokio::time::sleep_until(start + due).await;
+            if is_late(tick.made, Instant::now(), self.block_time) {
+                tick = self.next_head(&tick.head).await?;
+            }
             match act {
                 Act::Send(place) => {
                     if let Some(entry) = entries.get(place) {
-                        self.send(entry, head.number).await?;
+                        self.send(entry, tick.head.number).await?;
                     }
                 }
                 Act::Replace(place, reason) => {
                     if let Some(entry) = entries.get(place) {
-                        self.replace(entry, reason, head.number).await?;
+                        self.replace(entry, reason, tick.head.number).await?;
                     }
                 }
             }
         }
-        Ok(())
+        Ok(tick)
     }
 
     /// Sends an ordinary transaction, or one of the story itself, without which it could not go on.

@@ -19,10 +19,12 @@ use super::error::LiveError;
 use crate::scenario::CHAIN_ID;
 use crate::scenario::view::{Known, Reads};
 
-/// No call takes longer.
-const DEADLINE: Duration = Duration::from_secs(10);
+/// No call takes longer. A node that is given its first blob reads the setup of its proofs, which on a busy machine takes ten seconds.
+const DEADLINE: Duration = Duration::from_secs(30);
 /// Reads in one batch.
 const BATCH: usize = 500;
+/// Transactions in one batch: a busy node takes its time for each.
+const SENT_TOGETHER: usize = 50;
 
 /// A block, as far as the traffic looks at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,7 +98,7 @@ impl NodeClient {
         LiveError::Silent {
             node: self.name.clone(),
             method,
-            reason: error.to_string(),
+            reason: node::exit::causes(error),
         }
     }
 
@@ -246,7 +248,7 @@ impl NodeClient {
     pub(crate) async fn send_all(&self, raw: &[Bytes]) -> Result<Vec<Sent>, LiveError> {
         const METHOD: &str = "eth_sendRawTransaction";
         let mut said = Vec::with_capacity(raw.len());
-        for part in raw.chunks(BATCH) {
+        for part in raw.chunks(SENT_TOGETHER) {
             let mut batch = BatchRequest::new(&self.client);
             let waiting: TransportResult<Vec<Waiter<B256>>> =
                 part.iter().map(|raw| batch.add_call(METHOD, &(raw,))).collect();

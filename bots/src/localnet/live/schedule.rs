@@ -1,8 +1,13 @@
 //! When, after a new head, what is sent: a rule over numbers.
+//!
+//! What always holds: nothing is sent so late that a block is made before anybody could judge it, as far as heads tell when blocks are
+//! made. On a busy machine they are seen late, some more and some less.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use rand::Rng;
+use tokio::time::Instant;
 
 use crate::scenario::replace::Reason;
 
@@ -12,6 +17,40 @@ const SENDING: f64 = 0.6;
 const REGRET_AFTER: f64 = 0.1;
 /// One transaction of so many is replaced.
 const REPLACED: u32 = 10;
+
+/// From this part of a block's time on nothing is sent: it waits for the next head.
+const LATEST: f64 = 0.75;
+/// Heads by which the next one is expected: a chain whose blocks take a little longer than they should is kept up with.
+const HEADS: usize = 4;
+/// A head counts as seen at most this part of a block's time late.
+const LATE_AT_MOST: f64 = 0.5;
+
+/// When a chain makes its blocks, by when its heads were seen: one may be seen late, and none too early.
+#[derive(Debug, Default)]
+pub(crate) struct Beat(VecDeque<(u64, Instant)>);
+
+impl Beat {
+    /// Notes when the block `number` was seen; gives when it was made, which is as long after the others as it should be.
+    pub(crate) fn made(&mut self, number: u64, seen: Instant, block_time: Duration) -> Instant {
+        if self.0.len() >= HEADS {
+            self.0.pop_front();
+        }
+        self.0.push_back((number, seen));
+        let since = |earlier: u64| block_time * u32::try_from(number.saturating_sub(earlier)).unwrap_or(u32::MAX);
+        let expected = self
+            .0
+            .iter()
+            .filter_map(|(earlier, at)| at.checked_add(since(*earlier)));
+        let soonest = expected.min().map_or(seen, |soonest| soonest.min(seen));
+        let late = (seen - soonest).min(block_time.mul_f64(LATE_AT_MOST));
+        seen - late
+    }
+}
+
+/// Whether it is too late to send anything before the block after the one that was made then.
+pub(crate) fn is_late(made: Instant, now: Instant, block_time: Duration) -> bool {
+    now.saturating_duration_since(made) > block_time.mul_f64(LATEST)
+}
 
 /// What is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +112,40 @@ mod tests {
                 }
             }
         }
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_head_that_is_seen_late_was_made_when_it_should_have_been() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut beat = Beat::default();
+        assert_eq!(beat.made(7, at(0), SECOND), at(0));
+        assert_eq!(beat.made(8, at(1_300), SECOND), at(1_000));
+        // It was the first one that was seen late.
+        assert_eq!(beat.made(9, at(1_900), SECOND), at(1_900));
+        // Two blocks later.
+        assert_eq!(beat.made(11, at(4_100), SECOND), at(3_900));
+    }
+
+    #[test]
+    fn a_chain_that_is_slower_than_it_says_leaves_time_to_send() {
+        let start = Instant::now();
+        let mut beat = Beat::default();
+        for number in 0..20 {
+            let seen = start + SECOND * 3 * u32::try_from(number).unwrap();
+            let made = beat.made(number, seen, SECOND);
+            assert!(!is_late(made, seen, SECOND), "block {number}");
+        }
+    }
+
+    #[test]
+    fn what_would_be_mined_before_it_could_be_judged_is_late() {
+        let made = Instant::now();
+        assert!(!is_late(made, made, SECOND) && !is_late(made + SECOND, made, SECOND));
+        assert!(!is_late(made, made + SECOND.mul_f64(SENDING + REGRET_AFTER), SECOND));
+        assert!(is_late(made, made + SECOND.mul_f64(0.8), SECOND));
     }
 
     #[test]

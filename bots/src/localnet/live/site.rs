@@ -7,6 +7,7 @@ use alloy::consensus::TxEnvelope;
 use alloy::eips::eip2718::Encodable2718;
 use alloy::primitives::{Address, B256, Bytes, TxKind, U256};
 use alloy::sol_types::SolCall;
+use contracts::{Contract, Token};
 use tokio::time::Instant;
 
 use super::error::LiveError;
@@ -79,6 +80,28 @@ impl<'a> Site<'a> {
         let address = self.address().create(self.wallet.nonce());
         self.sign(TxKind::Create, value, creation, gas)?;
         Ok(address)
+    }
+
+    /// Creates a token of so many base units, all of them the site's; gives where it will stand.
+    ///
+    /// # Errors
+    /// As of [`Site::create`].
+    pub(crate) fn token(&mut self, name: &str, symbol: &str, supply: U256) -> Result<Address, LiveError> {
+        let arguments = Token::constructorCall {
+            name_: name.to_owned(),
+            symbol_: symbol.to_owned(),
+            supply,
+            holder: self.address(),
+        };
+        self.create(Contract::Token.creation(&arguments), U256::ZERO, GAS)
+    }
+
+    /// Lets `spender` take so many base units of the site's.
+    ///
+    /// # Errors
+    /// As of [`Site::create`].
+    pub(crate) fn approve(&mut self, token: Address, spender: Address, value: U256) -> Result<(), LiveError> {
+        self.call(token, &Token::approveCall { spender, value })
     }
 
     /// Calls a contract.

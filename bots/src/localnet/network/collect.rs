@@ -9,7 +9,8 @@ use crate::localnet::error::LocalnetError;
 use crate::localnet::input::Input;
 use crate::localnet::plan::Member;
 use crate::localnet::report::live::Attack;
-use crate::localnet::report::{Live, Observed, Pause, Report, Service, is_complete};
+use crate::localnet::report::{Audited, Live, Observed, Pause, Report, Service, is_complete};
+use crate::localnet::services::audits::Deeds;
 use crate::localnet::services::whole;
 
 /// How soon whoever `--chaos` strikes must serve again.
@@ -60,7 +61,7 @@ impl Network<'_> {
                     Input::Living(living) => living.name(),
                 },
                 pace: self.options.pace(),
-                seed: self.options.seed,
+                seed: self.options.shape.seed,
                 status,
                 incidents,
                 disputed,
@@ -75,6 +76,7 @@ impl Network<'_> {
                 complete,
                 live,
                 services: self.services(),
+                audited: self.said_by_auditors(),
                 growth: self.growth.clone(),
             })
         };
@@ -82,7 +84,7 @@ impl Network<'_> {
         Report::new(&self.plan, seen).map_err(nonsense)
     }
 
-    /// The first pause that a keeper executed, and whether it was ahead of the attack.
+    /// The first pause, and whether it was ahead of the attack.
     async fn pause(&self, live: &Live) -> Result<Option<Pause>, LocalnetError> {
         let (Some(services), Some(pause)) = (&self.services, self.achieved.pause) else {
             return Ok(None);
@@ -96,11 +98,24 @@ impl Network<'_> {
             _ => true,
         };
         Ok(Some(Pause {
-            by: Member::Keeper(pause.keeper).to_string(),
+            by: pause.by.to_string(),
             tx: pause.tx,
             block: pause.place.0,
             ahead,
         }))
+    }
+
+    /// What auditors say of each process.
+    fn said_by_auditors(&self) -> BTreeMap<String, Audited> {
+        let of = |(number, deeds): (&u32, &Deeds)| {
+            let node = self.services.as_ref()?.audited(*number)?;
+            let audited = Audited {
+                audits: deeds.audits,
+                intervals_down: deeds.down,
+            };
+            Some((node.to_string(), audited))
+        };
+        self.achieved.deeds.iter().filter_map(of).collect()
     }
 
     /// What keepers, auditors and monitors did.
@@ -120,7 +135,8 @@ impl Network<'_> {
                     ("payouts", deeds.payouts),
                     ("bounty_tokens", whole(deeds.bounty)),
                 ];
-                Service::new(member, services.audited(number), &did)
+                let of = services.audited(number).map(|node| node.to_string());
+                Service::new(member, of.unwrap_or_default(), &did)
             }
             Member::Monitor(number) => {
                 let place = (1..).zip(services.protocols()).zip(&self.achieved.accounts);

@@ -75,7 +75,7 @@ impl<'a> Network<'a> {
         let Source { input, feed, services } = source;
         let mut strikes = options
             .kill
-            .map_or_else(Vec::new, |kill| strikes(kill, &plan, options.seed));
+            .map_or_else(Vec::new, |kill| strikes(kill, &plan, options.shape.seed));
         strikes.reverse();
         Self {
             options,

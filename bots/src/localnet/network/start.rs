@@ -166,7 +166,7 @@ impl Network<'_> {
         let Some(services) = &mut self.services else {
             return Ok(());
         };
-        let registering = async { Ok::<_, LocalnetError>(services.register(&nodes, self.options.seed).await?) };
+        let registering = async { Ok::<_, LocalnetError>(services.register(&nodes, self.options.shape.seed).await?) };
         self.fleet.guard(registering).await?;
         let members = services.auditors();
         self.progress.say(&format!(
@@ -226,11 +226,10 @@ impl Network<'_> {
     /// Makes what a member needs, and starts it.
     async fn start(&mut self, member: Member) -> Result<(), LocalnetError> {
         if let Some(services) = &self.services {
-            let folder = &self.wiring.folder;
-            if let Some(args) = services.keystore(member, folder)? {
+            if let Some(args) = services.keystore(member, &self.wiring.folder)? {
                 self.fleet.run_once(&format!("{member}-key"), member, args).await?;
             }
-            let told = services.equip(member, &self.plan, folder, self.options.invariants.is_some())?;
+            let told = services.equip(member, &self.wiring, self.options.invariants.is_some())?;
             self.wiring.told.insert(member, told);
         }
         let args = self.wiring.args(member, &self.plan);

@@ -44,7 +44,7 @@ impl Network<'_> {
                     .as_ref()
                     .map(|services| [services.members(), services.auditors()].concat());
                 let others = others.unwrap_or_default();
-                let storm = |every| Storm::new(every, &self.plan, &others, self.options.seed);
+                let storm = |every| Storm::new(every, &self.plan, &others, self.options.shape.seed);
                 self.storm = self.options.chaos.map(storm);
             }
             let took = first_seen.map_or(Duration::ZERO, |first| first.elapsed());
@@ -196,8 +196,8 @@ impl Network<'_> {
         let achieved = self.fleet.guard(asking).await?;
         if let (None, Some(pause)) = (self.achieved.pause, achieved.pause) {
             self.progress.say(&format!(
-                "PAUSED: keeper {} closed the vault in block {}",
-                pause.keeper, pause.place.0
+                "PAUSED: {} closed the vault in block {}",
+                pause.by, pause.place.0
             ));
         }
         self.achieved = achieved;

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use alloy::consensus::TxEnvelope;
 use alloy::eips::eip2718::Encodable2718;
 use alloy::primitives::{Address, B256, Bytes, TxKind, U256};
 use alloy::sol_types::SolCall;
@@ -14,7 +13,7 @@ use super::report::Through;
 use crate::localnet::LocalnetError;
 use crate::localnet::live::LiveError;
 use crate::localnet::live::rpc::NodeClient;
-use crate::localnet::live::site::{FEES, Pace, mined};
+use crate::localnet::live::site::{GAS, Pace, Site};
 use crate::scenario::setup::ether;
 use crate::scenario::wallet::{Draft, Fees, Form, Wallet};
 use crate::scenario::{NETWORK, StatedInvariant};
@@ -26,12 +25,10 @@ pub(super) const TREASURE: u64 = 10;
 const STAKE: u64 = 5;
 /// Raiders, each with a captain of its own.
 const CAPTAINS: usize = 4;
-/// Gas of the creation of a contract.
-const CREATION_GAS: u64 = 1_500_000;
 /// Gas of a raid.
 const RAID_GAS: u64 = 1_000_000;
 /// Creations that are sent together: less than a block holds.
-const TOGETHER: usize = 15;
+const TOGETHER: usize = 14;
 
 /// A thief with his contract.
 #[derive(Debug, Clone)]
@@ -84,33 +81,28 @@ impl Field {
         count: usize,
         keepers: bool,
     ) -> Result<Self, LocalnetError> {
-        let wallet = |role: &str, index| Wallet::derive(seed, role, index).map_err(LiveError::Story);
+        let mut guardian = Wallet::derive(seed, "guardian", 0).map_err(LiveError::Story)?;
+        let wallets = Wallet::derive_all(seed, "race captain", CAPTAINS).map_err(LiveError::Story)?;
         node.check_chain().await?;
-        let mut guardian = wallet("guardian", 0)?;
-        let mut wallets = Vec::new();
-        for index in 0..CAPTAINS {
-            wallets.push(wallet("race captain", index)?);
-        }
         let rich = ether(1_000_000);
-        let everybody: Vec<Address> = wallets.iter().chain([&guardian]).map(Wallet::address).collect();
-        node.fund(&everybody.iter().map(|who| (*who, rich)).collect::<Vec<_>>())
-            .await?;
-        let mut creations = Vec::new();
+        let everybody = wallets.iter().chain([&guardian]).map(|who| (who.address(), rich));
+        node.fund(&everybody.collect::<Vec<_>>()).await?;
         let mut captains = Vec::new();
         for mut wallet in wallets {
-            let raider = wallet.address().create(wallet.nonce());
-            let input = Contract::Raider.creation(&Raider::constructorCall {});
-            creations.push(create(&mut wallet, input, U256::ZERO)?);
+            let mut site = Site::open(node, &mut wallet, Pace::Hurried).await?;
+            let creation = Contract::Raider.creation(&Raider::constructorCall {});
+            let raider = site.create(creation, U256::ZERO, GAS)?;
+            site.finish().await?;
             captains.push(Captain { wallet, raider });
         }
+        let mut site = Site::open(node, &mut guardian, Pace::Hurried).await?;
         let mut vaults = Vec::new();
-        for _ in 0..count * 2 {
-            vaults.push(guardian.address().create(guardian.nonce()));
-            let input = Contract::Vault.creation(&Vault::constructorCall { flashFeeBps_: 9 });
-            creations.push(create(&mut guardian, input, ether(TREASURE))?);
-        }
-        for together in creations.chunks(TOGETHER) {
-            mined(node, together, 1, Pace::Hurried).await?;
+        while vaults.len() < count * 2 {
+            for _ in 0..TOGETHER.min(count * 2 - vaults.len()) {
+                let creation = Contract::Vault.creation(&Vault::constructorCall { flashFeeBps_: 9 });
+                vaults.push(site.create(creation, ether(TREASURE), GAS)?);
+            }
+            site.finish().await?;
         }
         let unwatched = vaults.split_off(count);
         let gates = match keepers {
@@ -240,14 +232,4 @@ impl Field {
 /// What pauses a vault.
 pub(super) fn pause_calldata() -> Bytes {
     Vault::setPausedCall { paused_: true }.abi_encode().into()
-}
-
-fn create(wallet: &mut Wallet, input: Bytes, value: U256) -> Result<TxEnvelope, LocalnetError> {
-    let draft = Draft {
-        to: TxKind::Create,
-        value,
-        input,
-        gas_limit: CREATION_GAS,
-    };
-    Ok(wallet.sign(draft, Form::DynamicFee, FEES).map_err(LiveError::Story)?)
 }

@@ -27,6 +27,7 @@ pub use self::report::{Attack, Part, Percentiles, RaceReport, Side, Through};
 use self::field::{Field, Raid, Target};
 use super::error::LocalnetError;
 use super::fleet::{Fleet, Folder};
+use super::grounds::Grounds;
 use super::live::anvil::Surroundings;
 use super::live::rpc::{BlockInfo, NodeClient, Sent};
 use super::live::{self, Endpoint, LiveError};
@@ -96,21 +97,14 @@ pub async fn run(options: &RaceOptions, shutdown: &CancellationToken) -> Result<
     let plan = NetworkPlan::new(shape)?;
     let binaries = super::run::binaries(options.bin_dir.as_deref())?;
     let anvil = Surroundings::here(options.anvil.clone()).find()?;
-    let mut progress = Progress::new();
-    let place = tempfile::Builder::new().prefix("portcullis-race-").tempdir();
-    let place = place.map_err(|error| LocalnetError::File {
-        path: std::env::temp_dir(),
-        reason: error.to_string(),
-    })?;
-    let folder = Folder::new(place.path());
-    let mut fleet = Fleet::new(binaries, folder.clone());
+    let mut grounds = Grounds::new("portcullis-race-", binaries, Progress::new())?;
     let ended = {
         let race = Race {
             options,
             plan,
-            folder,
-            fleet: &mut fleet,
-            progress: &mut progress,
+            folder: grounds.folder.clone(),
+            fleet: &mut grounds.fleet,
+            progress: &mut grounds.progress,
             rng: ChaCha20Rng::seed_from_u64(options.seed),
         };
         tokio::select! {
@@ -118,15 +112,7 @@ pub async fn run(options: &RaceOptions, shutdown: &CancellationToken) -> Result<
             () = shutdown.cancelled() => Err(LocalnetError::Interrupted),
         }
     };
-    progress.phase("ending all processes");
-    fleet.stop().await;
-    if options.keep {
-        progress.say(&format!(
-            "everything that the race wrote is in {}",
-            place.keep().display()
-        ));
-    }
-    progress.clear();
+    grounds.end(options.keep).await;
     ended
 }
 

@@ -9,7 +9,6 @@ pub mod live;
 pub mod members;
 mod observed;
 pub mod page;
-mod pictures;
 pub mod services;
 
 use protos::v1;
@@ -19,7 +18,7 @@ pub use incidents::Incident;
 pub use live::Live;
 pub use members::{Growth, Miner, Standing, Validator};
 pub use observed::Observed;
-pub use services::{Pause, Service};
+pub use services::{Audited, Pause, Service};
 
 use super::chaos::Blow;
 use super::gas::GasMismatch;

@@ -8,7 +8,7 @@ use protos::v1::{self, ValidatorStatusResponse};
 
 use super::incidents::incident;
 use super::members::{Growth, Standing, View, miner, validator};
-use super::services::{self, Service};
+use super::services::{self, Audited, Service};
 use super::{FORMAT, KillRecord, Live, Report, Verdicts, rounded, share};
 use crate::localnet::gas::GasComparison;
 use crate::localnet::plan::NetworkPlan;
@@ -50,6 +50,8 @@ pub struct Observed {
     pub live: Option<Live>,
     /// The processes that only a living chain has.
     pub services: Vec<Service>,
+    /// What auditors say, by the process that they say it of.
+    pub audited: BTreeMap<String, Audited>,
     /// How large the subnet was, epoch by epoch.
     pub growth: Vec<Growth>,
 }
@@ -134,7 +136,7 @@ impl Report {
             services: Vec::new(),
             growth: seen.growth,
         };
-        report.services = services::all(&report, seen.services, &report.kills);
+        report.services = services::all(&report, seen.services, &seen.audited);
         Ok(report)
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use askama::Template;
+use community::picture::{Bars, Line, Lines, PictureError};
 
-use super::pictures::{Bars, Lines};
-use super::{Miner, Report};
+use super::{Growth, Incident, Miner, Report, share};
 use crate::localnet::plan::{RAO_PER_TAO, Role};
 use crate::localnet::tables::closing;
 
@@ -16,8 +16,14 @@ const MINERS: usize = 24;
 
 /// A page that could not be made.
 #[derive(Debug, thiserror::Error)]
-#[error("the report's page cannot be made: {0}")]
-pub struct PageError(String);
+pub enum PageError {
+    /// One of its pictures.
+    #[error("the report's page cannot be made: {0}")]
+    Picture(#[from] PictureError),
+    /// The page around them.
+    #[error("the report's page cannot be made: {0}")]
+    Page(#[from] askama::Error),
+}
 
 #[derive(Template)]
 #[template(path = "localnet.html")]
@@ -46,14 +52,13 @@ pub fn render(report: &Report) -> Result<String, PageError> {
         incidents(report).draw(),
         growth(report).draw(),
     ];
-    let pictures: Result<Vec<String>, _> = drawn.into_iter().collect();
     let page = Page {
         report,
         failure: report.failure(),
         story: closing(report).lines().map(str::to_owned).collect(),
-        pictures: pictures.map_err(|error| PageError(error.to_string()))?,
+        pictures: drawn.into_iter().collect::<Result<_, _>>()?,
     };
-    page.render().map_err(|error| PageError(error.to_string()))
+    Ok(page.render()?)
 }
 
 /// What a miner of each role has, on average.
@@ -96,7 +101,7 @@ fn latency(report: &Report) -> Bars {
 
 /// How fast each violation was found, paused, and how long before its block.
 fn incidents(report: &Report) -> Bars {
-    let group = |(number, incident): (usize, &super::Incident)| {
+    let group = |(number, incident): (usize, &Incident)| {
         let ahead = incident.ms_before_inclusion.map(|ms| ms.max(0) as f64);
         let values = vec![
             Some(incident.seen_to_confirmed_ms),
@@ -113,29 +118,34 @@ fn incidents(report: &Report) -> Bars {
     }
 }
 
-/// Population and supply of the subnet.
+/// Population and supply of the subnet, each as a share of its last value, so that both fit into one picture.
 fn growth(report: &Report) -> Lines {
     let last = report.growth.last().copied().unwrap_or_default();
-    let points = |of: fn(&super::Growth) -> u64| report.growth.iter().map(|one| (one.epoch, of(one) as f64)).collect();
+    let line = |colour, name, of: fn(&Growth) -> u64| Line {
+        name,
+        colour,
+        points: report
+            .growth
+            .iter()
+            .map(|one| (one.epoch, share(of(one), of(&last))))
+            .collect(),
+    };
+    let supply = last.supply as f64 / RAO_PER_TAO as f64;
     Lines {
         caption: "population and supply of the subnet",
+        over: "epoch of the ledger",
+        unit: "of the last value",
         lines: vec![
-            (
-                format!("population ({})", last.population),
-                points(|one| one.population),
-            ),
-            (
-                format!("supply ({:.0} TAO staked)", last.supply as f64 / RAO_PER_TAO as f64),
-                points(|one| one.supply),
-            ),
+            line(0, format!("population ({})", last.population), |one| one.population),
+            line(1, format!("supply ({supply:.0} TAO staked)"), |one| one.supply),
         ],
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Service;
     use super::super::tests::{network, observed};
-    use super::super::{Growth, Report, Service};
     use super::*;
     use crate::localnet::plan::Member;
 

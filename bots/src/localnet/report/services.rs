@@ -24,10 +24,19 @@ pub struct Service {
     pub did: BTreeMap<String, u64>,
 }
 
-/// A pause of the vault that a keeper executed.
+/// What auditors say of a process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Audited {
+    /// Their verdicts about it that count.
+    pub audits: u64,
+    /// Intervals that these call it down, all together.
+    pub intervals_down: u64,
+}
+
+/// A pause of the vault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pause {
-    /// The keeper's process.
+    /// The keeper's process that executed it, or the validator's where no keeper was there in time.
     pub by: String,
     /// Hash of the transaction.
     pub tx: B256,
@@ -70,7 +79,7 @@ impl Service {
 }
 
 /// Every process: those that every network has, by what the report says of them, and the `others`.
-pub(super) fn all(report: &Report, others: Vec<Service>, kills: &[KillRecord]) -> Vec<Service> {
+pub(super) fn all(report: &Report, others: Vec<Service>, audited: &BTreeMap<String, Audited>) -> Vec<Service> {
     let ledger = Service::new(
         Member::Ledger,
         "",
@@ -94,10 +103,14 @@ pub(super) fn all(report: &Report, others: Vec<Service>, kills: &[KillRecord]) -
         .chain(validators)
         .chain(miners)
         .chain(others);
-    all.map(|service| {
+    all.map(|mut service| {
         let killed = |kill: &&KillRecord| kill.process == service.process && kill.blow == Blow::Killed;
-        let restarts = kills.iter().filter(killed).count() as u64;
-        Service { restarts, ..service }
+        service.restarts = report.kills.iter().filter(killed).count() as u64;
+        if let Some(audited) = audited.get(&service.process) {
+            let said = [("audits", audited.audits), ("intervals_down", audited.intervals_down)];
+            service.did.extend(said.map(|(what, count)| (what.to_owned(), count)));
+        }
+        service
     })
     .collect()
 }
@@ -122,6 +135,11 @@ mod tests {
             kill("validator-2", Blow::Killed),
         ];
         seen.services = vec![Service::new(Member::Keeper(1), "", &[("executions", 3)])];
+        let audited = Audited {
+            audits: 2,
+            intervals_down: 7,
+        };
+        seen.audited = BTreeMap::from([("keeper-1".to_owned(), audited)]);
         let report = Report::new(&network(), seen).unwrap();
         let restarts: Vec<(&str, u64)> = report
             .services
@@ -145,7 +163,7 @@ mod tests {
         let keeper = report.services.last().unwrap();
         assert_eq!(
             (keeper.role.as_str(), keeper.deeds().as_str()),
-            ("keeper", "executions 3")
+            ("keeper", "audits 2, executions 3, intervals down 7")
         );
         assert_eq!(report.services[2].deeds(), "judged 50, weights set 3");
         let monitor = Service::new(Member::Monitor(1), "vault", &[("billed_s", 40), ("paid", 1)]);

@@ -117,6 +117,7 @@ pub(crate) fn observed() -> Observed {
         complete: true,
         live: None,
         services: vec![],
+        audited: BTreeMap::new(),
         growth: vec![],
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use alloy::primitives::{Address, B256, U256};
@@ -14,7 +14,7 @@ use contracts::{AuditManager, Contract, Token};
 
 use super::keepers::fund;
 use crate::localnet::live::rpc::NodeClient;
-use crate::localnet::live::site::{GAS, Site};
+use crate::localnet::live::site::Site;
 use crate::localnet::live::{Endpoint, LiveError};
 use crate::localnet::options::Options;
 use crate::localnet::plan::Member;
@@ -51,6 +51,15 @@ pub(crate) struct Node {
     pub(crate) address: SocketAddr,
 }
 
+/// As whom an auditor challenges miners: they answer validators only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Challenger {
+    /// The file of a validator's hotkey.
+    pub(crate) hotkey: PathBuf,
+    /// Where the subnet's ledger serves.
+    pub(crate) ledger: SocketAddr,
+}
+
 /// The contract, and who runs an auditor.
 #[derive(Debug, Clone)]
 pub(crate) struct Audits {
@@ -63,11 +72,15 @@ pub(crate) struct Audits {
     pub(crate) operators: Vec<Wallet>,
 }
 
-/// What an auditor did, as the contract knows it.
+/// What a node did as an auditor, and what the others say of it, as the contract knows it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Deeds {
-    /// Verdicts that count.
+    /// Verdicts of its that count.
     pub(crate) verdicts: u64,
+    /// Verdicts about it that count.
+    pub(crate) audits: u64,
+    /// Intervals that these call it down, all together.
+    pub(crate) down: u64,
     /// Bounties that its node claimed.
     pub(crate) payouts: u64,
     /// Base units of them.
@@ -82,13 +95,7 @@ impl Audits {
     pub(crate) async fn build(site: &mut Site<'_>, nodes: usize, options: &Options) -> Result<Self, LiveError> {
         let auditors = usize::from(options.auditors).min(nodes);
         let terms = terms(options.block_time, auditors, nodes);
-        let arguments = Token::constructorCall {
-            name_: "Bounty".to_owned(),
-            symbol_: "BTY".to_owned(),
-            supply: ether(2 * POOL),
-            holder: site.address(),
-        };
-        let token = site.create(Contract::Token.creation(&arguments), U256::ZERO, GAS)?;
+        let token = site.token("Bounty", "BTY", ether(2 * POOL))?;
         let interval = terms.checkTime;
         let arguments = AuditManager::constructorCall {
             owner_: site.address(),
@@ -96,11 +103,7 @@ impl Audits {
             config_: terms,
         };
         let manager = site.create(Contract::AuditManager.creation(&arguments), U256::ZERO, MANAGER_GAS)?;
-        let approval = Token::approveCall {
-            spender: manager,
-            value: U256::MAX,
-        };
-        site.call(token, &approval)?;
+        site.approve(token, manager, U256::MAX)?;
         let pool = Token::transferCall {
             to: manager,
             value: ether(POOL),
@@ -122,9 +125,7 @@ impl Audits {
     /// A node that does not take it.
     pub(crate) async fn register(&mut self, site: &mut Site<'_>, nodes: &[Node], seed: u64) -> Result<(), LiveError> {
         let nodes = nodes.get(..NODES_MAX).unwrap_or(nodes);
-        let operators = (0..nodes.len())
-            .map(|index| Wallet::derive(seed, "operator", index))
-            .collect::<Result<Vec<_>, _>>()?;
+        let operators = Wallet::derive_all(seed, "operator", nodes.len())?;
         self.operators = operators.iter().take(self.auditors).cloned().collect();
         fund(site.node(), self.operators.iter().map(Wallet::address)).await?;
         let end = site.node().head().await?.timestamp + EPOCHS * self.epoch().as_secs();
@@ -148,14 +149,24 @@ impl Audits {
         Ok(())
     }
 
-    /// The configuration of an auditor, whose operator's key is in the file `key`.
-    pub(crate) fn config(&self, endpoint: &Endpoint, data: &Path, key: &Path) -> String {
+    /// The configuration of an auditor, whose operator's key is in the file `key`. With a validator's hotkey it challenges miners.
+    pub(crate) fn config(
+        &self,
+        endpoint: &Endpoint,
+        data: &Path,
+        key: &Path,
+        challenger: Option<&Challenger>,
+    ) -> String {
         let reference = endpoint.rpc.split_once("://").map_or("", |(_, rest)| rest);
+        let challenge = challenger.map_or_else(String::new, |Challenger { hotkey, ledger }| {
+            let hotkey = hotkey.display();
+            format!("\n[challenge]\nenabled = true\nledger = \"http://{ledger}\"\nhotkey = \"{hotkey}\"\n")
+        });
         format!(
             "contract = \"{}\"\nendpoints = [\"{}\"]\ndata = \"{}\"\n\n[operator]\nhex = \"file:{}\"\n\n\
              [measure]\nevery = \"{}s\"\n\n[report]\nretry = \"1s\"\n\n[claim]\nretry = \"1s\"\n\n\
              [probe]\nreferences = [\"{}\"]\nprivate_addresses = true\n\n\
-             [rpc]\npoll = \"250ms\"\nmax_head_age = \"1day\"\n\n[sender]\npoll = \"250ms\"\nconfirmations = 2\n",
+             [rpc]\npoll = \"250ms\"\nmax_head_age = \"1day\"\n\n[sender]\npoll = \"250ms\"\nconfirmations = 2\n{challenge}",
             self.manager,
             endpoint.rpc,
             data.display(),
@@ -178,7 +189,12 @@ impl Audits {
         let mut deeds = BTreeMap::<u32, Deeds>::new();
         for log in node.logs(self.manager).await? {
             if let Ok(verdict) = AuditManager::VerdictReported::decode_log(&log.inner) {
-                deeds.entry(verdict.auditor).or_default().verdicts += u64::from(verdict.outcome == STORED);
+                if verdict.outcome == STORED {
+                    deeds.entry(verdict.auditor).or_default().verdicts += 1;
+                    let subject = deeds.entry(verdict.subject).or_default();
+                    subject.audits += 1;
+                    subject.down += u64::from(verdict.downtime);
+                }
             } else if let Ok(paid) = AuditManager::BountyPaid::decode_log(&log.inner) {
                 let deed = deeds.entry(paid.id).or_default();
                 deed.payouts += 1;

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use alloy::primitives::{Address, FixedBytes, U256};
-use contracts::{Contract, ServicePayment, ServicePaymentFactory, Token};
+use contracts::{Contract, ServicePayment, ServicePaymentFactory};
 
 use crate::localnet::live::rpc::NodeClient;
 use crate::localnet::live::site::{GAS, Site};
@@ -61,13 +61,7 @@ impl Billing {
         let start = site.node().head().await?.timestamp;
         let rate = U256::from(PER_PAYEE * payees.len() as u64);
         let price = rate * U256::from(PAID_FOR);
-        let arguments = Token::constructorCall {
-            name_: "Coin".to_owned(),
-            symbol_: "COIN".to_owned(),
-            supply: ether(1_000_000).max(price),
-            holder: site.address(),
-        };
-        let token = site.create(Contract::Token.creation(&arguments), U256::ZERO, GAS)?;
+        let token = site.token("Coin", "COIN", ether(1_000_000).max(price))?;
         let creation = Contract::ServicePaymentFactory.bytecode().clone();
         let factory = site.create(creation, U256::ZERO, GAS)?;
         for name in [VAULT, MARKETS] {
@@ -91,11 +85,7 @@ impl Billing {
         };
         let services = [payment(VAULT).await?, payment(MARKETS).await?];
         let [vault, _markets] = services;
-        let approval = Token::approveCall {
-            spender: vault.payment,
-            value: price,
-        };
-        site.call(token, &approval)?;
+        site.approve(token, vault.payment, price)?;
         site.call(vault.payment, &ServicePayment::payCall { amount: price })?;
         site.finish().await?;
         Ok(Self { services })

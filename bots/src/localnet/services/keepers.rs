@@ -7,7 +7,7 @@ use std::path::Path;
 
 use alloy::primitives::{Address, B256, U256, keccak256};
 use alloy::sol_types::SolCall as _;
-use contracts::{Agent, Contract, PauseGuard, Token, VaultAdmin, guard};
+use contracts::{Agent, Contract, PauseGuard, VaultAdmin, guard};
 
 use crate::localnet::live::rpc::NodeClient;
 use crate::localnet::live::site::{GAS, Site};
@@ -50,18 +50,10 @@ impl Keepers {
     /// # Errors
     /// A node that does not take it.
     pub(crate) async fn build(site: &mut Site<'_>, seed: u64, count: usize) -> Result<Self, LiveError> {
-        let workers = (0..count)
-            .map(|index| Wallet::derive(seed, "keeper's worker", index))
-            .collect::<Result<Vec<_>, _>>()?;
+        let workers = Wallet::derive_all(seed, "keeper's worker", count)?;
         fund(site.node(), workers.iter().map(Wallet::address)).await?;
         let owner = site.address();
-        let arguments = Token::constructorCall {
-            name_: "Stake".to_owned(),
-            symbol_: "STK".to_owned(),
-            supply: ether(STAKE) * U256::from(count),
-            holder: owner,
-        };
-        let token = site.create(Contract::Token.creation(&arguments), U256::ZERO, GAS)?;
+        let token = site.token("Stake", "STK", ether(STAKE) * U256::from(count))?;
         let arguments = Agent::constructorCall {
             owner_: owner,
             stakeToken_: token,
@@ -69,11 +61,7 @@ impl Keepers {
             config_: contracts::development::agent(),
         };
         let agent = site.create(Contract::Agent.creation(&arguments), U256::ZERO, AGENT_GAS)?;
-        let approval = Token::approveCall {
-            spender: agent,
-            value: U256::MAX,
-        };
-        site.call(token, &approval)?;
+        site.approve(token, agent, U256::MAX)?;
         for (number, worker) in (1_u64..).zip(&workers) {
             let registration = Agent::registerAsKeeperCall {
                 worker: worker.address(),
@@ -123,7 +111,7 @@ impl Keepers {
     pub(crate) fn config(&self, endpoint: &Endpoint, data: &Path, worker: &str) -> String {
         format!(
             "agent = \"{}\"\nendpoints = [\"{}\", \"{}\"]\ndata = \"{}\"\n\n\
-             [worker]\n{worker}\n\n[rpc]\npoll = \"50ms\"\nmax_head_age = \"1day\"\n\n\
+             [worker]\n{worker}\n\n[rpc]\nmax_head_age = \"1day\"\n\n\
              [sender]\npoll = \"250ms\"\nconfirmations = 2\n",
             self.agent,
             endpoint.rpc,

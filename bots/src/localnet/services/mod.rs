@@ -13,10 +13,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use alloy::primitives::{Address, B256, U256};
+use alloy::rpc::types::Log;
 use alloy::sol_types::SolEvent as _;
-use contracts::Agent;
+use contracts::{Agent, PauseGuard};
 
-use self::audits::{Audits, Deeds, NODES_MAX, Node};
+use self::audits::{Audits, Challenger, Deeds, NODES_MAX, Node};
 use self::billing::{Account, Billing};
 use self::keepers::{Gate, Keepers, key_file};
 use super::error::LocalnetError;
@@ -24,8 +25,9 @@ use super::fleet::Folder;
 use super::live::rpc::NodeClient;
 use super::live::site::{Pace, Site};
 use super::live::{Endpoint, LiveError, Living};
+use super::members::Wiring;
 use super::options::Options;
-use super::plan::{Member, NetworkPlan, ValidatorPlan};
+use super::plan::{Member, NetworkPlan};
 use crate::scenario::CHAIN_ID;
 use crate::scenario::setup::ether;
 use crate::scenario::wallet::Wallet;
@@ -69,8 +71,8 @@ pub(crate) struct Services {
     endpoint: Endpoint,
     node: NodeClient,
     contractor: Wallet,
-    /// The validators' accounts on the chain, in the order of the plan.
-    accounts: Vec<Wallet>,
+    /// The validators' accounts on the chain, by uid.
+    accounts: BTreeMap<u32, Wallet>,
     defence: Option<Defence>,
     billing: Option<Billing>,
     audits: Option<Audits>,
@@ -81,7 +83,7 @@ pub(crate) struct Services {
 pub(crate) struct Achieved {
     /// Executions of the vault's pause, by keeper.
     pub(crate) executions: BTreeMap<u32, u64>,
-    /// The first of them.
+    /// The first pause, whoever made it.
     pub(crate) pause: Option<Paused>,
     /// Of the audited nodes, by number.
     pub(crate) deeds: BTreeMap<u32, Deeds>,
@@ -89,11 +91,11 @@ pub(crate) struct Achieved {
     pub(crate) accounts: Vec<Account>,
 }
 
-/// A pause that a keeper executed.
+/// A pause of the vault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Paused {
-    /// The keeper's number.
-    pub(crate) keeper: u32,
+    /// The keeper that executed it, or the validator that did where no keeper was there in time.
+    pub(crate) by: Member,
     /// The transaction.
     pub(crate) tx: B256,
     /// Its block, and its place there.
@@ -112,18 +114,18 @@ impl Services {
         living: &mut Living,
     ) -> Result<Self, LiveError> {
         let node = NodeClient::new(&endpoint.rpc)?;
-        let mut contractor = Wallet::derive(options.seed, "contractor", 0)?;
-        let accounts = (0..plan.validators.len())
-            .map(|index| Wallet::derive(options.seed, "validator's account", index))
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut contractor = Wallet::derive(options.shape.seed, "contractor", 0)?;
+        let wallets = Wallet::derive_all(options.shape.seed, "validator's account", plan.validators.len())?;
+        let uids = plan.validators.iter().map(|validator| validator.uid);
+        let accounts: BTreeMap<u32, Wallet> = uids.zip(wallets).collect();
         node.fund(&[(contractor.address(), ether(CONTRACTOR_ETHER))]).await?;
-        keepers::fund(&node, accounts.iter().map(Wallet::address)).await?;
-        let addresses: Vec<Address> = accounts.iter().map(Wallet::address).collect();
+        let addresses: Vec<Address> = accounts.values().map(Wallet::address).collect();
+        keepers::fund(&node, addresses.iter().copied()).await?;
         let admin = living.admin();
         let defence = match (admin, living.owner_mut()) {
             (Some(admin), Some(owner)) => {
                 let mut site = Site::open(&node, owner, Pace::Hurried).await?;
-                let keepers = Keepers::build(&mut site, options.seed, options.keepers.into()).await?;
+                let keepers = Keepers::build(&mut site, options.shape.seed, options.keepers.into()).await?;
                 // Nobody stops the vault alone where several judge.
                 let threshold = plan.replicas.min(2);
                 let gate = keepers.guard(&mut site, admin, addresses.clone(), threshold)?;
@@ -190,10 +192,9 @@ impl Services {
     }
 
     /// The process that an audited node's number stands for.
-    pub(crate) fn audited(&self, number: u32) -> String {
-        let named = (1..).zip(self.audits.iter().flat_map(|audits| &audits.members));
-        let found = named.into_iter().find(|(own, _)| *own == number);
-        found.map_or_else(String::new, |(_, member)| member.to_string())
+    pub(crate) fn audited(&self, number: u32) -> Option<Member> {
+        let place = usize::try_from(number).ok()?.checked_sub(1)?;
+        self.audits.as_ref()?.members.get(place).copied()
     }
 
     /// How long an epoch of the audits is; `None` without audits.
@@ -209,20 +210,15 @@ impl Services {
     pub(crate) fn equip(
         &self,
         member: Member,
-        plan: &NetworkPlan,
-        folder: &Folder,
+        wiring: &Wiring,
         own_invariants: bool,
     ) -> Result<Vec<OsString>, LocalnetError> {
+        let folder = &wiring.folder;
         match member {
             Member::Platform if self.billing.is_some() => configured(folder, member, &Billing::gate(&self.endpoint))
                 .map(|path| vec!["--config".into(), path.into()]),
             Member::Validator(uid) => {
-                let place = plan
-                    .validators
-                    .iter()
-                    .position(|planned: &ValidatorPlan| planned.uid == uid);
-                let (Some(defence), Some(account)) = (&self.defence, place.and_then(|place| self.accounts.get(place)))
-                else {
+                let (Some(defence), Some(account)) = (&self.defence, self.accounts.get(&uid)) else {
                     return Ok(Vec::new());
                 };
                 let key = written(folder, member, "key", &key_file(account))?;
@@ -266,11 +262,24 @@ impl Services {
                     return Ok(Vec::new());
                 };
                 let key = written(folder, member, "key", &key_file(operator))?;
-                let text = audits.config(&self.endpoint, &folder.file(member, "data"), &key);
+                let challenger = self.challenger(number, wiring);
+                let data = folder.file(member, "data");
+                let text = audits.config(&self.endpoint, &data, &key, challenger.as_ref());
                 configured(folder, member, &text).map(run)
             }
             _ => Ok(Vec::new()),
         }
+    }
+
+    /// As whom the auditor of a node challenges miners: a validator's as that validator.
+    fn challenger(&self, number: u32, wiring: &Wiring) -> Option<Challenger> {
+        let validator = self
+            .audited(number)
+            .filter(|node| matches!(node, Member::Validator(_)))?;
+        Some(Challenger {
+            hotkey: wiring.folder.hotkey(validator),
+            ledger: wiring.ledger?,
+        })
     }
 
     /// The command that makes a keeper's encrypted key file, once; of everybody else none.
@@ -304,6 +313,7 @@ impl Services {
     pub(crate) async fn achieved(&self) -> Result<Achieved, LiveError> {
         let mut achieved = Achieved::default();
         if let Some(defence) = &self.defence {
+            let mut keepers = BTreeMap::new();
             for log in self.node.logs(defence.keepers.agent).await? {
                 let Ok(executed) = Agent::Execute::decode_log(&log.inner) else {
                     continue;
@@ -313,14 +323,10 @@ impl Services {
                 }
                 let keeper = executed.keeperId.saturating_to();
                 *achieved.executions.entry(keeper).or_default() += 1;
-                if let (None, Some(tx)) = (achieved.pause, log.transaction_hash) {
-                    let place = (
-                        log.block_number.unwrap_or_default(),
-                        log.transaction_index.unwrap_or_default(),
-                    );
-                    achieved.pause = Some(Paused { keeper, tx, place });
-                }
+                keepers.extend(log.transaction_hash.map(|tx| (tx, keeper)));
             }
+            let fired = self.node.logs(defence.gate.guard).await?;
+            achieved.pause = fired.iter().find_map(|log| self.paused(log, &keepers));
         }
         if let Some(audits) = &self.audits {
             achieved.deeds = audits.deeds(&self.node).await?;
@@ -329,6 +335,24 @@ impl Services {
             achieved.accounts = billing.accounts(&self.node).await?.to_vec();
         }
         Ok(achieved)
+    }
+
+    /// The pause that a guard's log tells of: executed by one of these keepers, by transaction, or by a reporter itself.
+    fn paused(&self, log: &Log, keepers: &BTreeMap<B256, u32>) -> Option<Paused> {
+        let fired = PauseGuard::Fired::decode_log(&log.inner).ok()?;
+        let tx = log.transaction_hash?;
+        let validator = || {
+            let mut accounts = self.accounts.iter();
+            accounts.find_map(|(uid, account)| (account.address() == fired.by).then_some(Member::Validator(*uid)))
+        };
+        Some(Paused {
+            by: keepers
+                .get(&tx)
+                .map(|keeper| Member::Keeper(*keeper))
+                .or_else(validator)?,
+            tx,
+            place: (log.block_number?, log.transaction_index?),
+        })
     }
 
     /// Whether a pause stands before a transaction of this block.
