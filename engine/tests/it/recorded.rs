@@ -7,13 +7,13 @@
     missing_docs
 )]
 
-use std::io::BufRead;
+use std::{io::BufRead, sync::Arc};
 
 use crate::{common::on_every_case, data::recorded};
 use alloy::primitives::keccak256;
 use engine::{
     Address, B256, Bytes, Engine, Hardfork, Replay, Status, Transaction, Transition, U256, Verdict,
-    case::{Case, CaseFile, CaseKind},
+    case::{Case, CaseFile, CaseKind}, WatchSet,
 };
 
 /// Replays a case, comparing every execution with the record; every `judge_each`th transaction is also judged alone on its own
@@ -101,7 +101,7 @@ fn every_recorded_attack_is_found_by_its_own_storage_invariants_with_the_recorde
         cases += 1;
         let (id, invariants, chain_id) = (case.id.clone(), case.invariants.clone(), case.chain_id);
         let recorded_post = recorded_values(&path, &id);
-        let mut replay = Replay::new(case).watching(invariants.clone());
+        let mut replay = Replay::new(case).watching(Arc::new(WatchSet::of(invariants.clone()).unwrap()));
         let env = replay.env().clone();
         let step = replay.next().unwrap().unwrap_or_else(|error| panic!("{id}: {error}"));
         assert!(step.transaction.is_unsigned());

@@ -80,7 +80,7 @@ impl Store {
             return Ok(None);
         };
         let found = self.described(before, 1).await?.pop();
-        Ok(found.filter(|found| found.row.invariant.id == id))
+        Ok(found.filter(|found| found.row.invariant.id() == id))
     }
 
     /// Registers an invariant with its source and its actions as one new version, and logs it; gives its number.
@@ -112,7 +112,7 @@ impl Store {
         source: Option<&Source>,
         actions: &[u64],
     ) -> Result<Change, CatalogError> {
-        let id = seen.invariant.id;
+        let id = seen.invariant.id();
         let mut writing = self.begin().await?;
         match current(writing.connection(), id).await? {
             None => return Ok(Change::Unknown),
