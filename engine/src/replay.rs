@@ -192,7 +192,14 @@ impl Replay {
         };
         let mut outcome = Outcome::default();
         let around = (&self.env, &recorder as &dyn State);
-        let changes = execute(&mut self.engine, around, (index, &transaction), &set, &options, &mut outcome)?;
+        let changes = execute(
+            &mut self.engine,
+            around,
+            (index, &transaction),
+            &set,
+            &options,
+            &mut outcome,
+        )?;
         outcome.complete(&set);
         let Some(execution) = outcome.execution.take() else {
             return Err(undecided(index, hash, &outcome));

@@ -91,11 +91,16 @@ impl Engine {
         self.learn(env, state, set, options)?;
         let mut first = None;
         let transactions = predecessors.iter().chain(iter::once(tx));
-        let judged = self.run_each((env, state, set, options), transactions, &mut first, &mut |engine, place| {
-            if place == predecessors.len() {
-                executed(&engine.machine);
-            }
-        });
+        let judged = self.run_each(
+            (env, state, set, options),
+            transactions,
+            &mut first,
+            &mut |engine, place| {
+                if place == predecessors.len() {
+                    executed(&engine.machine);
+                }
+            },
+        );
         self.forget_sequence(first);
         Ok(judged?.each.pop().unwrap_or_default())
     }

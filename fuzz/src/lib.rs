@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use engine::{
-    Address, Comparison, Invariant, Reason, Replay, Transaction, U256, ValueType,
+    Address, Comparison, Invariant, Reason, Replay, Transaction, U256, ValueType, WatchSet,
     case::CaseFile,
-    lang::{self, Contract, LogRef, Moment, Names, Reader, Source}, WatchSet,
+    lang::{self, Contract, LogRef, Moment, Names, Reader, Source},
 };
 use libfuzzer_sys as _;
 use wire::Wire;

@@ -84,7 +84,8 @@ impl OwnNode {
         }
         let followed = tokio::time::timeout_at(deadline.into(), self.follow(challenge));
         followed.await.map_err(|_elapsed| Unavailable::Deadline)??;
-        let set = WatchSet::new(challenge.invariants.clone()).map_err(|error| OwnNodeError::Invariants(error.to_string()))?;
+        let set =
+            WatchSet::new(challenge.invariants.clone()).map_err(|error| OwnNodeError::Invariants(error.to_string()))?;
         let judged = self
             .reader
             .judge_behind(

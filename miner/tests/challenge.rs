@@ -364,11 +364,28 @@ async fn expressions_are_judged_each_by_what_it_reads() {
     let AnswerOutcome::Verdicts(verdicts) = &outcome else {
         panic!("{outcome:?}")
     };
-    let of = |id: u64| &verdicts.findings.iter().find(|finding| finding.invariant_id == id).unwrap().verdict;
-    assert!(matches!(of(1), FindingVerdict::Holds { .. }), "9 wei are there: {:?}", of(1));
-    let FindingVerdict::Violated { pre, post, .. } = of(2) else { panic!("{:?}", of(2)) };
+    let of = |id: u64| {
+        &verdicts
+            .findings
+            .iter()
+            .find(|finding| finding.invariant_id == id)
+            .unwrap()
+            .verdict
+    };
+    assert!(
+        matches!(of(1), FindingVerdict::Holds { .. }),
+        "9 wei are there: {:?}",
+        of(1)
+    );
+    let FindingVerdict::Violated { pre, post, .. } = of(2) else {
+        panic!("{:?}", of(2))
+    };
     assert_eq!((*pre, *post), (U256::ONE, U256::ZERO), "it held, and does not");
-    assert!(matches!(of(3), FindingVerdict::Undecided { reason } if reason.contains("view")), "{:?}", of(3));
+    assert!(
+        matches!(of(3), FindingVerdict::Undecided { reason } if reason.contains("view")),
+        "{:?}",
+        of(3)
+    );
     assert!(matches!(of(4), FindingVerdict::Holds { .. }), "{:?}", of(4));
 }
 

@@ -140,14 +140,7 @@ pub(crate) fn run(
     let nothing = nothing.map_err(Unavailable::Engine)?;
     let credited = Credited::new(view, task.env.beneficiary);
     let mut recorded = engine
-        .record_behind(
-            &task.env,
-            &task.predecessors,
-            &task.tx,
-            &credited,
-            &nothing,
-            &options,
-        )
+        .record_behind(&task.env, &task.predecessors, &task.tx, &credited, &nothing, &options)
         .map_err(Unavailable::Engine)?;
     // Behind others it finds what the journal holds of the beneficiary: whether it looked at that, reads do not tell.
     let mut only_credited = credited.only() && task.predecessors.is_empty();
@@ -247,14 +240,7 @@ fn ahead(engine: &mut Engine, task: &Task, view: &View, options: &Options<'_>) -
         wanted: RefCell::default(),
     };
     // What it comes to is worth nothing: only what it asked for counts.
-    drop(engine.record_behind(
-        &task.env,
-        &task.predecessors,
-        &task.tx,
-        &scout,
-        &task.set,
-        options,
-    ));
+    drop(engine.record_behind(&task.env, &task.predecessors, &task.tx, &scout, &task.set, options));
     scout.wanted.into_inner()
 }
 

@@ -134,7 +134,11 @@ fn readings(invariant: &Watched, witness: &Witness) -> Vec<v1::Reading> {
     // Both list each source once, in the order of the invariant.
     let sources = invariant.sources();
     let read = |(reading, (_, source)): (&engine::Reading, &(String, engine::lang::Source))| {
-        let show = |value: Option<U256>| value.map(|value| number(source.value_type(), value)).unwrap_or_default();
+        let show = |value: Option<U256>| {
+            value
+                .map(|value| number(source.value_type(), value))
+                .unwrap_or_default()
+        };
         v1::Reading {
             label: shortened(&reading.label, LABEL),
             pre: show(reading.pre),
@@ -174,9 +178,15 @@ pub fn values(invariant: &Watched, witness: &Witness) -> (String, String) {
                 let known = readings.iter().filter(|reading| !value(reading).is_empty());
                 let said: Vec<String> = match readings.as_slice() {
                     [_] => known.map(|reading| value(reading).to_owned()).collect(),
-                    _ => known.map(|reading| format!("{} = {}", reading.label, value(reading))).collect(),
+                    _ => known
+                        .map(|reading| format!("{} = {}", reading.label, value(reading)))
+                        .collect(),
                 };
-                if said.is_empty() { "-".to_owned() } else { shortened(&said.join(", "), TOLD) }
+                if said.is_empty() {
+                    "-".to_owned()
+                } else {
+                    shortened(&said.join(", "), TOLD)
+                }
             };
             (said(|reading| &reading.pre), said(|reading| &reading.post))
         }
@@ -267,7 +277,8 @@ mod tests {
 
     #[test]
     fn an_expression_is_told_by_its_terms_as_their_author_called_them() {
-        let text = "call(VAULT, 0x01020304, 0, bool) \"vault.open()\" or slot(VAULT, 0x1, uint256) \"vault.debt\" <= tx.value";
+        let text =
+            "call(VAULT, 0x01020304, 0, bool) \"vault.open()\" or slot(VAULT, 0x1, uint256) \"vault.debt\" <= tx.value";
         let backed = expression(text);
         assert_eq!(condition(&backed), "vault.open() or vault.debt <= tx.value");
         let read = vec![
@@ -281,7 +292,10 @@ mod tests {
         assert_eq!(post, "vault.open() = false, vault.debt = 9, tx.value = 7");
         let told = evidence(&backed, &witness);
         assert_eq!(told.readings.len(), 3);
-        assert_eq!((told.readings[2].pre.as_str(), told.readings[2].post.as_str()), ("", "7"));
+        assert_eq!(
+            (told.readings[2].pre.as_str(), told.readings[2].post.as_str()),
+            ("", "7")
+        );
         assert_eq!(told.digest, wire::hash_bytes(witness.digest()));
     }
 
@@ -290,7 +304,8 @@ mod tests {
         let kept = expression("balance(VAULT) >= 90% of pre");
         let witness = witness(1, 0, vec![reading("x", Some(100), 89)]);
         assert_eq!(values(&kept, &witness), ("100".to_owned(), "89".to_owned()));
-        let count = expression("count(logs(VAULT, 0x0000000000000000000000000000000000000000000000000000000000000007)) == 0");
+        let count =
+            expression("count(logs(VAULT, 0x0000000000000000000000000000000000000000000000000000000000000007)) == 0");
         let logged = self::witness(1, 0, vec![reading("x", None, 2)]);
         assert_eq!(values(&count, &logged), ("-".to_owned(), "2".to_owned()));
     }
@@ -349,7 +364,10 @@ mod tests {
         );
         assert_eq!((told.suspect.pre.as_str(), told.suspect.post.as_str()), ("120", "3"));
         assert_eq!(told.suspect.path[1].selector, Some([1, 2, 3, 4]));
-        assert_eq!((&told.suspect.raw, told.suspect.predecessors.as_slice()), (&raw, &[raw.clone()][..]));
+        assert_eq!(
+            (&told.suspect.raw, told.suspect.predecessors.as_slice()),
+            (&raw, &[raw.clone()][..])
+        );
         let deltas = told.suspect.deltas.iter();
         let deltas: Vec<_> = deltas
             .map(|delta| (delta.token, delta.holder, delta.change.to_string()))

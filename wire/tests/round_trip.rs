@@ -125,7 +125,10 @@ fn challenge() -> impl Strategy<Value = Challenge> {
                     Comparison::Ge,
                     target,
                 );
-                let text = format!("slot(0x{:040x}, {slot:#x}, uint256, 0) \"vault.debt\" <= {target} or block.number >= 7", 3);
+                let text = format!(
+                    "slot(0x{:040x}, {slot:#x}, uint256, 0) \"vault.debt\" <= {target} or block.number >= 7",
+                    3
+                );
                 let expression = ProgramInvariant {
                     id: 4,
                     name: "expression".to_owned(),
@@ -322,9 +325,19 @@ fn an_expression_travels_with_its_labels_and_keeps_its_digest() {
 fn an_expression_has_one_form_and_no_other_beside_it() {
     let deep = format!("{}1 < 2{}", "(".repeat(10_000), ")".repeat(10_000));
     let long = "1 < 2 and ".repeat(100_000);
-    for text in ["1<2", "vault.debt <= 7", "1 +", deep.as_str(), long.as_str(), "slot(0xaa, 1) >= 2"] {
+    for text in [
+        "1<2",
+        "vault.debt <= 7",
+        "1 +",
+        deep.as_str(),
+        long.as_str(),
+        "slot(0xaa, 1) >= 2",
+    ] {
         let error = Watched::from_wire(&expression(text)).unwrap_err().to_string();
-        assert!(error.contains("`invariant.expression`") && error.len() < 2_000, "{error}");
+        assert!(
+            error.contains("`invariant.expression`") && error.len() < 2_000,
+            "{error}"
+        );
     }
     let both = v1::Invariant {
         comparison: ">=".to_owned(),

@@ -258,7 +258,13 @@ mod tests {
         for made in 1..=300 {
             let pending = traffic.make().unwrap();
             let outcome = engine
-                .judge_watched(&env(5), &pending.transaction, &pending.prestate, &set, &Options::default())
+                .judge_watched(
+                    &env(5),
+                    &pending.transaction,
+                    &pending.prestate,
+                    &set,
+                    &Options::default(),
+                )
                 .unwrap();
             let violated: Vec<u64> = outcome
                 .judgements

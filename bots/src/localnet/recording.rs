@@ -331,7 +331,10 @@ mod tests {
         let known = known_attacks().unwrap();
         assert_eq!(known.len(), 29);
         let with = |what: &str| known.iter().filter(|one| one.expression.contains(what)).count();
-        assert!(with("call(") > 5 && with("balance(") >= 3 && with("slot(") >= 15, "{known:?}");
+        assert!(
+            with("call(") > 5 && with("balance(") >= 3 && with("slot(") >= 15,
+            "{known:?}"
+        );
     }
 
     #[test]

@@ -14,9 +14,14 @@ use crate::common::{Place, binaries, in_scenarios};
 /// Recorded attacks; `None` after saying that they are not there.
 fn attacks() -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
-    let folder = std::env::var_os("PORTCULLIS_DATA").map_or(beside, PathBuf::from).join("exploits");
+    let folder = std::env::var_os("PORTCULLIS_DATA")
+        .map_or(beside, PathBuf::from)
+        .join("exploits");
     if !folder.is_dir() {
-        eprintln!("SKIPPED: the recorded attacks, because {} is not there", folder.display());
+        eprintln!(
+            "SKIPPED: the recorded attacks, because {} is not there",
+            folder.display()
+        );
         return None;
     }
     Some(folder)
@@ -36,7 +41,10 @@ fn every_invariant_that_ten_real_attacks_broke_is_confirmed_as_broken() {
         "0",
     ]);
     assert!(report.complete);
-    assert_eq!((report.transactions, report.gas_mismatches, report.disputed), (10, 0, 0));
+    assert_eq!(
+        (report.transactions, report.gas_mismatches, report.disputed),
+        (10, 0, 0)
+    );
     let broken: BTreeSet<&str> = report.incidents.iter().map(|one| one.invariant.as_str()).collect();
     assert_eq!((broken.len(), report.incidents.len()), (29, 29), "{broken:?}");
     assert_eq!(report.undecided, 0);
@@ -74,7 +82,10 @@ impl Client {
     }
 
     fn make(&self, path: &str, body: &Value) -> Value {
-        let request = self.http.post(format!("{}{path}", self.url)).header("X-API-Key", &self.key);
+        let request = self
+            .http
+            .post(format!("{}{path}", self.url))
+            .header("X-API-Key", &self.key);
         self.runtime.block_on(async {
             let response = request.json(body).send().await.unwrap();
             let (status, said) = (response.status(), response.text().await.unwrap());
@@ -106,29 +117,44 @@ fn a_view_and_two_values_put_in_force_over_v1_are_found_broken_by_the_attack() {
         path.to_str().unwrap(),
     ]);
     let client = Client::new(&place);
-    let variable = |label: &str, offset: u8| json!({ "label": label, "slot": "1", "offset": offset, "type": "t_uint128" });
+    let variable =
+        |label: &str, offset: u8| json!({ "label": label, "slot": "1", "offset": offset, "type": "t_uint128" });
     let layout = json!({
         "storage": [variable("totalAssets", 0), variable("totalShares", 16)],
         "types": { "t_uint128": { "encoding": "inplace", "label": "uint128", "numberOfBytes": "16" } },
     });
     let vault = stated_vault();
     let abi = ["function totalAssets() view returns (uint128)"];
-    client.make("/v1/contracts", &json!({ "address": vault, "name": "vault", "layout": layout, "abi": abi }));
+    client.make(
+        "/v1/contracts",
+        &json!({ "address": vault, "name": "vault", "layout": layout, "abi": abi }),
+    );
     for (name, expression) in [
         ("the view", "vault.totalAssets() >= 10 ether"),
         ("two values", "vault.totalAssets * 2 >= vault.totalShares"),
     ] {
         let made = client.make("/v1/invariants", &json!({ "name": name, "expression": expression }));
-        assert_eq!((&made["storage"], &made["expression"]), (&Value::Null, &json!(expression)));
+        assert_eq!(
+            (&made["storage"], &made["expression"]),
+            (&Value::Null, &json!(expression))
+        );
     }
     let ended = running.end();
     assert_eq!(ended.code, Some(0), "{}", ended.errors);
     let report: Report = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let broken: BTreeSet<&str> = report.incidents.iter().map(|one| one.invariant.as_str()).collect();
-    assert_eq!(broken, BTreeSet::from(["the view", "two values"]), "{:?}", report.incidents);
+    assert_eq!(
+        broken,
+        BTreeSet::from(["the view", "two values"]),
+        "{:?}",
+        report.incidents
+    );
     for incident in &report.incidents {
         assert_eq!(incident.confirmations, 2, "both validators of the attack say so");
-        assert!(incident.readings[0].what.starts_with("vault.totalAssets"), "{incident:?}");
+        assert!(
+            incident.readings[0].what.starts_with("vault.totalAssets"),
+            "{incident:?}"
+        );
     }
     place.assert_clean();
 }

@@ -242,7 +242,11 @@ impl Printer<'_> {
             f.write_str("pre(")?;
         }
         let source = read.source.to_string();
-        f.write_str(if self.terms == Terms::Labels { &read.label } else { &source })?;
+        f.write_str(if self.terms == Terms::Labels {
+            &read.label
+        } else {
+            &source
+        })?;
         if self.terms == Terms::Labelled && *read.label != *source {
             f.write_str(" \"")?;
             for character in read.label.chars() {

@@ -3,10 +3,7 @@
 use engine::{Address, B256, Call, CallKind, U256, ValueType, Warning, Watched, Witness, lang::Source};
 use serde::Serialize;
 
-use super::{
-    observe::Observation,
-    text,
-};
+use super::{observe::Observation, text};
 
 /// One value that a verdict rests on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -82,7 +82,10 @@ impl Watched {
             Self::View(invariant) => invariant.view.contract,
             Self::Program(invariant) => {
                 let reads = invariant.program.reads().iter();
-                reads.filter_map(|read| read.source.contract()).next().unwrap_or_default()
+                reads
+                    .filter_map(|read| read.source.contract())
+                    .next()
+                    .unwrap_or_default()
             }
         }
     }
@@ -137,10 +140,9 @@ impl Watched {
         // As they are judged: what the transaction itself says breaks nothing that speaks of state, as long as nothing is written.
         sources.clone().all(of_transaction)
             || sources.any(|source| match source {
-                Source::Slot { contract: of, .. }
-                | Source::Balance(of)
-                | Source::Nonce(of)
-                | Source::CodeHash(of) => touches(of),
+                Source::Slot { contract: of, .. } | Source::Balance(of) | Source::Nonce(of) | Source::CodeHash(of) => {
+                    touches(of)
+                }
                 Source::View(_) | Source::Logs(_) => true,
                 Source::BlockNumber | Source::BlockTimestamp | Source::BaseFee => true,
                 Source::TxSender | Source::TxTo | Source::TxValue => false,
@@ -169,7 +171,8 @@ mod tests {
     const THERE: Address = Address::repeat_byte(0xbb);
 
     fn program(text: &str) -> Watched {
-        let text = text.replace("HERE", &format!("{HERE:#x}")).replace("THERE", &format!("{THERE:#x}"));
+        let (there, here) = (format!("{THERE:#x}"), format!("{HERE:#x}"));
+        let text = text.replace("THERE", &there).replace("HERE", &here);
         let program = lang::parse(&text, &lang::Names::default()).unwrap();
         let (id, name) = (1, text);
         Watched::Program(ProgramInvariant { id, name, program })
@@ -189,7 +192,11 @@ mod tests {
         ] {
             assert!(could(text), "{text}");
         }
-        for text in ["slot(THERE, 0x1) >= 1", "balance(THERE) >= 1", "nonce(THERE) == pre or tx.sender == HERE"] {
+        for text in [
+            "slot(THERE, 0x1) >= 1",
+            "balance(THERE) >= 1",
+            "nonce(THERE) == pre or tx.sender == HERE",
+        ] {
             assert!(!could(text), "{text}");
         }
     }

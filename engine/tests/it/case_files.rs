@@ -12,8 +12,8 @@ use std::{fs, io::Write, path::Path, sync::Arc};
 use crate::data::recorded;
 use crate::world::*;
 use engine::{
-    Bytes, Comparison, CompleteState, Hardfork, Invariant, Replay, U256, ValueType, Verdict,
-    case::{Case, CaseError, CaseFile, CaseKind, Expect, Expected, ExpectedStatus}, WatchSet,
+    Bytes, Comparison, CompleteState, Hardfork, Invariant, Replay, U256, ValueType, Verdict, WatchSet,
+    case::{Case, CaseError, CaseFile, CaseKind, Expect, Expected, ExpectedStatus},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -104,7 +104,14 @@ fn the_recorded_attacks_moved_what_is_recorded_of_them() {
         let known: Value = serde_json::from_reader(file).unwrap();
         let set = WatchSet::new(Vec::new()).unwrap();
         let (_, moved) = Engine::new(case.chain_id)
-            .judge_and_moved(&case.block, &[], &case.transactions[0], &case.pre, &set, &Options::default())
+            .judge_and_moved(
+                &case.block,
+                &[],
+                &case.transactions[0],
+                &case.pre,
+                &set,
+                &Options::default(),
+            )
             .unwrap();
         let number = |value: &Value| I256::from_raw(value.as_str().unwrap().parse::<U256>().unwrap());
 

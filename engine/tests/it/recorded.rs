@@ -12,8 +12,8 @@ use std::{io::BufRead, sync::Arc};
 use crate::{common::on_every_case, data::recorded};
 use alloy::primitives::keccak256;
 use engine::{
-    Address, B256, Bytes, Engine, Hardfork, Replay, Status, Transaction, Transition, U256, Verdict,
-    case::{Case, CaseFile, CaseKind}, WatchSet,
+    Address, B256, Bytes, Engine, Hardfork, Replay, Status, Transaction, Transition, U256, Verdict, WatchSet,
+    case::{Case, CaseFile, CaseKind},
 };
 
 /// Replays a case, comparing every execution with the record; every `judge_each`th transaction is also judged alone on its own

@@ -177,7 +177,11 @@ async fn list(args: ListArgs) -> Result<(), Failure> {
     for RegisteredInvariant { invariant, .. } in invariants {
         let [slot, value_type, must_be] = match &invariant {
             Watched::Slot(slot) => {
-                let at = if slot.offset == 0 { String::new() } else { format!(" + {}", slot.offset) };
+                let at = if slot.offset == 0 {
+                    String::new()
+                } else {
+                    format!(" + {}", slot.offset)
+                };
                 let target = display_value(slot.target, slot.value_type);
                 let must_be = format!("{} {target}", slot.comparison);
                 [format!("{:#x}{at}", slot.slot), slot.value_type.to_string(), must_be]

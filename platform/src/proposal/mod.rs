@@ -228,7 +228,10 @@ fn streamed(named: &NamedProgram) -> Result<Watched, String> {
     match engine::lang::parse(&text, &Names::default()) {
         Ok(again) if again == named.program => Ok(watched),
         Ok(_) => Err("with every name resolved it says something else: please report this".to_owned()),
-        Err(error) => Err(format!("with every name resolved it cannot be sent on: {}", error.message)),
+        Err(error) => Err(format!(
+            "with every name resolved it cannot be sent on: {}",
+            error.message
+        )),
     }
 }
 
@@ -367,7 +370,9 @@ mod tests {
             let proposal = compiled(expression).unwrap();
             let streamed = proposal.streamed().unwrap().invariant;
             assert_eq!(proposal.watched(7), streamed.clone().with_id(7));
-            let Watched::Program(invariant) = &streamed else { panic!("{expression}: {streamed:?}") };
+            let Watched::Program(invariant) = &streamed else {
+                panic!("{expression}: {streamed:?}")
+            };
             assert_eq!(invariant.program, proposal.named.program);
             let again = engine::lang::parse(&streamed.expression(), &Names::default()).unwrap();
             assert_eq!(format!("{again:#}"), streamed.expression(), "labels and all");

@@ -287,6 +287,14 @@ mod tests {
     #[test]
     fn a_sender_that_the_state_does_not_know_is_left_alone() {
         let (transaction, _) = world();
-        assert!(resign(&[], &transaction, &Prestate::default(), &mut ChaCha8Rng::seed_from_u64(1)).is_none());
+        assert!(
+            resign(
+                &[],
+                &transaction,
+                &Prestate::default(),
+                &mut ChaCha8Rng::seed_from_u64(1)
+            )
+            .is_none()
+        );
     }
 }

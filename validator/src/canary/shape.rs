@@ -184,7 +184,10 @@ fn place(invariant: &Watched, change: &Change) -> Option<(ValueType, u8)> {
 /// The change that an invariant would rather be about: one of a contract that is watched.
 fn likeliest<'a>(changes: &'a [Change], registered: &[Watched], rng: &mut impl Rng) -> Option<&'a Change> {
     let watched = Terms::of(registered).contracts;
-    let watched: Vec<&Change> = changes.iter().filter(|change| watched.contains(&change.contract)).collect();
+    let watched: Vec<&Change> = changes
+        .iter()
+        .filter(|change| watched.contains(&change.contract))
+        .collect();
     match watched.choose(rng) {
         Some(change) => Some(change),
         None => changes.choose(rng),
@@ -378,7 +381,9 @@ mod tests {
     /// Adds (or takes) the same step from wherever the slot begins, as a deposit or a withdrawal does.
     fn verdict(invariants: &[Watched], state: &Prestate, change: &Change) -> bool {
         invariants.iter().any(|invariant| {
-            let Watched::Slot(invariant) = invariant else { panic!("{invariant:?}") };
+            let Watched::Slot(invariant) = invariant else {
+                panic!("{invariant:?}")
+            };
             if (invariant.contract, invariant.slot) != (change.contract, change.slot) {
                 return false;
             }
@@ -404,10 +409,14 @@ mod tests {
                 Ok(())
             }
         }
-        let Watched::Program(invariant) = invariant else { panic!("{invariant:?}") };
+        let Watched::Program(invariant) = invariant else {
+            panic!("{invariant:?}")
+        };
         let pre = state.accounts[&change.contract].storage[&change.slot];
         let post = pre - change.pre + change.post;
-        lang::evaluate(&invariant.program, &mut Slot(pre, post)).violated().unwrap()
+        lang::evaluate(&invariant.program, &mut Slot(pre, post))
+            .violated()
+            .unwrap()
     }
 
     #[test]
@@ -434,7 +443,12 @@ mod tests {
                 let wanted = (Means::Plant, violating);
                 let (invariants, same) = shape(&state, &registered, &[change], wanted, &mut rng).unwrap();
                 assert_eq!((invariants.len(), &same), (2, &state));
-                assert_eq!(breaks(&invariants[1], &state, &change), violating, "{:?}", invariants[1]);
+                assert_eq!(
+                    breaks(&invariants[1], &state, &change),
+                    violating,
+                    "{:?}",
+                    invariants[1]
+                );
                 assert_eq!(invariants[1].name(), "keeps most");
             }
         }

@@ -9,7 +9,9 @@ use alloy::primitives::I256;
 use alloy::primitives::utils::format_ether;
 use contracts::{Contract, layout};
 use engine::case::{CaseFile, Expected};
-use engine::{Address, B256, BlockEnv, Comparison, Invariant, Prestate, Replay, Transaction, U256, ValueType, Verdict, WatchSet};
+use engine::{
+    Address, B256, BlockEnv, Comparison, Invariant, Prestate, Replay, Transaction, U256, ValueType, Verdict, WatchSet,
+};
 use protos::v1::{IncidentTimeline, SuspectTransaction};
 use validator::intake::Item;
 use wire::{InvariantSet, ShippedPrestate};

@@ -59,7 +59,13 @@ fn violates(challenge: &Challenge) -> bool {
     let mut engine = Engine::new(CHAIN);
     let set = WatchSet::new(challenge.invariants.clone()).unwrap();
     let outcome = engine
-        .judge_watched(&challenge.env, &challenge.transaction, &recorder, &set, &Options::default())
+        .judge_watched(
+            &challenge.env,
+            &challenge.transaction,
+            &recorder,
+            &set,
+            &Options::default(),
+        )
         .unwrap();
     assert_eq!(outcome.execution.as_ref().unwrap().status, engine::Status::Success);
     outcome.violations().next().is_some()

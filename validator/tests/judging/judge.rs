@@ -62,14 +62,27 @@ async fn an_expression_is_confirmed_with_what_its_terms_say() {
         invariants: vec![Watched::Program(ProgramInvariant { id, name, program })],
     });
     let judged = world.judge.judge(item).await.unwrap();
-    assert_eq!((judged.arbitrated, judged.report.agreed), (true, 2), "lazy: {:?}", judged.report);
+    assert_eq!(
+        (judged.arbitrated, judged.report.agreed),
+        (true, 2),
+        "lazy: {:?}",
+        judged.report
+    );
     let incident = &world.incidents().await[0];
-    assert_eq!((incident.invariant_id, incident.invariant_name.as_str()), (12, "no leaps"));
+    assert_eq!(
+        (incident.invariant_id, incident.invariant_name.as_str()),
+        (12, "no leaps")
+    );
     let witness = incident.witness.as_ref().unwrap();
     let readings = witness.readings.iter();
-    let readings: Vec<_> = readings.map(|one| [&one.label, &one.pre, &one.post].map(String::as_str)).collect();
+    let readings: Vec<_> = readings
+        .map(|one| [&one.label, &one.pre, &one.post].map(String::as_str))
+        .collect();
     let before = KEEPER_OF_VALUE.holds.to_string();
-    assert_eq!(readings, [["till.paid", before.as_str(), "60"], ["the till", "0", "60"]]);
+    assert_eq!(
+        readings,
+        [["till.paid", before.as_str(), "60"], ["the till", "0", "60"]]
+    );
     assert_eq!((witness.pre[31], witness.post[31]), (1, 0), "it held, and does not");
 }
 
@@ -139,7 +152,10 @@ async fn an_attack_behind_harmless_ones_of_its_sender_is_confirmed() {
     let incident = &world.incidents().await[0];
     let witness = incident.witness.as_ref().unwrap();
     let word = |bytes: &[u8]| engine::U256::from_be_slice(bytes);
-    assert_eq!((word(&witness.pre), word(&witness.post)), (word(&[0x13, 0x24]), word(&[0x13, 0xec])));
+    assert_eq!(
+        (word(&witness.pre), word(&witness.post)),
+        (word(&[0x13, 0x24]), word(&[0x13, 0xec]))
+    );
 
     // Alone it cannot be executed, and nobody is alarmed.
     let mut alone = item_behind(2, SUM, &[3_000, 900], 200);
@@ -159,7 +175,18 @@ async fn what_goes_before_is_no_part_of_the_verdict() {
     let judged = world.judge.judge(item_behind(1, SUM, &[4_500], 100)).await.unwrap();
     assert_eq!((judged.arbitrated, judged.report.agreed), (false, 3));
     assert_eq!(world.incidents().await.len(), 0);
-    let alone = world.judge.judge(item(2, SUM, 100)).await.unwrap().report.execution.unwrap();
+    let alone = world
+        .judge
+        .judge(item(2, SUM, 100))
+        .await
+        .unwrap()
+        .report
+        .execution
+        .unwrap();
     let behind = judged.report.execution.unwrap();
-    assert_eq!((behind.gas_used, behind.logs), (alone.gas_used, alone.logs), "its own gas");
+    assert_eq!(
+        (behind.gas_used, behind.logs),
+        (alone.gas_used, alone.logs),
+        "its own gas"
+    );
 }

@@ -144,7 +144,9 @@ fn told(incident: &Incident, said: fn(&Reading) -> &String, number: U256) -> Str
     let told: Vec<String> = match changed().count() {
         0 => return value(number),
         1 => changed().map(|reading| said(reading).clone()).collect(),
-        _ => changed().map(|reading| format!("{} {}", reading.what, said(reading))).collect(),
+        _ => changed()
+            .map(|reading| format!("{} {}", reading.what, said(reading)))
+            .collect(),
     };
     told.join("\n")
 }

@@ -114,18 +114,29 @@ fn a_transaction_behind_others_is_judged_as_the_last_of_their_sequence() {
     let mut engine = Engine::new(CHAIN);
     let all = [nth(0, 1, 120), nth(1, 2, 60), nth(2, 1, 5)];
     for place in 0..all.len() {
-        let sequence = engine.judge_sequence(&env, &all[..=place], &state, &watched, &options).unwrap();
+        let sequence = engine
+            .judge_sequence(&env, &all[..=place], &state, &watched, &options)
+            .unwrap();
         let behind = engine.judge_behind(&env, &all[..place], &all[place], &state, &watched, &options);
         assert_eq!(Some(&behind.unwrap()), sequence.each.last());
-        let recorded = engine.record_behind(&env, &all[..place], &all[place], &state, &watched, &options).unwrap();
+        let recorded = engine
+            .record_behind(&env, &all[..place], &all[place], &state, &watched, &options)
+            .unwrap();
         assert_eq!(Some(&recorded.outcome), sequence.each.last());
         let again = engine.judge_behind(&env, &all[..place], &all[place], &recorded.prestate, &watched, &options);
         assert_eq!(again.unwrap(), recorded.outcome, "what was recorded is enough");
     }
     // A predecessor that is invalid changes nothing; behind a gap nothing is valid.
-    let gap = engine.judge_behind(&env, &all[1..2], &all[2], &state, &watched, &options).unwrap();
+    let gap = engine
+        .judge_behind(&env, &all[1..2], &all[2], &state, &watched, &options)
+        .unwrap();
     assert!(matches!(gap.undecided, Some(Reason::InvalidTransaction(_))));
     // And what was learnt behind others is forgotten.
-    let alone = Engine::new(CHAIN).judge_watched(&env, &all[0], &state, &watched, &options).unwrap();
-    assert_eq!(engine.judge_watched(&env, &all[0], &state, &watched, &options).unwrap(), alone);
+    let alone = Engine::new(CHAIN)
+        .judge_watched(&env, &all[0], &state, &watched, &options)
+        .unwrap();
+    assert_eq!(
+        engine.judge_watched(&env, &all[0], &state, &watched, &options).unwrap(),
+        alone
+    );
 }

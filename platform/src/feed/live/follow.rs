@@ -24,8 +24,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use wire::{ShippedPrestate, Wire};
 
-use super::body::ticket;
 use super::behind::Turns;
+use super::body::ticket;
 use super::check::{self, Checked};
 use super::endpoint::{Heard, Seen, View};
 use super::heads::Heads;
@@ -253,7 +253,10 @@ impl Follower {
     /// one slot; what an expression or a view reads that was not in force is recorded anew, of all that wait.
     fn watch(&mut self, set: Arc<WatchSet>) {
         let known = |watched: &Watched| self.watched.watched().contains(watched);
-        let mut more = set.watched().iter().filter(|watched| !matches!(watched, Watched::Slot(_)));
+        let mut more = set
+            .watched()
+            .iter()
+            .filter(|watched| !matches!(watched, Watched::Slot(_)));
         if more.any(|watched| !known(watched)) {
             let waiting: Vec<B256> = self.pool.waiting_since(self.now()).collect();
             for hash in waiting {

@@ -140,7 +140,9 @@ impl Reader for Standing<'_> {
             return Err(Reason::Unsupported(format!("{source} is not known here")));
         };
         let known = self.0.get(&(*contract, *slot));
-        known.map(|known| known.word).ok_or_else(|| Reason::Unsupported(format!("{source} is not known")))
+        known
+            .map(|known| known.word)
+            .ok_or_else(|| Reason::Unsupported(format!("{source} is not known")))
     }
 
     fn logs(&mut self, _: &mut dyn FnMut(LogRef<'_>)) -> Result<(), Reason> {
@@ -221,7 +223,11 @@ pub(super) async fn read(
     let found = rest.store.invariant(id).await?;
     let invariant = found.ok_or_else(|| Problem::not_found("invariant"))?.invariant;
     let views = rest.values.of(&rest.store, std::slice::from_ref(&invariant)).await?;
-    views.into_iter().next().map(Json).ok_or_else(|| Problem::not_found("invariant"))
+    views
+        .into_iter()
+        .next()
+        .map(Json)
+        .ok_or_else(|| Problem::not_found("invariant"))
 }
 
 #[cfg(test)]
@@ -251,7 +257,10 @@ mod tests {
     fn words(slots: &[(u64, u64, u64)]) -> Words {
         let known = |(slot, word, block): &(u64, u64, u64)| {
             let word = U256::from(*word);
-            ((Address::repeat_byte(1), U256::from(*slot)), Known { word, block: *block })
+            (
+                (Address::repeat_byte(1), U256::from(*slot)),
+                Known { word, block: *block },
+            )
         };
         slots.iter().map(known).collect()
     }
@@ -267,15 +276,25 @@ mod tests {
     fn an_expression_over_known_slots_has_a_margin_and_one_over_anything_else_has_none() {
         let both = expression("slot(HERE, 0x1, uint256) + 1 <= slot(HERE, 0x2, uint256)");
         let said = view(&both, &words(&[(1, 5, 8), (2, 9, 7)]));
-        assert_eq!((said.value, said.margin.as_deref(), said.holds), (None, Some("3"), Some(true)));
+        assert_eq!(
+            (said.value, said.margin.as_deref(), said.holds),
+            (None, Some("3"), Some(true))
+        );
         assert_eq!(said.block, Some(7), "the older one");
         let half = view(&both, &words(&[(1, 5, 8)]));
         assert_eq!((half.margin, half.holds, half.block), (None, None, None));
         for text in ["balance(HERE) >= 1", "call(HERE, 0x01020304, 0, uint256) >= 1", "1 < 2"] {
             let said = view(&expression(text), &words(&[(1, 5, 8)]));
-            assert_eq!((said.value, said.margin, said.holds, said.block), (None, None, None, None), "{text}");
+            assert_eq!(
+                (said.value, said.margin, said.holds, said.block),
+                (None, None, None, None),
+                "{text}"
+            );
         }
-        let change = view(&expression("slot(HERE, 0x1, uint256) >= 90% of pre"), &words(&[(1, 5, 8)]));
+        let change = view(
+            &expression("slot(HERE, 0x1, uint256) >= 90% of pre"),
+            &words(&[(1, 5, 8)]),
+        );
         assert_eq!((change.value.as_deref(), change.holds), (Some("5"), None));
     }
 

@@ -1,8 +1,10 @@
 //! Transactions that wait behind others of their sender: what they are shown with, and what the network makes of that.
 
+use alloy::providers::Provider;
 use alloy::providers::ext::AnvilApi;
 use engine::{Address, B256, BlockEnv, Bytes, Comparison, Engine, Invariant, Options, Outcome, Reason, Status};
 use engine::{Transaction, U256, ValueType, WatchSet};
+use platform::feed::FeedItem;
 use platform::log::Event;
 use protos::v1;
 use testkit::{Mining, TestAnvil, anvil};
@@ -38,7 +40,10 @@ async fn live(anvil: &TestAnvil) -> (Live, tempfile::TempDir) {
 }
 
 fn hashes(messages: &[v1::Transaction]) -> Vec<B256> {
-    messages.iter().map(|message| wire::transaction_hash(message).unwrap()).collect()
+    messages
+        .iter()
+        .map(|message| wire::transaction_hash(message).unwrap())
+        .collect()
 }
 
 /// What everybody in the network makes of an item: at most 5 may be in the till.
@@ -105,18 +110,25 @@ async fn an_attack_behind_what_waits_is_found_when_that_comes_and_anew_when_it_c
 
     // It is replaced, again and again, in the end by one that locks the till: the attack does nothing any more.
     let richer = attacker.send(&pay(0, 4, 10)).await;
-    let lock = attacker.send(&attacker.call(0, TILL, 0, 20, Bytes::from_static(&[1]))).await;
+    let lock = attacker
+        .send(&attacker.call(0, TILL, 0, 20, Bytes::from_static(&[1])))
+        .await;
     assert_ne!(richer, lock);
     let tamed = behind(&mut live, attack, &[lock]).await;
     let outcome = judged(&live, &tamed);
-    assert_eq!((breaks(&outcome), outcome.execution.unwrap().status), (None, Status::Success));
+    assert_eq!(
+        (breaks(&outcome), outcome.execution.unwrap().status),
+        (None, Status::Success)
+    );
 
     // And by one that does not.
     let open = attacker.send(&pay(0, 2, 40)).await;
     let found = behind(&mut live, attack, &[open]).await;
     assert_eq!(breaks(&judged(&live, &found)), words(2, 6));
     assert!(
-        live.history.iter().all(|item| !matches!(&item.event, Event::Head(head) if includes(head, attack))),
+        live.history
+            .iter()
+            .all(|item| !matches!(&item.event, Event::Head(head) if includes(head, attack))),
         "all of this before anything was mined"
     );
 
@@ -141,7 +153,10 @@ async fn what_is_left_behind_a_block_that_takes_the_first_is_shown_behind_the_re
 
     // Only one fits into the block.
     let provider = anvil.provider();
-    let _: bool = provider.raw_request("evm_setBlockGasLimit".into(), (U256::from(120_000),)).await.unwrap();
+    let _: bool = provider
+        .raw_request("evm_setBlockGasLimit".into(), (U256::from(120_000),))
+        .await
+        .unwrap();
     mine(&anvil).await;
     let head = live.head(|head| includes(head, first)).await;
     assert!(!includes(&head, second) && !includes(&head, third));
@@ -162,14 +177,11 @@ async fn behind_sixteen_it_is_judged_and_behind_seventeen_it_is_not_executable()
     let (mut live, _folder) = live(&anvil).await;
     let found = behind(&mut live, sent[16], &sent[..16]).await;
     assert_eq!(breaks(&judged(&live, &found)), Some((U256::from(1), U256::from(6))));
-    let shown = |live: &Live| {
-        let last = live.history.iter().rev().find_map(|item| match &item.event {
-            Event::Pending(pending) if hash_of(pending) == sent[17] => Some(pending.clone()),
-            _ => None,
-        });
-        last
+    let of_the_last = |item: &FeedItem| match &item.event {
+        Event::Pending(pending) if hash_of(pending) == sent[17] => Some(pending.clone()),
+        _ => None,
     };
-    let beyond = match shown(&live) {
+    let beyond = match live.history.iter().rev().find_map(of_the_last) {
         Some(pending) => pending,
         None => live.pending(sent[17]).await,
     };

@@ -130,16 +130,35 @@ async fn an_expression_is_in_force_as_its_text_and_not_to_be_found_in_the_origin
     let id = world.make("/v1/invariants", two).await;
     let (_, view) = world.get(&format!("/v1/invariants/{id}")).await;
     assert_eq!(view["expression"], "vault.totalSupply() <= vault.totalAssets");
-    assert_eq!((&view["storage"], &view["type"], &view["offset"]), (&Value::Null, &Value::Null, &Value::Null));
+    assert_eq!(
+        (&view["storage"], &view["type"], &view["offset"]),
+        (&Value::Null, &Value::Null, &Value::Null)
+    );
     let program = view["program"].as_str().unwrap();
-    assert!(program.starts_with("call(0x") && program.contains("<= slot(0x"), "{program}");
-    assert_eq!(view["contract"].as_str().unwrap().to_lowercase(), format!("{:#x}", seen::VAULT));
+    assert!(
+        program.starts_with("call(0x") && program.contains("<= slot(0x"),
+        "{program}"
+    );
+    assert_eq!(
+        view["contract"].as_str().unwrap().to_lowercase(),
+        format!("{:#x}", seen::VAULT)
+    );
 
     let (version, set) = world.store.invariant_set().await.unwrap();
     let sources: Vec<String> = set.watched()[0].sources().into_iter().map(|(label, _)| label).collect();
-    assert_eq!((version, sources), (1, vec!["vault.totalSupply()".to_owned(), "vault.totalAssets".to_owned()]));
+    assert_eq!(
+        (version, sources),
+        (
+            1,
+            vec!["vault.totalSupply()".to_owned(), "vault.totalAssets".to_owned()]
+        )
+    );
     let streamed = world.store.invariants().await.unwrap();
-    assert_eq!(streamed[0].invariant, set.watched()[0], "what is stored is what is streamed");
+    assert_eq!(
+        streamed[0].invariant,
+        set.watched()[0],
+        "what is stored is what is streamed"
+    );
 
     // The original's clients know slots only.
     assert_eq!(world.get("/invariants").await.1, json!([]));
@@ -151,9 +170,15 @@ async fn an_expression_is_in_force_as_its_text_and_not_to_be_found_in_the_origin
 
     // Either form may take the place of the other.
     let path = format!("/v1/invariants/{id}");
-    let tag = world.send("", Method::GET, &path, None, &[]).await.header("etag").to_owned();
+    let tag = world
+        .send("", Method::GET, &path, None, &[])
+        .await
+        .header("etag")
+        .to_owned();
     let match_it = [("if-match", tag.as_str())];
-    let put = world.send(&world.key, Method::PUT, &path, Some(solvency()), &match_it).await;
+    let put = world
+        .send(&world.key, Method::PUT, &path, Some(solvency()), &match_it)
+        .await;
     assert_eq!((put.status, &put.body["storage"]), (200, &json!("0x0")));
     assert_eq!(world.get(&original).await.0, 200);
 }

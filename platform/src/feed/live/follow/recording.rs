@@ -46,9 +46,13 @@ impl Follower {
             let predecessors = self.predecessors(&hash);
             let deadline = Instant::now() + self.options.record_deadline;
             let before = predecessors.clone();
-            let recorded = self
-                .state
-                .record(newest.hash, before, transaction, Arc::clone(&self.watched), deadline.into_std());
+            let recorded = self.state.record(
+                newest.hash,
+                before,
+                transaction,
+                Arc::clone(&self.watched),
+                deadline.into_std(),
+            );
             let limit = self.options.record_deadline;
             recording.push(Box::pin(async move {
                 let late = |_| {
@@ -147,5 +151,7 @@ fn going_before<'a>(
     recorded: &Result<Recorded, Unreadable>,
 ) -> &'a [Arc<Transaction>] {
     let behind = recorded.as_ref().map_or(predecessors.len(), |recorded| recorded.behind);
-    predecessors.get(predecessors.len().saturating_sub(behind)..).unwrap_or_default()
+    predecessors
+        .get(predecessors.len().saturating_sub(behind)..)
+        .unwrap_or_default()
 }

@@ -48,7 +48,11 @@ fn pool(tickets: &[&Ticket]) -> Pool<()> {
 
 #[test]
 fn what_goes_before_is_what_waits_right_below_without_a_gap() {
-    let (zero, one, two) = (ticket(1, ALICE, 0, 10), ticket(2, ALICE, 1, 10), ticket(3, ALICE, 2, 10));
+    let (zero, one, two) = (
+        ticket(1, ALICE, 0, 10),
+        ticket(2, ALICE, 1, 10),
+        ticket(3, ALICE, 2, 10),
+    );
     let (four, other) = (ticket(5, ALICE, 4, 10), ticket(6, BOB, 3, 10));
     let mut pool = pool(&[&two, &four, &zero, &other]);
     let none: [B256; 0] = [];
