@@ -21,7 +21,8 @@ const SCENARIO: &[u8] = include_bytes!("../../../scenarios/vault-reentrancy.ndjs
 const SCENARIO_INVARIANTS: &[u8] = include_bytes!("../../../scenarios/vault-reentrancy.invariants.json");
 /// What watches well-known contracts of the Ethereum main network.
 const MAINNET_INVARIANTS: &[u8] = include_bytes!("../../../scenarios/mainnet.invariants.json");
-/// What well-known attacks of the past broke: each name begins with the id of the case that the attack is recorded in.
+/// What well-known attacks of the past broke: each name begins with that of the case that the attack is recorded in, whose id
+/// is `exploit-NAME`.
 const KNOWN_ATTACKS: &str = include_str!("../../../scenarios/exploits.invariants.toml");
 /// The chain that those are on.
 const MAINNET: u64 = 1;
@@ -138,7 +139,7 @@ impl Recording {
                 );
             }
             let of_case = |known: &&StatedExpression| {
-                let rest = known.name.strip_prefix(&case.id);
+                let rest = known.name.strip_prefix(case.id.trim_start_matches("exploit-"));
                 rest.is_some_and(|rest| rest.starts_with(": "))
             };
             let before = read.expressions.len();

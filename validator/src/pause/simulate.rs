@@ -306,6 +306,10 @@ mod tests {
     }
 
     fn together(calls: &[(Address, u64)], state: &dyn State) -> Found {
+        watched(&set(), calls, state)
+    }
+
+    fn watched(set: &WatchSet, calls: &[(Address, u64)], state: &dyn State) -> Found {
         let step = |(from, gas_limit): &(Address, u64)| Step {
             from: *from,
             to: GUARDED,
@@ -318,7 +322,23 @@ mod tests {
             transactions: vec![attack()],
             leading: 0,
         };
-        simulate(&mut engine, &env(), &pause, &attack, &set(), state, &|| false).unwrap()
+        simulate(&mut engine, &env(), &pause, &attack, set, state, &|| false).unwrap()
+    }
+
+    #[test]
+    fn a_pause_that_stops_the_attack_keeps_an_expression_too() {
+        use engine::ProgramInvariant;
+        use engine::lang::{Names, parse};
+        let text = format!("slot({GUARDED:#x}, 0x1, uint256) <= 200% of pre or balance({GUARDED:#x}) > 2 ether");
+        let (id, name, program) = (9, text.clone(), parse(&text, &Names::default()).unwrap());
+        let set = WatchSet::of([ProgramInvariant { id, name, program }]).unwrap();
+        let stopped = watched(&set, &[(GUARDIAN, 100_000)], &state(0));
+        assert!(matches!(stopped, Found::Stops { .. }), "{stopped:?}");
+        let nobody = Address::repeat_byte(0x11);
+        assert_eq!(
+            watched(&set, &[(nobody, 100_000)], &state(0)),
+            Found::Cannot(Why::NoHelp)
+        );
     }
 
     #[test]
