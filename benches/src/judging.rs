@@ -128,6 +128,7 @@ impl Asked {
             env: challenge.env.clone(),
             set: Arc::clone(&self.set),
             transaction: challenge.transaction.clone(),
+            predecessors: challenge.predecessors.clone(),
             prestate: challenge.prestate.clone(),
         }
     }
@@ -278,7 +279,7 @@ impl Judging {
         };
         let set = Arc::new(InvariantSet {
             version: 1,
-            invariants: contender.invariants.to_vec(),
+            invariants: contender.invariants.iter().cloned().map(Into::into).collect(),
         });
         Ok(Self {
             judge: Arc::new(judge),

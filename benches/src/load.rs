@@ -89,6 +89,7 @@ pub fn pending(n: u64) -> v1::PendingTransaction {
         }),
         head_hash: vec![1; 32].into(),
         prestate: None,
+        predecessors: Vec::new(),
     }
 }
 

@@ -253,8 +253,9 @@ pub fn asked(contest: &Contest, contender: &Contender) -> Result<Asked, Loopback
         head_hash: contest.head,
         env: contest.env.clone(),
         invariant_set_version: 1,
-        invariants: contender.invariants.to_vec(),
+        invariants: contender.invariants.iter().cloned().map(Into::into).collect(),
         transaction: contender.transaction.clone(),
+        predecessors: Vec::new(),
         prestate: Some(ShippedPrestate::from(prestate)),
         deadline: DEADLINE,
     };

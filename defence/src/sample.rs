@@ -30,6 +30,7 @@ pub(crate) fn violation() -> ConfirmedViolation {
             path: Vec::new(),
             value: U256::from(1_500_000_000_000_000_000_u64),
             raw: Bytes::new(),
+            predecessors: Vec::new(),
             deltas: vec![
                 change(Some(Address::repeat_byte(0x44)), -1_000),
                 change(None, -500_000_000_000_000_000),

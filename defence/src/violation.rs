@@ -101,6 +101,9 @@ pub struct Suspect {
     /// The transaction itself (EIP-2718); empty where it is not known. What a pause is simulated against.
     #[serde(default)]
     pub raw: Bytes,
+    /// Waiting transactions of its sender that go before it, in their order (EIP-2718).
+    #[serde(default)]
+    pub predecessors: Vec<Bytes>,
     /// Balances that it changes, where they are known: those that matter most.
     #[serde(default)]
     pub deltas: Vec<TokenDelta>,
@@ -190,6 +193,7 @@ mod tests {
                 .collect(),
             value: U256::ZERO,
             raw: Bytes::new(),
+            predecessors: Vec::new(),
             deltas: Vec::new(),
             more_deltas: 0,
             pre: "1".into(),

@@ -2,7 +2,7 @@
 
 use crate::{
     BlockEnv, Execution, Invariant, Judgement, Outcome, Reason, State, StateError, Status, Transaction,
-    evm::{Changes, Expired, Fault, Machine},
+    evm::{Expired, Fault, Machine},
     judge,
     live::Scratch,
     views::Learnt,
@@ -63,8 +63,7 @@ impl Engine {
         state: &dyn State,
         invariants: &[Invariant],
     ) -> Result<Outcome, EngineError> {
-        let decided = self.run::<()>(env, tx, state, invariants, None)?;
-        Ok(decided.map_or_else(|reason| undecided(None, &reason, invariants), |(outcome, ())| outcome))
+        self.run(env, tx, state, invariants, None)
     }
 
     /// The same within a deadline: `expired` is asked at every call frame, before every read of state and every 64th jump, and
@@ -80,52 +79,24 @@ impl Engine {
         invariants: &[Invariant],
         expired: &dyn Fn() -> bool,
     ) -> Result<Outcome, EngineError> {
-        let decided = self.run::<()>(env, tx, state, invariants, Some(expired))?;
-        Ok(decided.map_or_else(|reason| undecided(None, &reason, invariants), |(outcome, ())| outcome))
+        self.run(env, tx, state, invariants, Some(expired))
     }
 
-    /// [`Engine::judge`], and what the transaction changed; why not, when it could not be executed to its end.
-    pub(crate) fn judge_and_diff(
-        &mut self,
-        env: &BlockEnv,
-        tx: &Transaction,
-        state: &dyn State,
-        invariants: &[Invariant],
-    ) -> Result<Result<(Outcome, Changes), Reason>, EngineError> {
-        self.run(env, tx, state, invariants, None)
-    }
-
-    fn run<D: Diff>(
+    fn run(
         &mut self,
         env: &BlockEnv,
         tx: &Transaction,
         state: &dyn State,
         invariants: &[Invariant],
         expired: Expired<'_>,
-    ) -> Result<Result<(Outcome, D), Reason>, EngineError> {
+    ) -> Result<Outcome, EngineError> {
         let answer = match self.machine.execute(env, tx, state, expired, true) {
-            Ok(execution) => judge_all(&self.machine, execution, tx, state, invariants)
-                .map(|outcome| Ok((outcome, D::of(&self.machine)))),
-            Err(Fault::Undecided(reason)) => Ok(Err(reason)),
+            Ok(execution) => judge_all(&self.machine, execution, tx, state, invariants),
+            Err(Fault::Undecided(reason)) => Ok(undecided(None, &reason, invariants)),
             Err(Fault::Broken(error)) => Err(error),
         };
         self.machine.reset();
         answer
-    }
-}
-
-/// What a caller wants of the changes: all of them, or nothing.
-trait Diff {
-    fn of(machine: &Machine) -> Self;
-}
-
-impl Diff for () {
-    fn of(_: &Machine) -> Self {}
-}
-
-impl Diff for Changes {
-    fn of(machine: &Machine) -> Self {
-        machine.changes()
     }
 }
 

@@ -172,12 +172,10 @@ fn readings(program: &Program, sources: &mut Sources<'_>, evaluator: &Evaluator)
         if program.reads().iter().take(place).any(|read| read.source == *source) {
             continue;
         }
-        let (contract, slot) = match source {
-            Source::Slot { contract, slot, .. } => (*contract, Some(*slot)),
-            Source::Balance(address) | Source::Nonce(address) | Source::CodeHash(address) => (*address, None),
-            Source::View(view) => (view.contract, None),
-            Source::Logs(query) => (query.emitter.unwrap_or_default(), None),
-            _ => (Address::ZERO, None),
+        let contract = source.contract().unwrap_or_default();
+        let slot = match source {
+            Source::Slot { slot, .. } => Some(*slot),
+            _ => None,
         };
         let mut read = |moment| sources.read(moment, source).ok().and_then(|word| source.decode(word));
         let (pre, post) = if source.is_state() {

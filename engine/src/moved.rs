@@ -105,20 +105,21 @@ impl Moved {
 }
 
 impl Engine {
-    /// [`Engine::judge_watched`], and what the transaction moved; nothing where it was not executed to its end.
+    /// [`Engine::judge_behind`], and what the transaction alone moved; nothing where it was not executed to its end.
     ///
     /// # Errors
-    /// See [`Engine::judge_watched`].
-    pub fn judge_watched_and_moved(
+    /// See [`Engine::judge_behind`].
+    pub fn judge_and_moved(
         &mut self,
         env: &BlockEnv,
+        predecessors: &[Transaction],
         tx: &Transaction,
         state: &dyn State,
         set: &WatchSet,
         options: &Options<'_>,
     ) -> Result<(Outcome, Moved), EngineError> {
-        let (mut outcome, mut moved) = (Outcome::default(), Moved::default());
-        self.judge_watched_then(env, tx, state, set, options, &mut outcome, &mut |machine| {
+        let mut moved = Moved::default();
+        let outcome = self.judge_behind_then(env, predecessors, tx, state, set, options, &mut |machine| {
             moved = Moved::of(machine.logs(), machine.balances());
         })?;
         Ok((outcome, moved))

@@ -4,8 +4,8 @@
 //! was read, gives the same verdicts.
 
 use crate::{
-    BlockEnv, Engine, EngineError, EnvReads, Options, Outcome, Prestate, Recorder, State, Transaction, WatchError,
-    WatchSet, lang::Source, watch::Watched,
+    BlockEnv, Engine, EngineError, EnvReads, Options, Outcome, Prestate, Recorder, State, Transaction, WatchSet,
+    lang::Source, watch::Watched,
 };
 
 /// What judging one transaction gave, and what it rests on.
@@ -26,8 +26,7 @@ impl Engine {
     /// # Errors
     /// See [`Engine::judge_watched`].
     pub fn record(&mut self, env: &BlockEnv, tx: &Transaction, state: &dyn State) -> Result<Recording, EngineError> {
-        let nothing = WatchSet::new(Vec::new()).map_err(|error: WatchError| EngineError::Evm(error.to_string()))?;
-        self.record_watched(env, tx, state, &nothing, &Options::default())
+        self.record_watched(env, tx, state, &WatchSet::default(), &Options::default())
     }
 
     /// [`Engine::judge_watched`], writing down what it read. Views are always run on the state given, whatever name
@@ -43,13 +42,29 @@ impl Engine {
         set: &WatchSet,
         options: &Options<'_>,
     ) -> Result<Recording, EngineError> {
+        self.record_behind(env, &[], tx, state, set, options)
+    }
+
+    /// [`Engine::judge_behind`], writing down what that read: what its predecessors read, too.
+    ///
+    /// # Errors
+    /// See [`Engine::judge_behind`].
+    pub fn record_behind(
+        &mut self,
+        env: &BlockEnv,
+        predecessors: &[Transaction],
+        tx: &Transaction,
+        state: &dyn State,
+        set: &WatchSet,
+        options: &Options<'_>,
+    ) -> Result<Recording, EngineError> {
         let recorder = Recorder::new(state);
         let options = Options {
             state_id: None,
             ..*options
         };
         self.machine.note(true);
-        let judged = self.judge_watched(env, tx, &recorder, set, &options);
+        let judged = self.judge_behind(env, predecessors, tx, &recorder, set, &options);
         let noted = self.machine.note(false);
         let outcome = judged?;
         let of_programs = outcome

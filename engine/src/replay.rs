@@ -2,9 +2,11 @@
 //!
 //! What always holds: judging a step's transaction on its prestate gives the step's execution, on any machine.
 
+use std::sync::Arc;
+
 use crate::{
-    BlockEnv, CompleteState, Engine, EngineError, Execution, Invariant, Judgement, Options, Outcome, Prestate, Reason,
-    Recorder, Transaction, WatchSet,
+    BlockEnv, CompleteState, Engine, EngineError, Execution, Judgement, Options, Outcome, Prestate, Reason, Recorder,
+    State, Transaction, WatchSet,
     case::{Case, Expected},
     evm::Changes,
 };
@@ -19,7 +21,7 @@ pub struct Replay {
     state: CompleteState,
     transactions: std::iter::Enumerate<std::vec::IntoIter<Transaction>>,
     expected: Vec<Expected>,
-    watched: Vec<Invariant>,
+    watched: Arc<WatchSet>,
 }
 
 /// One executed transaction.
@@ -85,15 +87,15 @@ impl Replay {
             state: case.pre,
             transactions: case.transactions.into_iter().enumerate(),
             expected: case.expect.per_tx,
-            watched: Vec::new(),
+            watched: Arc::default(),
         }
     }
 
-    /// Judges these invariants at every step, and records in its prestate what judging them reads beyond executing: the slots of
-    /// a watched contract that the transaction destroys.
+    /// Judges these invariants at every step, and records in its prestate what judging them reads beyond executing: what their views
+    /// and the other terms of their expressions read, and the slots of a watched contract that the transaction destroys.
     #[must_use]
-    pub fn watching(mut self, invariants: impl Into<Vec<Invariant>>) -> Self {
-        self.watched = invariants.into();
+    pub fn watching(mut self, invariants: Arc<WatchSet>) -> Self {
+        self.watched = invariants;
         self
     }
 
@@ -140,17 +142,16 @@ impl Replay {
         outcome: &mut Outcome,
     ) -> Result<Judged, ReplayError> {
         let hash = transaction.hash();
-        let mut changes = None;
-        let (env, state) = (&self.env, &self.state);
-        self.engine
-            .judge_watched_then(env, &transaction, state, set, options, outcome, &mut |machine| {
-                changes = Some(machine.changes());
-            })
-            .map_err(|source| ReplayError::Engine { index, hash, source })?;
+        let changes = execute(
+            &mut self.engine,
+            (&self.env, &self.state),
+            (index, &transaction),
+            set,
+            options,
+            outcome,
+        )?;
         if outcome.execution.is_none() {
-            let nothing = || Reason::Unsupported("nothing was executed".to_owned());
-            let reason = outcome.undecided.clone().unwrap_or_else(nothing);
-            return Err(ReplayError::Undecided { index, hash, reason });
+            return Err(undecided(index, hash, outcome));
         }
         if let Some(changes) = changes {
             apply(&mut self.state, changes);
@@ -183,34 +184,37 @@ impl Replay {
     fn step(&mut self, index: usize, transaction: Transaction) -> Result<Step, ReplayError> {
         let hash = transaction.hash();
         let recorder = Recorder::new(&self.state);
-        let decided = self
-            .engine
-            .judge_and_diff(&self.env, &transaction, &recorder, &self.watched)
-            .map_err(|source| ReplayError::Engine { index, hash, source })?;
-        let (execution, judgements, changes) = match decided {
-            Ok((
-                Outcome {
-                    execution: Some(execution),
-                    judgements,
-                    ..
-                },
-                changes,
-            )) => (execution, judgements, changes),
-            Ok((Outcome { execution: None, .. }, _)) => {
-                let source = EngineError::Evm("no execution".to_owned());
-                return Err(ReplayError::Engine { index, hash, source });
-            }
-            Err(reason) => return Err(ReplayError::Undecided { index, hash, reason }),
+        let set = Arc::clone(&self.watched);
+        let options = Options {
+            digest: true,
+            call_path: false,
+            ..Options::default()
+        };
+        let mut outcome = Outcome::default();
+        let around = (&self.env, &recorder as &dyn State);
+        let changes = execute(
+            &mut self.engine,
+            around,
+            (index, &transaction),
+            &set,
+            &options,
+            &mut outcome,
+        )?;
+        outcome.complete(&set);
+        let Some(execution) = outcome.execution.take() else {
+            return Err(undecided(index, hash, &outcome));
         };
         let prestate = recorder.into_prestate();
-        apply(&mut self.state, changes);
+        if let Some(changes) = changes {
+            apply(&mut self.state, changes);
+        }
         Ok(Step {
             index,
             transaction,
             prestate,
             outcome: execution,
             expected: self.expected.get(index).copied(),
-            judgements,
+            judgements: outcome.judgements,
         })
     }
 }
@@ -230,6 +234,35 @@ impl Iterator for Replay {
     fn size_hint(&self) -> (usize, Option<usize>) {
         (0, self.transactions.size_hint().1)
     }
+}
+
+/// Judges a transaction, and gives what it changed; an invalid one changes nothing.
+fn execute(
+    engine: &mut Engine,
+    (env, state): (&BlockEnv, &dyn State),
+    (index, transaction): (usize, &Transaction),
+    set: &WatchSet,
+    options: &Options<'_>,
+    outcome: &mut Outcome,
+) -> Result<Option<Changes>, ReplayError> {
+    let mut changes = None;
+    engine
+        .judge_watched_then(env, transaction, state, set, options, outcome, &mut |machine| {
+            changes = Some(machine.changes());
+        })
+        .map_err(|source| ReplayError::Engine {
+            index,
+            hash: transaction.hash(),
+            source,
+        })?;
+    Ok(changes)
+}
+
+/// Why a transaction was not executed to its end.
+fn undecided(index: usize, hash: crate::B256, outcome: &Outcome) -> ReplayError {
+    let nothing = || Reason::Unsupported("nothing was executed".to_owned());
+    let reason = outcome.undecided.clone().unwrap_or_else(nothing);
+    ReplayError::Undecided { index, hash, reason }
 }
 
 /// Makes the changes of a transaction part of the state.

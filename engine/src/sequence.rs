@@ -5,7 +5,7 @@
 //! bundle that breaks an invariant and mends it again, or one that breaks it in two steps of which neither does alone, shows
 //! only in one of the two.
 
-use std::cell::Cell;
+use std::{cell::Cell, iter};
 
 use alloy::primitives::Log;
 
@@ -50,25 +50,83 @@ impl Engine {
         self.learn(env, state, set, options)?;
         let mut first = None;
         let judged = self.run_sequence((env, state, set, options), transactions, &mut first);
+        self.forget_sequence(first);
+        judged
+    }
+
+    /// Judges a transaction on what those leave that go before it: `predecessors`, in their order. Their own verdicts are not told; one
+    /// that is invalid changes nothing. Without any this is [`Engine::judge_watched`].
+    ///
+    /// # Errors
+    /// See [`Engine::judge_sequence`].
+    pub fn judge_behind(
+        &mut self,
+        env: &BlockEnv,
+        predecessors: &[Transaction],
+        tx: &Transaction,
+        state: &dyn State,
+        set: &WatchSet,
+        options: &Options<'_>,
+    ) -> Result<Outcome, EngineError> {
+        self.judge_behind_then(env, predecessors, tx, state, set, options, &mut |_| {})
+    }
+
+    /// The same, showing the executed transaction before it is forgotten; not one that is invalid.
+    #[expect(clippy::too_many_arguments, reason = "those of judging, and what to do then")]
+    pub(crate) fn judge_behind_then(
+        &mut self,
+        env: &BlockEnv,
+        predecessors: &[Transaction],
+        tx: &Transaction,
+        state: &dyn State,
+        set: &WatchSet,
+        options: &Options<'_>,
+        executed: &mut dyn FnMut(&Machine),
+    ) -> Result<Outcome, EngineError> {
+        if predecessors.is_empty() {
+            let mut outcome = Outcome::default();
+            self.judge_watched_then(env, tx, state, set, options, &mut outcome, executed)?;
+            return Ok(outcome);
+        }
+        self.learn(env, state, set, options)?;
+        let mut first = None;
+        let transactions = predecessors.iter().chain(iter::once(tx));
+        let judged = self.run_each(
+            (env, state, set, options),
+            transactions,
+            &mut first,
+            &mut |engine, place| {
+                if place == predecessors.len() {
+                    executed(&engine.machine);
+                }
+            },
+        );
+        self.forget_sequence(first);
+        Ok(judged?.each.pop().unwrap_or_default())
+    }
+
+    /// Empties the journal, and knows again what was learnt before the first transaction.
+    fn forget_sequence(&mut self, first: Option<Learnt>) {
         self.machine.reset();
         if first.is_some() {
             self.learnt = first;
         }
-        judged
     }
 
-    /// Leaves the journal as it is, and in `first` what was learnt before the first transaction, where that has changed since.
-    fn run_sequence(
+    /// Judges each on what the ones before it left. Leaves the journal as it is, and in `first` what was learnt before the first
+    /// transaction, where that has changed since. `executed` sees each transaction while it is on the journal, with its place; not one
+    /// that is invalid.
+    fn run_each<'t>(
         &mut self,
         around: Around<'_>,
-        transactions: &[Transaction],
+        transactions: impl IntoIterator<Item = &'t Transaction>,
         first: &mut Option<Learnt>,
+        executed: &mut dyn FnMut(&Self, usize),
     ) -> Result<SequenceOutcome, EngineError> {
         let (env, state, set, options) = around;
         let mut sequence = SequenceOutcome::default();
-        let (mut written, mut logs) = (Vec::new(), Vec::new());
         let mut stale: Vec<u32> = Vec::new();
-        for tx in transactions {
+        for (place, tx) in transactions.into_iter().enumerate() {
             let mut outcome = Outcome::default();
             if let Some(reason) = &sequence.undecided {
                 outcome.undecided = Some(reason.clone());
@@ -81,10 +139,7 @@ impl Engine {
             }
             stale.clear();
             match self.step(around, tx, &mut outcome, &mut |engine| {
-                let reads = |address, _| (set.index().reads_account(address) || !set.views().is_empty()).then_some(());
-                let machine = &engine.machine;
-                machine.written(reads, |address, (), what, _| written.push((address, what)));
-                logs.extend_from_slice(machine.logs());
+                executed(engine, place);
                 stale.extend_from_slice(&engine.scratch.views);
             }) {
                 Ok(()) => {}
@@ -97,6 +152,24 @@ impl Engine {
             }
             sequence.each.push(outcome);
         }
+        Ok(sequence)
+    }
+
+    /// Leaves the journal as it is, and in `first` what was learnt before the first transaction, where that has changed since.
+    fn run_sequence(
+        &mut self,
+        around: Around<'_>,
+        transactions: &[Transaction],
+        first: &mut Option<Learnt>,
+    ) -> Result<SequenceOutcome, EngineError> {
+        let (env, state, set, options) = around;
+        let (mut written, mut logs) = (Vec::new(), Vec::new());
+        let mut sequence = self.run_each(around, transactions, first, &mut |engine, _| {
+            let reads = |address, _| (set.index().reads_account(address) || !set.views().is_empty()).then_some(());
+            let machine = &engine.machine;
+            machine.written(reads, |address, (), what, _| written.push((address, what)));
+            logs.extend_from_slice(machine.logs());
+        })?;
         let (Some(last), None) = (transactions.last(), &sequence.undecided) else {
             return Ok(sequence);
         };

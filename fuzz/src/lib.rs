@@ -5,9 +5,10 @@
 #![allow(clippy::panic, reason = "a fuzz target reports what it found by panicking")]
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use engine::{
-    Address, Comparison, Invariant, Reason, Replay, Transaction, U256, ValueType,
+    Address, Comparison, Invariant, Reason, Replay, Transaction, U256, ValueType, WatchSet,
     case::CaseFile,
     lang::{self, Contract, LogRef, Moment, Names, Reader, Source},
 };
@@ -38,8 +39,10 @@ pub fn case_file(bytes: &[u8]) {
         if gas > u128::from(MOST_GAS) {
             continue;
         }
-        let watched = case.invariants.clone();
-        for step in Replay::new(case).watching(watched).flatten() {
+        let Ok(watched) = WatchSet::of(case.invariants.clone()) else {
+            panic!("the invariants of a case are no set")
+        };
+        for step in Replay::new(case).watching(Arc::new(watched)).flatten() {
             assert!(
                 step.outcome.gas_used <= step.transaction.gas_limit(),
                 "more gas used than allowed"

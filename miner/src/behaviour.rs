@@ -67,7 +67,7 @@ impl Behaviour {
         Some(Verdicts {
             findings: findings
                 .map(|(index, invariant)| Finding {
-                    invariant_id: invariant.id,
+                    invariant_id: invariant.id(),
                     verdict: verdict(index),
                 })
                 .collect(),

@@ -71,7 +71,7 @@ impl OwnNode {
         self.reader.chain_id()
     }
 
-    /// What executing the challenge's transaction and judging its invariants reads at the challenge's head.
+    /// What executing the challenge's transaction behind its predecessors and judging its invariants reads at the challenge's head.
     ///
     /// # Errors
     /// [`OwnNodeError`], by the deadline.
@@ -84,11 +84,17 @@ impl OwnNode {
         }
         let followed = tokio::time::timeout_at(deadline.into(), self.follow(challenge));
         followed.await.map_err(|_elapsed| Unavailable::Deadline)??;
-        let watched = challenge.invariants.iter().cloned().map(Into::into).collect();
-        let set = WatchSet::new(watched).map_err(|error| OwnNodeError::Invariants(error.to_string()))?;
+        let set =
+            WatchSet::new(challenge.invariants.clone()).map_err(|error| OwnNodeError::Invariants(error.to_string()))?;
         let judged = self
             .reader
-            .judge(challenge.head_hash, &challenge.transaction, &Arc::new(set), deadline)
+            .judge_behind(
+                challenge.head_hash,
+                &challenge.predecessors,
+                &challenge.transaction,
+                &Arc::new(set),
+                deadline,
+            )
             .await?;
         Ok(judged.prestate)
     }

@@ -9,7 +9,8 @@ use chain::auth::admission::Requirement;
 use chain::auth::layer::{self, Gate, Gated};
 use chain::auth::{self, SharedKeys};
 use chain::wallet::Keypair;
-use engine::pool::{Job, Pool, Refused};
+use engine::pool::{Job, Pool, Refused, Wishes};
+use engine::{WatchSet, Watched};
 use node::exit::Failure;
 use node::server::MESSAGE_LIMIT;
 use prost::Message;
@@ -115,8 +116,8 @@ async fn compare(
 
 /// The answer where there is no verdict: the same reason for every invariant.
 fn undecided(challenge: &Challenge, reason: &str) -> Verdicts {
-    let finding = |invariant: &engine::Invariant| Finding {
-        invariant_id: invariant.id,
+    let finding = |invariant: &Watched| Finding {
+        invariant_id: invariant.id(),
         verdict: FindingVerdict::Undecided {
             reason: reason.to_owned(),
         },
@@ -274,12 +275,16 @@ impl ChallengeService {
     ) -> Result<Verdicts, Status> {
         let (reply, result) = oneshot::channel();
         let (tell, mut told) = oneshot::channel();
+        let set = WatchSet::new(challenge.invariants)
+            .map_err(|error| Status::invalid_argument(format!("field `challenge.invariants`: {error}")))?;
         let job = Job {
             chain_id: challenge.chain_id,
             env: challenge.env,
             transaction: challenge.transaction,
+            predecessors: challenge.predecessors,
             state,
-            invariants: challenge.invariants,
+            set: Arc::new(set),
+            wishes: Wishes::default(),
             is_late: Box::new(move || Instant::now() >= deadline),
             reply: Box::new(move |outcome| {
                 // A validator that no longer waits does not need the answer.

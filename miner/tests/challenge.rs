@@ -22,8 +22,8 @@ use chain::auth::sign::signed_with_nonce;
 use chain::auth::{self, AuthKind};
 use common::{World, config, request, verdict, world};
 use engine::{
-    Account, AccountState, Address, B256, BlockEnv, Bytes, Comparison, Hardfork, Invariant, Prestate, Transaction,
-    U256, ValueType,
+    Account, AccountState, Address, B256, BlockEnv, Bytes, Comparison, Hardfork, Invariant, Prestate, ProgramInvariant,
+    Transaction, U256, ValueType, Watched, lang,
 };
 use miner::behaviour::Behaviour;
 use miner::config::Config;
@@ -39,23 +39,30 @@ const PATH: &str = "/portcullis.v1.Miner/Challenge";
 /// Stores the call's value in slot 0: `CALLVALUE PUSH0 SSTORE`.
 const KEEPER_OF_VALUE: &[u8] = &[0x34, 0x5f, 0x55];
 
-/// A signed transaction that sends `value` to a contract which stores it, and an invariant that the stored value stays at most 5.
-fn challenge(value: u64) -> (Challenge, (B256, Bytes)) {
-    let signer = PrivateKeySigner::from_bytes(&B256::repeat_byte(7)).unwrap();
-    let contract = Address::repeat_byte(0xc0);
+fn signer() -> PrivateKeySigner {
+    PrivateKeySigner::from_bytes(&B256::repeat_byte(7)).unwrap()
+}
+
+/// A signed transaction that sends `value` to a contract which stores it.
+fn transaction(nonce: u64, value: u64) -> Transaction {
     let unsigned = TxEip1559 {
         chain_id: 31_337,
-        nonce: 3,
+        nonce,
         gas_limit: 100_000,
         max_fee_per_gas: 10,
         max_priority_fee_per_gas: 1,
-        to: TxKind::Call(contract),
+        to: TxKind::Call(Address::repeat_byte(0xc0)),
         value: U256::from(value),
         ..Default::default()
     };
-    let signature = signer.sign_hash_sync(&unsigned.signature_hash()).unwrap();
+    let signature = signer().sign_hash_sync(&unsigned.signature_hash()).unwrap();
     let raw = TxEnvelope::from(unsigned.into_signed(signature)).encoded_2718();
-    let transaction = Transaction::decode(&raw).unwrap();
+    Transaction::decode(&raw).unwrap()
+}
+
+/// The sender's next transaction, and an invariant that the stored value stays at most 5.
+fn challenge(value: u64) -> (Challenge, (B256, Bytes)) {
+    let (transaction, contract) = (transaction(3, value), Address::repeat_byte(0xc0));
     let code = Bytes::from_static(KEEPER_OF_VALUE);
     let code_hash = keccak256(&code);
     let rich = AccountState {
@@ -77,7 +84,7 @@ fn challenge(value: u64) -> (Challenge, (B256, Bytes)) {
     let beneficiary = Address::repeat_byte(0xbe);
     let prestate = Prestate {
         accounts: BTreeMap::from([
-            (signer.address(), rich),
+            (signer().address(), rich),
             (contract, keeper),
             (
                 beneficiary,
@@ -117,8 +124,9 @@ fn challenge(value: u64) -> (Challenge, (B256, Bytes)) {
             hardfork: Some(Hardfork::Cancun),
         },
         invariant_set_version: 4,
-        invariants: vec![invariant],
+        invariants: vec![invariant.into()],
         transaction,
+        predecessors: Vec::new(),
         prestate: Some(ShippedPrestate::from(prestate)),
         deadline: Duration::from_secs(60),
     };
@@ -142,6 +150,37 @@ async fn a_violation_is_answered_with_its_witness_and_what_holds_holds() {
         unreachable!()
     };
     assert!(verdicts.execution.unwrap().gas_used > 21_000, "it was executed");
+}
+
+#[tokio::test]
+async fn what_waits_behind_others_is_judged_on_what_they_leave() {
+    let world = world(config(Behaviour::Honest, 1, 8), None).await;
+    let (first, code) = challenge(3);
+    let behind = |before: Vec<Transaction>, attack: Transaction| Challenge {
+        predecessors: before,
+        transaction: attack,
+        ..first.clone()
+    };
+    let attack = behind(vec![transaction(3, 3), transaction(4, 4)], transaction(5, 6));
+    let outcome = world.ask(&attack, &[code]).await.unwrap();
+    let FindingVerdict::Violated { pre, post, .. } = verdict(&outcome) else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!((*pre, *post), (U256::from(4), U256::from(6)));
+
+    let gap = world.ask(&behind(Vec::new(), transaction(5, 6)), &[]).await.unwrap();
+    let FindingVerdict::Undecided { reason } = verdict(&gap) else {
+        panic!("{gap:?}")
+    };
+    assert!(reason.contains("nonce"), "{reason}");
+
+    let other = behind(vec![transaction(3, 3)], transaction(5, 6));
+    let refused = world.ask(&other, &[]).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().contains("`challenge.predecessors`"), "{refused}");
+    let many = behind((3..20).map(|nonce| transaction(nonce, 1)).collect(), transaction(20, 6));
+    let refused = world.ask(&many, &[]).await.unwrap_err();
+    assert!(refused.message().contains("at most 16"), "{refused}");
 }
 
 #[tokio::test]
@@ -315,4 +354,61 @@ async fn a_liar_says_the_opposite_and_a_lazy_one_does_no_work() {
         B256::ZERO,
         "it has no evidence to show"
     );
+}
+
+fn expression(id: u64, text: &str) -> Watched {
+    let text = text.replace("KEEPER", &format!("{:#x}", Address::repeat_byte(0xc0)));
+    let program = lang::parse(&text, &lang::Names::default()).unwrap();
+    let name = format!("expression {id}");
+    Watched::Program(ProgramInvariant { id, name, program })
+}
+
+/// The keeper of value answers a call without value by storing zero, which no view may: so its view has no word.
+#[tokio::test]
+async fn expressions_are_judged_each_by_what_it_reads() {
+    let world = world(config(Behaviour::Honest, 1, 8), None).await;
+    let (mut challenge, code) = challenge(9);
+    challenge.invariants = vec![
+        expression(1, "slot(KEEPER, 0, uint256) <= balance(KEEPER)"),
+        expression(2, "slot(KEEPER, 0, uint256) <= 300% of pre"),
+        expression(3, "call(KEEPER, 0x01020304, 0, uint256) >= 1"),
+        expression(4, "delta(balance(KEEPER)) <= 1 ether"),
+    ];
+    let outcome = world.ask(&challenge, std::slice::from_ref(&code)).await.unwrap();
+    let AnswerOutcome::Verdicts(verdicts) = &outcome else {
+        panic!("{outcome:?}")
+    };
+    let of = |id: u64| {
+        &verdicts
+            .findings
+            .iter()
+            .find(|finding| finding.invariant_id == id)
+            .unwrap()
+            .verdict
+    };
+    assert!(
+        matches!(of(1), FindingVerdict::Holds { .. }),
+        "9 wei are there: {:?}",
+        of(1)
+    );
+    let FindingVerdict::Violated { pre, post, .. } = of(2) else {
+        panic!("{:?}", of(2))
+    };
+    assert_eq!((*pre, *post), (U256::ONE, U256::ZERO), "it held, and does not");
+    assert!(
+        matches!(of(3), FindingVerdict::Undecided { reason } if reason.contains("view")),
+        "{:?}",
+        of(3)
+    );
+    assert!(matches!(of(4), FindingVerdict::Holds { .. }), "{:?}", of(4));
+}
+
+#[tokio::test]
+async fn two_invariants_of_one_number_are_refused() {
+    let world = world(config(Behaviour::Honest, 1, 8), None).await;
+    let (mut challenge, code) = challenge(9);
+    challenge.invariants = vec![expression(7, "1 < 2"), expression(7, "2 < 3")];
+    let refused = world.ask(&challenge, std::slice::from_ref(&code)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().contains("challenge.invariants"), "{refused}");
 }

@@ -119,8 +119,9 @@ impl Chain {
             head_hash: self.head,
             env: recorded.env,
             invariant_set_version: 4,
-            invariants: vec![invariant],
+            invariants: vec![invariant.into()],
             transaction,
+            predecessors: Vec::new(),
             prestate: None,
             deadline: Duration::from_secs(60),
         };

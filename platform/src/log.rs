@@ -91,7 +91,7 @@ pub struct Page {
 pub struct Waiting {
     /// It.
     pub transaction: v1::Transaction,
-    /// `engine::Prestate::digest` of the state that its newest item carries, where it carries one.
+    /// `engine::Prestate::digest` of the state that its newest item carries, where it carries one that is its own alone.
     pub state_digest: Option<B256>,
 }
 

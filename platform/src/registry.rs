@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use engine::{Address, Comparison, Invariant, InvariantError, U256, ValueType};
+use engine::{Address, Comparison, Invariant, InvariantError, U256, ValueType, Watched};
 use serde_json::{Map, Value};
 
 /// Ethereum's main network, as the original names it; every other chain is `chain-<EIP-155 id>`.
@@ -30,7 +30,7 @@ const FIELDS: [&str; 9] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
     /// The invariant, with id 0.
-    pub invariant: Invariant,
+    pub invariant: Watched,
     /// The chain, by name.
     pub network: String,
     /// The variable's name in the source, where the user gave it.
@@ -170,7 +170,7 @@ fn check(entry: &Map<String, Value>) -> Result<Draft, Problem> {
         InvariantError::Comparison(text) => ("type".to_owned(), text),
     })?;
     Ok(Draft {
-        invariant,
+        invariant: invariant.into(),
         network: network.to_owned(),
         variable: variable.map(str::to_owned),
     })
@@ -300,14 +300,22 @@ mod tests {
         parse(&entry.to_string()).map(|mut drafts| drafts.remove(0))
     }
 
+    fn slot_of(invariant: Watched) -> Invariant {
+        match invariant {
+            Watched::Slot(invariant) => invariant,
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn the_original_form_is_taken_as_it_stands() {
         let draft = one(&with("variable", json!("totalAssets"))).unwrap();
-        assert_eq!(draft.invariant.slot, U256::from(3));
-        assert_eq!(draft.invariant.target, U256::from(1000));
-        assert_eq!(draft.invariant.value_type, ValueType::Uint(256));
-        assert_eq!((draft.invariant.offset, draft.network.as_str()), (0, "ethereum"));
-        assert_eq!(draft.invariant.name, "totalAssets >= 1000");
+        let invariant = slot_of(draft.invariant);
+        assert_eq!(invariant.slot, U256::from(3));
+        assert_eq!(invariant.target, U256::from(1000));
+        assert_eq!(invariant.value_type, ValueType::Uint(256));
+        assert_eq!((invariant.offset, draft.network.as_str()), (0, "ethereum"));
+        assert_eq!(invariant.name, "totalAssets >= 1000");
     }
 
     #[test]
@@ -357,7 +365,7 @@ mod tests {
         let of = |slot_type: &str, target: &str| {
             let mut entry = with("slot_type", json!(slot_type));
             entry["target"] = json!(target);
-            one(&entry).map(|draft| draft.invariant.target)
+            one(&entry).map(|draft| slot_of(draft.invariant).target)
         };
         assert_eq!(of("uint8", "255"), Ok(U256::from(255)));
         assert_eq!(of("uint8", "256").unwrap_err().field, "target");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chain::Ledger;
-use engine::Invariant;
+use engine::WatchSet;
 use node::database::Place;
 use node::exit::{Code, Failure, OrConfiguration};
 use node::tls::TlsOptions;
@@ -243,7 +243,7 @@ async fn until_all_ended(mut parts: JoinSet<Result<(), Failure>>, shutdown: Canc
 async fn watch_invariants(
     store: &Store,
     mut version: u64,
-    watching: watch::Sender<Arc<Vec<Invariant>>>,
+    watching: watch::Sender<Arc<WatchSet>>,
     shutdown: CancellationToken,
 ) -> Result<(), LogError> {
     let mut grown = store.grown();

@@ -152,7 +152,7 @@ impl Request {
                     facts.block_hashes.insert(number, hash_of(next()?)?);
                 }
                 Part::Trace => match read::<PreStateMode>("debug_traceCall", next()?) {
-                    Ok(trace) => traced = trace::facts(&trace),
+                    Ok(trace) => traced.extend(trace::facts(&trace)),
                     Err(error) => refused = Some(error),
                 },
             }

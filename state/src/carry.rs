@@ -7,6 +7,8 @@
 //! - the base fee changes what the sender is charged. That matters to the execution only if something looks at a balance
 //!   ([`crate::Recording::sees_balances`]).
 //!
+//! What was executed behind others is not carried over: of those everything would have to be looked at as closely.
+//!
 //! Carried over are verdicts on what the transaction changes in contracts. The digest of the post-state holds the charged sender
 //! and the credited beneficiary and is always one of the head that it was made at.
 
@@ -21,7 +23,7 @@ use crate::{
 /// then.
 #[must_use]
 pub fn carries_over(recording: &Recording, diff: &Diff, next: &BlockEnv) -> bool {
-    state_is_the_same(recording, diff) && environment_is_the_same(recording, next)
+    recording.behind == 0 && state_is_the_same(recording, diff) && environment_is_the_same(recording, next)
 }
 
 fn state_is_the_same(recording: &Recording, diff: &Diff) -> bool {
@@ -169,6 +171,7 @@ mod tests {
                 max_fee_per_gas: 50,
                 max_priority_fee_per_gas: Some(1),
             },
+            behind: 0,
             prestate,
             env_reads: EnvReads::NONE,
             outcome: Outcome::default(),
@@ -213,6 +216,15 @@ mod tests {
             many.then(account_now(Address::repeat_byte(byte), 1));
         }
         assert!(!carries(&many), "whichever side is the larger");
+    }
+
+    #[test]
+    fn what_was_executed_behind_others_is_judged_anew() {
+        let recording = Recording {
+            behind: 1,
+            ..transfer()
+        };
+        assert!(!carries_over(&recording, &Diff::default(), &env()));
     }
 
     #[test]

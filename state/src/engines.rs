@@ -93,10 +93,24 @@ pub(crate) struct Task {
     pub(crate) head: B256,
     pub(crate) chain_id: u64,
     pub(crate) env: BlockEnv,
+    /// Executed before it, in their order.
+    pub(crate) predecessors: Vec<Transaction>,
     pub(crate) tx: Transaction,
     /// What is judged; nothing when empty.
     pub(crate) set: Arc<WatchSet>,
     pub(crate) deadline: Instant,
+}
+
+impl Task {
+    /// All that is executed, in order.
+    pub(crate) fn transactions(&self) -> impl Iterator<Item = &Transaction> {
+        self.predecessors.iter().chain(std::iter::once(&self.tx))
+    }
+
+    /// The one that is executed on the state itself.
+    fn first(&self) -> &Transaction {
+        self.predecessors.first().unwrap_or(&self.tx)
+    }
 }
 
 /// What an execution came to.
@@ -126,13 +140,14 @@ pub(crate) fn run(
     let nothing = nothing.map_err(Unavailable::Engine)?;
     let credited = Credited::new(view, task.env.beneficiary);
     let mut recorded = engine
-        .record_watched(&task.env, &task.tx, &credited, &nothing, &options)
+        .record_behind(&task.env, &task.predecessors, &task.tx, &credited, &nothing, &options)
         .map_err(Unavailable::Engine)?;
-    let mut only_credited = credited.only();
+    // Behind others it finds what the journal holds of the beneficiary: whether it looked at that, reads do not tell.
+    let mut only_credited = credited.only() && task.predecessors.is_empty();
     let mut missing = missing_of(&recorded.outcome);
     if missing.is_none() && !task.set.watched().is_empty() {
         let judged = engine
-            .record_watched(&task.env, &task.tx, view, &task.set, &options)
+            .record_behind(&task.env, &task.predecessors, &task.tx, view, &task.set, &options)
             .map_err(Unavailable::Engine)?;
         missing = missing_of(&judged.outcome);
         only_credited &= !reads_account(&task.set, task.env.beneficiary);
@@ -172,6 +187,7 @@ pub(crate) fn run(
         chain_id: task.chain_id,
         env: task.env.clone(),
         terms: Terms::from(&task.tx),
+        behind: task.predecessors.len(),
         prestate: recorded.prestate,
         env_reads: recorded.env_reads,
         outcome: recorded.outcome,
@@ -220,11 +236,11 @@ fn reads_account(set: &WatchSet, address: Address) -> bool {
 fn ahead(engine: &mut Engine, task: &Task, view: &View, options: &Options<'_>) -> Vec<Missing> {
     let scout = Scout {
         view,
-        tx: &task.tx,
+        first: task.first(),
         wanted: RefCell::default(),
     };
     // What it comes to is worth nothing: only what it asked for counts.
-    drop(engine.record_watched(&task.env, &task.tx, &scout, &task.set, options));
+    drop(engine.record_behind(&task.env, &task.predecessors, &task.tx, &scout, &task.set, options));
     scout.wanted.into_inner()
 }
 
@@ -283,7 +299,7 @@ impl State for Credited<'_> {
 /// Takes what is missing for nothing, and writes it down.
 struct Scout<'a> {
     view: &'a View,
-    tx: &'a Transaction,
+    first: &'a Transaction,
     wanted: RefCell<Vec<Missing>>,
 }
 
@@ -306,9 +322,9 @@ impl State for Scout<'_> {
             Err(StateError::Missing(what)) => {
                 self.want(what)?;
                 // A sender who could not pay would end the run at once.
-                Ok((address == self.tx.sender()).then(|| Account {
+                Ok((address == self.first.sender()).then(|| Account {
                     balance: U256::MAX >> 1,
-                    nonce: self.tx.nonce(),
+                    nonce: self.first.nonce(),
                     ..Account::default()
                 }))
             }

@@ -119,7 +119,6 @@ impl Reader {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let inflight = config.max_inflight.max(1);
         let engines = Engines::start(node.chain_id(), threads, inflight + 8).map_err(system)?;
-        let nothing = WatchSet::new(Vec::new()).map_err(|error| EngineError::Evm(error.to_string()))?;
         let included = block.transactions.hashes().collect();
         let first = Snapshot::empty(head, Arc::clone(&codes), config.max_slots, included);
         let heads = Heads::new(Arc::new(first), config.kept_heads);
@@ -133,7 +132,7 @@ impl Reader {
                 flights: Flights::default(),
                 queue: Semaphore::new(inflight.saturating_mul(1 + WAITING)),
                 gate: Semaphore::new(inflight),
-                nothing: Arc::new(nothing),
+                nothing: Arc::default(),
                 learning: Mutex::new(()),
                 config,
             }),
@@ -185,6 +184,22 @@ impl Reader {
         set: &Arc<WatchSet>,
         deadline: Instant,
     ) -> Result<Recording, Unavailable> {
+        self.judge_behind(head, &[], tx, set, deadline).await
+    }
+
+    /// The same on what these leave that go before it: its sender's with lower nonces, in their order. What they read is part of the
+    /// recording too; their verdicts are not.
+    ///
+    /// # Errors
+    /// See [`Reader::prestate`].
+    pub async fn judge_behind(
+        &self,
+        head: B256,
+        predecessors: &[Transaction],
+        tx: &Transaction,
+        set: &Arc<WatchSet>,
+        deadline: Instant,
+    ) -> Result<Recording, Unavailable> {
         let snapshot = self.at(head).ok_or(Unavailable::UnknownHead(head))?;
         let shared = &*self.shared;
         let _place = shared.queue.try_acquire().map_err(|_| Unavailable::Busy)?;
@@ -194,6 +209,7 @@ impl Reader {
             head,
             chain_id: self.chain_id(),
             env: snapshot.head().next.clone(),
+            predecessors: predecessors.to_vec(),
             tx: tx.clone(),
             set: Arc::clone(set),
             deadline,
@@ -261,7 +277,7 @@ impl Reader {
                 }
                 Prefetch::Rounds => {
                     let mut wants = wants;
-                    wants.extend(ask::obvious(&task.tx, task.env.beneficiary));
+                    wants.extend(obvious(task));
                     self.fetch(snapshot, wants, task.deadline).await?;
                     round_trips += 1;
                     self.given(snapshot, missing)?;
@@ -318,7 +334,8 @@ impl Reader {
         }
         let pin = pin(snapshot);
         let mut request = Request::default();
-        request.add_trace(pin, &task.tx);
+        // Each as if it were alone: what it finds otherwise behind the others is fetched in the next round.
+        task.transactions().for_each(|tx| request.add_trace(pin, tx));
         for what in ask::obvious(&task.tx, task.env.beneficiary).into_iter().take(2) {
             if !knows(&**snapshot, what) {
                 request.add(pin, what, None);
@@ -348,7 +365,7 @@ impl Reader {
     /// What the node's access list names, in two round trips; gives how many were made.
     async fn access_list(&self, snapshot: &Arc<Snapshot>, task: &Task) -> Result<u32, Unavailable> {
         let call = ask::access_list(pin(snapshot), &task.tx);
-        let mut named = ask::obvious(&task.tx, task.env.beneficiary);
+        let mut named = obvious(task);
         let asked = self.shared.node.batch(vec![call], task.deadline).await;
         match asked.map(|answers| answers.first().map(ask::read_access_list)) {
             Ok(Some(Ok(list))) => named.extend(list),
@@ -449,6 +466,12 @@ impl Reader {
         // That it failed is logged there; that it panicked changes nothing here.
         drop(written.await);
     }
+}
+
+/// What executing the transactions reads in any case.
+fn obvious(task: &Task) -> Vec<Missing> {
+    let all = task.transactions();
+    all.flat_map(|tx| ask::obvious(tx, task.env.beneficiary)).collect()
 }
 
 pub(crate) fn pin(snapshot: &Snapshot) -> Pin {

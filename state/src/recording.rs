@@ -48,6 +48,8 @@ pub struct Recording {
     pub env: BlockEnv,
     /// What the transaction offers.
     pub terms: Terms,
+    /// How many others were executed before it ([`crate::Reader::judge_behind`]).
+    pub behind: usize,
     /// Every account, slot, code and block hash that was read. It suffices to execute the transaction again.
     pub prestate: Prestate,
     /// What was read of the environment, by instruction.

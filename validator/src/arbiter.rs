@@ -1,8 +1,10 @@
 //! The validator's own engine: what decides when miners disagree, and before anything fires.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::pool::{Job, Pool};
+use engine::pool::{Job, Pool, Wishes};
+use engine::{WatchError, WatchSet, Witness};
 use tokio::sync::{Semaphore, oneshot};
 use wire::{Challenge, Verdicts};
 
@@ -15,12 +17,24 @@ pub enum ArbiterError {
     /// Bytecode is not there.
     #[error("bytecode {0} is not known")]
     NoCode(engine::B256),
+    /// The invariants cannot be watched together.
+    #[error("the platform's invariants: {0}")]
+    Invariants(#[from] WatchError),
     /// The engine failed.
     #[error(transparent)]
     Engine(#[from] engine::EngineError),
     /// The pool has ended, or dropped the job as late.
     #[error("the validator's engine did not answer within {0:?}")]
     Late(Duration),
+}
+
+/// What the validator's own engine says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Own {
+    /// As a miner would say it.
+    pub verdicts: Verdicts,
+    /// The evidence of each violation, with what was read.
+    pub witnesses: Vec<Witness>,
 }
 
 /// An engine pool that waits for its turn: arbitration is not refused, since the number of items under way is bounded.
@@ -54,11 +68,12 @@ impl Arbiter {
         &self,
         challenge: &Challenge,
         codes: &std::collections::HashMap<engine::B256, engine::Bytes>,
-    ) -> Result<Verdicts, ArbiterError> {
+    ) -> Result<Own, ArbiterError> {
         let shipped = challenge.prestate.clone().ok_or(ArbiterError::NoState)?;
         let state = shipped
             .complete(|hash| codes.get(&hash).cloned())
             .map_err(|missing| ArbiterError::NoCode(missing.first().copied().unwrap_or_default()))?;
+        let set = Arc::new(WatchSet::new(challenge.invariants.clone())?);
         let deadline = Instant::now() + DEADLINE;
         let late = || ArbiterError::Late(DEADLINE);
         let _turn = tokio::time::timeout_at(deadline.into(), self.turns.acquire())
@@ -71,8 +86,10 @@ impl Arbiter {
             chain_id: challenge.chain_id,
             env: challenge.env.clone(),
             transaction: challenge.transaction.clone(),
+            predecessors: challenge.predecessors.clone(),
             state,
-            invariants: challenge.invariants.clone(),
+            set,
+            wishes: Wishes::default(),
             is_late: Box::new(move || Instant::now() >= deadline),
             reply: Box::new(move |outcome| {
                 let _gone = reply.send(outcome);
@@ -88,6 +105,9 @@ impl Arbiter {
             .await
             .map_err(|_| late())?
             .map_err(|_| late())??;
-        Ok(Verdicts::from(&outcome).on_state(told.try_recv().ok()))
+        Ok(Own {
+            verdicts: Verdicts::from(&outcome).on_state(told.try_recv().ok()),
+            witnesses: outcome.violations().cloned().collect(),
+        })
     }
 }

@@ -12,7 +12,7 @@ use defence::config::Kind;
 use defence::incident::Moment;
 use defence::violation::NetworkView;
 use defence::{Defence, IncidentId, Pauser, TimelineEntry};
-use engine::{Address, B256, Invariant, Prestate, U256};
+use engine::{Address, B256, Prestate, Watched, Witness};
 use node::exit::{Code, Failure, OrConfiguration};
 use sender::{Keys, Lane, Sender};
 use tokio::sync::{Notify, mpsc};
@@ -42,9 +42,9 @@ pub struct Finding<'a> {
     /// With bytecode.
     pub prestate: Option<&'a Prestate>,
     /// What is broken.
-    pub invariant: &'a Invariant,
-    /// The watched value before and after.
-    pub values: (U256, U256),
+    pub invariant: &'a Watched,
+    /// The own engine's evidence.
+    pub witness: &'a Witness,
     /// When the transaction reached the validator.
     pub seen: Instant,
     /// When the first answer claimed the violation.
@@ -162,12 +162,13 @@ impl Defender {
         let violation = Confirmed {
             chain_id: challenge.chain_id,
             transaction: tx,
+            predecessors: &challenge.predecessors,
             invariant,
             set_version: challenge.invariant_set_version,
-            values: finding.values,
+            witness: finding.witness,
             path: &path,
             moved: &moved,
-            severity: self.severity.of(invariant.id),
+            severity: self.severity.of(invariant.id()),
             times: Times {
                 seen_ms: ago(finding.seen),
                 judged_ms: ago(finding.claimed),

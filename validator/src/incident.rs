@@ -2,10 +2,19 @@
 
 use alloy::primitives::{Address, B256, I256};
 use defence::violation::{BrokenInvariant, CallStep, ConfirmedViolation, NetworkView, Severity, Suspect, TokenDelta};
-use engine::{Call, CallKind, Invariant, Moved, Transaction, U256, ValueType};
+use engine::{Call, CallKind, Moved, Transaction, U256, ValueType, Watched, Witness};
+use protos::v1;
 use wire::Verdicts;
 
 use crate::miners::Reply;
+
+/// Terms of an expression whose values are told.
+const READINGS: usize = 64;
+/// Characters of a term's label that are told.
+const LABEL: usize = 200;
+/// Characters of what its terms say together, and of the expression itself.
+const TOLD: usize = 400;
+const CONDITION: usize = 1_000;
 
 /// Unix milliseconds of the three moments that lead to an incident.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,12 +34,14 @@ pub struct Confirmed<'a> {
     pub chain_id: u64,
     /// What breaks it.
     pub transaction: &'a Transaction,
+    /// Those of its sender that wait and go before it.
+    pub predecessors: &'a [Transaction],
     /// What is broken.
-    pub invariant: &'a Invariant,
+    pub invariant: &'a Watched,
     /// Version of the set that it is in.
     pub set_version: u64,
-    /// The value before and after.
-    pub values: (U256, U256),
+    /// The evidence: what was read before and after.
+    pub witness: &'a Witness,
     /// From the transaction down to the write; empty where it was not found.
     pub path: &'a [Call],
     /// The balances that it changes, as far as they are told; nothing where it was not run again.
@@ -52,15 +63,15 @@ impl Confirmed<'_> {
             invariant,
             ..
         } = *self;
-        let show = |value| number(invariant.value_type, value);
+        let (pre, post) = values(invariant, self.witness);
         ConfirmedViolation {
             chain_id: self.chain_id,
             invariant: BrokenInvariant {
-                id: invariant.id,
-                name: invariant.name.clone(),
+                id: invariant.id(),
+                name: invariant.name().to_owned(),
                 condition: condition(invariant),
                 set_version: self.set_version,
-                contract: invariant.contract,
+                contract: invariant.contract(),
             },
             severity: self.severity,
             suspect: Suspect {
@@ -71,10 +82,11 @@ impl Confirmed<'_> {
                 path: self.path.iter().map(step).collect(),
                 value: tx.value(),
                 raw: tx.raw().clone(),
+                predecessors: self.predecessors.iter().map(|before| before.raw().clone()).collect(),
                 deltas: self.moved.deltas.iter().map(delta).collect(),
                 more_deltas: self.moved.left_out,
-                pre: show(self.values.0),
-                post: show(self.values.1),
+                pre,
+                post,
             },
             seen_ms: self.times.seen_ms,
             judged_ms: self.times.judged_ms,
@@ -100,17 +112,85 @@ fn delta(delta: &engine::TokenDelta) -> TokenDelta {
     TokenDelta { token, holder, change }
 }
 
-/// What must hold, for people: `uint128 at slot 0x1, byte 0 >= 1000`.
+/// What must hold, for people: `uint128 at slot 0x1, byte 0 >= 1000`, or the expression with its terms as their author wrote them.
 #[must_use]
-pub fn condition(invariant: &Invariant) -> String {
-    format!(
-        "{} at slot {:#x}, byte {} {} {}",
-        invariant.value_type,
-        invariant.slot,
-        invariant.offset,
-        invariant.comparison,
-        number(invariant.value_type, invariant.target)
-    )
+pub fn condition(invariant: &Watched) -> String {
+    match invariant {
+        Watched::Slot(invariant) => format!(
+            "{} at slot {:#x}, byte {} {} {}",
+            invariant.value_type,
+            invariant.slot,
+            invariant.offset,
+            invariant.comparison,
+            number(invariant.value_type, invariant.target)
+        ),
+        Watched::View(_) => invariant.expression(),
+        Watched::Program(invariant) => shortened(&invariant.program.in_words(), CONDITION),
+    }
+}
+
+/// What each term of an invariant says before and after, for people, at most [`READINGS`] of them; none of one over a single value.
+fn readings(invariant: &Watched, witness: &Witness) -> Vec<v1::Reading> {
+    // Both list each source once, in the order of the invariant.
+    let sources = invariant.sources();
+    let read = |(reading, (_, source)): (&engine::Reading, &(String, engine::lang::Source))| {
+        let show = |value: Option<U256>| {
+            value
+                .map(|value| number(source.value_type(), value))
+                .unwrap_or_default()
+        };
+        v1::Reading {
+            label: shortened(&reading.label, LABEL),
+            pre: show(reading.pre),
+            post: show(reading.post),
+        }
+    };
+    witness.readings.iter().zip(&sources).take(READINGS).map(read).collect()
+}
+
+/// At most so many characters of a text.
+fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+    }
+}
+
+/// The evidence as it is reported.
+#[must_use]
+pub fn evidence(invariant: &Watched, witness: &Witness) -> v1::Witness {
+    v1::Witness {
+        readings: readings(invariant, witness),
+        ..wire::witness(witness)
+    }
+}
+
+/// What is watched before and after, for people: the value itself, or each term of an expression with what it says.
+#[must_use]
+pub fn values(invariant: &Watched, witness: &Witness) -> (String, String) {
+    let of_type = |value_type| (number(value_type, witness.pre), number(value_type, witness.post));
+    match invariant {
+        Watched::Slot(invariant) => of_type(invariant.value_type),
+        Watched::View(invariant) => of_type(invariant.view.value_type),
+        Watched::Program(_) => {
+            let readings = readings(invariant, witness);
+            let said = |value: fn(&v1::Reading) -> &str| {
+                let known = readings.iter().filter(|reading| !value(reading).is_empty());
+                let said: Vec<String> = match readings.as_slice() {
+                    [_] => known.map(|reading| value(reading).to_owned()).collect(),
+                    _ => known
+                        .map(|reading| format!("{} = {}", reading.label, value(reading)))
+                        .collect(),
+                };
+                if said.is_empty() {
+                    "-".to_owned()
+                } else {
+                    shortened(&said.join(", "), TOLD)
+                }
+            };
+            (said(|reading| &reading.pre), said(|reading| &reading.post))
+        }
+    }
 }
 
 /// A decoded value, in decimal; an address or a word in hexadecimal digits.
@@ -151,14 +231,83 @@ pub fn view(asked: usize, answers: impl IntoIterator<Item = bool>, arbitrated: b
 #[cfg(test)]
 mod tests {
     use alloy::primitives::{address, bytes};
-    use engine::Comparison;
+    use engine::lang::{self, Names};
+    use engine::{Comparison, Invariant, ProgramInvariant, Reading};
 
     use super::*;
 
     const VAULT: Address = Address::repeat_byte(7);
 
-    fn invariant(value_type: ValueType, target: U256) -> Invariant {
-        Invariant::new(3, "cover", VAULT, U256::from(1), value_type, 0, Comparison::Ge, target).unwrap()
+    fn invariant(value_type: ValueType, target: U256) -> Watched {
+        let slot = U256::from(1);
+        let invariant = Invariant::new(3, "cover", VAULT, slot, value_type, 0, Comparison::Ge, target);
+        invariant.unwrap().into()
+    }
+
+    fn witness(pre: u64, post: u64, readings: Vec<Reading>) -> Witness {
+        Witness {
+            invariant_id: 3,
+            tx_hash: B256::ZERO,
+            contract: VAULT,
+            slot: U256::ZERO,
+            pre: U256::from(pre),
+            post: U256::from(post),
+            engine_version: String::new(),
+            readings,
+            path: Vec::new(),
+        }
+    }
+
+    fn reading(label: &str, pre: Option<u64>, post: u64) -> Reading {
+        Reading {
+            label: label.to_owned(),
+            contract: VAULT,
+            slot: None,
+            pre: pre.map(U256::from),
+            post: Some(U256::from(post)),
+        }
+    }
+
+    fn expression(text: &str) -> Watched {
+        let text = text.replace("VAULT", &format!("{VAULT:#x}"));
+        let program = lang::parse(&text, &Names::default()).unwrap();
+        let (id, name) = (3, "backed".to_owned());
+        Watched::Program(ProgramInvariant { id, name, program })
+    }
+
+    #[test]
+    fn an_expression_is_told_by_its_terms_as_their_author_called_them() {
+        let text =
+            "call(VAULT, 0x01020304, 0, bool) \"vault.open()\" or slot(VAULT, 0x1, uint256) \"vault.debt\" <= tx.value";
+        let backed = expression(text);
+        assert_eq!(condition(&backed), "vault.open() or vault.debt <= tx.value");
+        let read = vec![
+            reading("vault.open()", Some(0), 0),
+            reading("vault.debt", Some(4), 9),
+            reading("tx.value", None, 7),
+        ];
+        let witness = witness(1, 0, read);
+        let (pre, post) = values(&backed, &witness);
+        assert_eq!(pre, "vault.open() = false, vault.debt = 4");
+        assert_eq!(post, "vault.open() = false, vault.debt = 9, tx.value = 7");
+        let told = evidence(&backed, &witness);
+        assert_eq!(told.readings.len(), 3);
+        assert_eq!(
+            (told.readings[2].pre.as_str(), told.readings[2].post.as_str()),
+            ("", "7")
+        );
+        assert_eq!(told.digest, wire::hash_bytes(witness.digest()));
+    }
+
+    #[test]
+    fn an_expression_over_one_term_is_told_by_its_value() {
+        let kept = expression("balance(VAULT) >= 90% of pre");
+        let witness = witness(1, 0, vec![reading("x", Some(100), 89)]);
+        assert_eq!(values(&kept, &witness), ("100".to_owned(), "89".to_owned()));
+        let count =
+            expression("count(logs(VAULT, 0x0000000000000000000000000000000000000000000000000000000000000007)) == 0");
+        let logged = self::witness(1, 0, vec![reading("x", None, 2)]);
+        assert_eq!(values(&count, &logged), ("-".to_owned(), "2".to_owned()));
     }
 
     #[test]
@@ -194,9 +343,10 @@ mod tests {
         let told = Confirmed {
             chain_id: 1,
             transaction: &tx,
+            predecessors: std::slice::from_ref(&tx),
             invariant: &invariant(ValueType::Uint(128), U256::from(100)),
             set_version: 5,
-            values: (U256::from(120), U256::from(3)),
+            witness: &witness(120, 3, Vec::new()),
             path: &path,
             moved: &moved,
             severity: Severity::Critical,
@@ -214,7 +364,10 @@ mod tests {
         );
         assert_eq!((told.suspect.pre.as_str(), told.suspect.post.as_str()), ("120", "3"));
         assert_eq!(told.suspect.path[1].selector, Some([1, 2, 3, 4]));
-        assert_eq!(told.suspect.raw, raw);
+        assert_eq!(
+            (&told.suspect.raw, told.suspect.predecessors.as_slice()),
+            (&raw, &[raw.clone()][..])
+        );
         let deltas = told.suspect.deltas.iter();
         let deltas: Vec<_> = deltas
             .map(|delta| (delta.token, delta.holder, delta.change.to_string()))

@@ -8,6 +8,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use wire::{Challenge, ShippedPrestate, Verdicts};
 
+use crate::arbiter::Own;
 use crate::canary::deck::Card;
 use crate::canary::shape::{Means, changes, probes, shape};
 use crate::canary::{self, Here, resign};
@@ -118,10 +119,12 @@ impl Judge {
             return Ok(None);
         };
         if !(moved && rng.random_bool(SAME_SENDER)) {
-            let Some((transaction, changed)) = resign::resign(&challenge.transaction, &state, rng) else {
+            let (before, transaction) = (&challenge.predecessors, &challenge.transaction);
+            let Some(resigned) = resign::resign(before, transaction, &state, rng) else {
                 return Ok(None);
             };
-            (challenge.transaction, state) = (transaction, changed);
+            (challenge.predecessors, challenge.transaction) = (resigned.predecessors, resigned.transaction);
+            state = resigned.state;
         }
         let questions = match wanted.0 {
             Means::Plain => Vec::new(),
@@ -130,12 +133,13 @@ impl Judge {
         let found = if questions.is_empty() {
             Vec::new()
         } else {
+            let asked = questions;
             let probe = Challenge {
-                invariants: questions,
+                invariants: asked.iter().cloned().map(Into::into).collect(),
                 ..with_state(&challenge, state.clone())
             };
             match self.arbiter.judge(&probe, &codes).await {
-                Ok(answers) => changes(&probe.invariants, &answers),
+                Ok(answers) => changes(&asked, &answers.verdicts),
                 Err(_) => return Ok(None),
             }
         };
@@ -146,7 +150,7 @@ impl Judge {
             invariants,
             ..with_state(&challenge, state)
         };
-        let Ok(answer) = self.arbiter.judge(&challenge, &codes).await else {
+        let Ok(Own { verdicts: answer, .. }) = self.arbiter.judge(&challenge, &codes).await else {
             return Ok(None);
         };
         let fits = canary::ran(&answer) && consensus::claims_violation(&answer) == wanted.1;

@@ -43,7 +43,9 @@ pub struct Item {
     pub set: Arc<InvariantSet>,
     /// The transaction.
     pub transaction: Transaction,
-    /// The state that it reads.
+    /// Those of its sender that wait and go before it, in their order.
+    pub predecessors: Vec<Transaction>,
+    /// The state that it reads, behind them.
     pub prestate: Option<ShippedPrestate>,
 }
 
@@ -145,6 +147,7 @@ impl Context {
                     format!("no head {head_hash} was streamed before it"),
                 )
             })?;
+        let transaction = Transaction::from_wire(required("pending.transaction", pending.transaction.as_ref())?)?;
         Ok(Item {
             cursor,
             seen,
@@ -152,7 +155,8 @@ impl Context {
             head_hash,
             env: env.clone(),
             set: Arc::clone(&self.set),
-            transaction: Transaction::from_wire(required("pending.transaction", pending.transaction.as_ref())?)?,
+            predecessors: wire::predecessors("pending.predecessors", &pending.predecessors, &transaction)?,
+            transaction,
             prestate: pending.prestate.as_ref().map(ShippedPrestate::from_wire).transpose()?,
         })
     }

@@ -5,15 +5,15 @@ use std::time::Instant;
 
 use chain::Followed;
 use defence::violation::NetworkView;
-use engine::Invariant;
+use engine::{Watched, Witness};
 use protos::v1;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use wire::{Challenge, FindingVerdict, Verdicts, Wire};
+use wire::{Challenge, Verdicts, Wire};
 
-use crate::arbiter::{Arbiter, ArbiterError};
+use crate::arbiter::{Arbiter, ArbiterError, Own};
 use crate::canary::{self, CanaryParameters, Deck};
 use crate::codes::Codes;
 use crate::consensus::{self, Decision, Dispute};
@@ -191,12 +191,12 @@ impl Judge {
         deck.put(challenge, &item.set, ran);
     }
 
-    /// The question: pinned, with those invariants that the transaction could touch. It takes the state out of the item.
+    /// The question: pinned, with those invariants that the transaction could touch. It takes state and predecessors out of the item.
     fn challenge(&self, item: &mut Item) -> Challenge {
-        let touched = |invariant: &&Invariant| {
+        let touched = |invariant: &&Watched| {
             item.prestate
                 .as_ref()
-                .is_none_or(|prestate| prestate.touches(&invariant.contract))
+                .is_none_or(|prestate| invariant.could_change(|account| prestate.touches(account)))
         };
         Challenge {
             id: challenge_id(),
@@ -206,6 +206,7 @@ impl Judge {
             invariant_set_version: item.set.version,
             invariants: item.set.invariants.iter().filter(touched).cloned().collect(),
             transaction: item.transaction.clone(),
+            predecessors: std::mem::take(&mut item.predecessors),
             prestate: item.prestate.take(),
             deadline: self.deadline,
         }
@@ -239,23 +240,16 @@ impl Judge {
         }
         drop(span);
         match &own {
-            Ok(verdicts) => {
-                if consensus::claims_violation(verdicts) {
-                    self.defend(
-                        item,
-                        challenge,
-                        sealed,
-                        verdicts,
-                        claimed,
-                        incident::votes(asked, replies, verdicts),
-                    )
-                    .await?;
+            Ok(Own { verdicts, witnesses }) => {
+                if !witnesses.is_empty() {
+                    let view = incident::votes(asked, replies, verdicts);
+                    self.defend(item, challenge, sealed, witnesses, claimed, view).await?;
                 }
-                self.record_incidents(item, challenge, verdicts).await?;
+                self.record_incidents(item, challenge, witnesses).await?;
             }
             Err(error) => tracing::warn!(tx = %challenge.transaction.hash(), %error, "cannot arbitrate"),
         }
-        Ok(own)
+        Ok(own.map(|own| own.verdicts))
     }
 
     /// Tells the defence, before anybody else: after a crash the item comes again, and what is told again changes nothing.
@@ -264,7 +258,7 @@ impl Judge {
         item: &Item,
         challenge: &Challenge,
         sealed: &Sealed,
-        own: &Verdicts,
+        witnesses: &[Witness],
         claimed: Instant,
         view: NetworkView,
     ) -> Result<(), StoreError> {
@@ -272,19 +266,15 @@ impl Judge {
         let confirmed = Instant::now();
         let complete = |shipped: wire::ShippedPrestate| shipped.complete(|hash| sealed.codes.get(&hash).cloned()).ok();
         let prestate = challenge.prestate.clone().and_then(complete);
-        for finding in &own.findings {
-            let FindingVerdict::Violated { pre, post, .. } = finding.verdict else {
-                continue;
-            };
-            let invariants = &challenge.invariants;
-            let Some(invariant) = invariants.iter().find(|known| known.id == finding.invariant_id) else {
+        for witness in witnesses {
+            let Some(invariant) = stated(challenge, witness) else {
                 continue;
             };
             let finding = Finding {
                 challenge,
                 prestate: prestate.as_ref(),
                 invariant,
-                values: (pre, post),
+                witness,
                 seen: item.seen,
                 claimed,
                 confirmed,
@@ -295,43 +285,40 @@ impl Judge {
         Ok(())
     }
 
-    async fn record_incidents(&self, item: &Item, challenge: &Challenge, own: &Verdicts) -> Result<(), StoreError> {
-        for finding in &own.findings {
-            if !finding.verdict.is_violated() {
-                continue;
-            }
-            let v1::Judgement {
-                verdict: Some(v1::judgement::Verdict::Violated(witness)),
-                ..
-            } = finding.to_wire()
-            else {
+    async fn record_incidents(
+        &self,
+        item: &Item,
+        challenge: &Challenge,
+        witnesses: &[Witness],
+    ) -> Result<(), StoreError> {
+        for witness in witnesses {
+            let Some(invariant) = stated(challenge, witness) else {
                 continue;
             };
-            let name = challenge
-                .invariants
-                .iter()
-                .find(|invariant| invariant.id == finding.invariant_id)
-                .map(|invariant| invariant.name.clone())
-                .unwrap_or_default();
-            let tx_hash = challenge.transaction.hash();
+            let (name, tx_hash) = (invariant.name(), challenge.transaction.hash());
             let report = v1::IncidentReport {
                 cursor: item.cursor,
-                invariant_id: finding.invariant_id,
-                invariant_name: name.clone(),
+                invariant_id: witness.invariant_id,
+                invariant_name: name.to_owned(),
                 tx_hash: wire::hash_bytes(tx_hash),
-                witness: Some(witness),
+                witness: Some(incident::evidence(invariant, witness)),
                 seen_to_confirmed_us: u64::try_from(item.seen.elapsed().as_micros()).unwrap_or(u64::MAX),
             };
             if self.store.record_incident(&report).await? {
                 metrics::counter!("validator_incidents_total").increment(1);
-                if let FindingVerdict::Violated { pre, post, .. } = &finding.verdict {
-                    tracing::warn!(invariant = name, tx = %tx_hash, %pre, %post, "INCIDENT: violation confirmed");
-                }
+                let (pre, post) = incident::values(invariant, witness);
+                tracing::warn!(invariant = name, tx = %tx_hash, %pre, %post, "INCIDENT: violation confirmed");
                 self.reports.notify_one();
             }
         }
         Ok(())
     }
+}
+
+/// What a witness says is broken.
+fn stated<'a>(challenge: &'a Challenge, witness: &Witness) -> Option<&'a Watched> {
+    let mut stated = challenge.invariants.iter();
+    stated.find(|invariant| invariant.id() == witness.invariant_id)
 }
 
 /// The answers among the replies, in the order in which they came.
@@ -422,7 +409,7 @@ fn conclude(item: &Item, replies: &[Reply], truth: Truth) -> Judged {
         Truth::Own { dispute, verdicts } => (verdicts, Some(dispute)),
         Truth::Unknown(reason) => {
             let invariants = item.set.invariants.iter();
-            report.judgements = invariants.map(|invariant| undecided(invariant.id, &reason)).collect();
+            report.judgements = invariants.map(|invariant| undecided(invariant.id(), &reason)).collect();
             return Judged {
                 cursor: item.cursor,
                 arbitrated: false,

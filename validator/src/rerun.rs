@@ -3,7 +3,7 @@
 //!
 //! Both are for people and for telling attacks apart; nothing is decided by them, and where the state for it is not there they are empty.
 
-use engine::{Call, Engine, Invariant, Moved, Options, Transaction, WatchSet};
+use engine::{Call, Engine, Moved, Options, WatchSet};
 
 use crate::defend::Finding;
 
@@ -24,13 +24,13 @@ pub(crate) async fn rerun(finding: &Finding<'_>) -> Rerun {
     let Some(state) = finding.prestate.cloned() else {
         return Rerun::default();
     };
-    let (chain_id, env) = (finding.challenge.chain_id, finding.challenge.env.clone());
-    let (tx, invariant): (Transaction, Invariant) = (finding.challenge.transaction.clone(), finding.invariant.clone());
-    let victim = invariant.contract;
+    let (challenge, invariant) = (finding.challenge.clone(), finding.invariant.clone());
     let ran = tokio::task::spawn_blocking(move || {
-        let set = WatchSet::new(vec![invariant.into()]).ok()?;
-        let options = Options::default();
-        let ran = Engine::new(chain_id).judge_watched_and_moved(&env, &tx, &state, &set, &options);
+        let victim = invariant.contract();
+        let set = WatchSet::of([invariant]).ok()?;
+        let (env, before, tx) = (&challenge.env, &challenge.predecessors, &challenge.transaction);
+        let mut engine = Engine::new(challenge.chain_id);
+        let ran = engine.judge_and_moved(env, before, tx, &state, &set, &Options::default());
         let (outcome, moved) = ran.ok()?;
         let path = outcome.violations().next().map(|witness| witness.path.clone());
         Some(Rerun {

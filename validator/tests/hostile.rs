@@ -70,6 +70,7 @@ async fn world() -> World {
         invariant_set_version: 1,
         invariants: Vec::new(),
         transaction: Transaction::with_sender(&raw, engine::Address::ZERO).unwrap(),
+        predecessors: Vec::new(),
         prestate: None,
         deadline: DEADLINE,
     };

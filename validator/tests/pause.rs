@@ -22,7 +22,7 @@ use defence::config::Way;
 use defence::incident::{Moment, State};
 use defence::violation::Severity;
 use defence::{Defence, Incident};
-use engine::{Comparison, Invariant, Transaction, ValueType};
+use engine::{Comparison, Invariant, Transaction, ValueType, Watched, Witness};
 use sender::{Keys, Lane, Sender};
 use serde_json::{Value, json};
 use testkit::{Fault, Mining, Proxy, TestAnvil, anvil, until};
@@ -156,7 +156,7 @@ impl World {
         let gatekeeper = Arc::new(gatekeeper);
         let set = InvariantSet {
             version: 1,
-            invariants: vec![invariant.clone()],
+            invariants: vec![invariant.clone().into()],
         };
         gatekeeper.saw(B256::ZERO, &Arc::new(set));
         let stop = CancellationToken::new();
@@ -206,12 +206,25 @@ impl World {
     /// The validator's engine has confirmed it.
     async fn confirmed(&self, raid: &Transaction) -> u64 {
         let now = defence::clock::Clock::system().now_ms();
+        let invariant = Watched::from(self.invariant.clone());
+        let witness = Witness {
+            invariant_id: self.invariant.id,
+            tx_hash: raid.hash(),
+            contract: self.invariant.contract,
+            slot: self.invariant.slot,
+            pre: ether(10),
+            post: U256::ZERO,
+            engine_version: engine::ENGINE_VERSION.to_owned(),
+            readings: Vec::new(),
+            path: Vec::new(),
+        };
         let violation = Confirmed {
             chain_id: CHAIN,
             transaction: raid,
-            invariant: &self.invariant,
+            predecessors: &[],
+            invariant: &invariant,
             set_version: 1,
-            values: (ether(10), U256::ZERO),
+            witness: &witness,
             path: &[],
             moved: &engine::Moved::default(),
             severity: Severity::Critical,
@@ -224,7 +237,7 @@ impl World {
         }
         .violation();
         let incident = self.defence.confirmed(&violation).await.unwrap();
-        self.gatekeeper.repeated(&self.invariant, raid).await;
+        self.gatekeeper.repeated(&invariant, raid).await;
         incident
     }
 

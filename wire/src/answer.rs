@@ -125,6 +125,17 @@ impl Verdicts {
     }
 }
 
+/// The evidence of a violation, without what was read.
+#[must_use]
+pub fn witness(witness: &engine::Witness) -> v1::Witness {
+    v1::Witness {
+        pre: word_bytes(witness.pre),
+        post: word_bytes(witness.post),
+        digest: hash_bytes(witness.digest()),
+        readings: Vec::new(),
+    }
+}
+
 /// What this machine's engine found, in the terms of the wire. Findings are in the order of invariant ids.
 impl From<&engine::Outcome> for Verdicts {
     fn from(outcome: &engine::Outcome) -> Self {
@@ -221,6 +232,7 @@ impl Wire for Finding {
                 pre: word_bytes(*pre),
                 post: word_bytes(*post),
                 digest: hash_bytes(*digest),
+                readings: Vec::new(),
             }),
             FindingVerdict::Undecided { reason } => Verdict::Undecided(v1::Undecided { reason: reason.clone() }),
         };

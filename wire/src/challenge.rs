@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use engine::{B256, BlockEnv, Invariant, Transaction};
+use engine::{B256, BlockEnv, Transaction, Watched};
 use protos::{DecodeError, required, v1};
 
 use crate::evm::{hash, hash_bytes};
-use crate::{ShippedPrestate, Wire};
+use crate::{ShippedPrestate, Wire, predecessors};
 
 /// A transaction, the state to execute it on, and the invariants to judge. Immutable once made.
 #[derive(Debug, Clone)]
@@ -22,9 +22,11 @@ pub struct Challenge {
     /// The version of the set from which the invariants are.
     pub invariant_set_version: u64,
     /// Those that the transaction could touch.
-    pub invariants: Vec<Invariant>,
+    pub invariants: Vec<Watched>,
     /// The transaction.
     pub transaction: Transaction,
+    /// Waiting transactions of the same sender with the nonces below, in their order: executed first, on the same state.
+    pub predecessors: Vec<Transaction>,
     /// The state to use; absent: the miner's own node at `head_hash`.
     pub prestate: Option<ShippedPrestate>,
     /// How long the validator waits, from the receipt on.
@@ -45,10 +47,12 @@ impl Wire for Challenge {
             transaction: Some(self.transaction.to_wire()),
             prestate: self.prestate.as_ref().map(Wire::to_wire),
             deadline_ms: u32::try_from(self.deadline.as_millis()).unwrap_or(u32::MAX),
+            predecessors: self.predecessors.iter().map(Wire::to_wire).collect(),
         }
     }
 
     fn from_wire(message: &v1::Challenge) -> Result<Self, DecodeError> {
+        let transaction = Transaction::from_wire(required("challenge.transaction", message.transaction.as_ref())?)?;
         Ok(Self {
             id: hash("challenge.id", &message.id)?,
             chain_id: message.chain_id,
@@ -58,11 +62,12 @@ impl Wire for Challenge {
             invariants: message
                 .invariants
                 .iter()
-                .map(Invariant::from_wire)
+                .map(Watched::from_wire)
                 .collect::<Result<_, _>>()?,
-            transaction: Transaction::from_wire(required("challenge.transaction", message.transaction.as_ref())?)?,
             prestate: message.prestate.as_ref().map(ShippedPrestate::from_wire).transpose()?,
             deadline: Duration::from_millis(u64::from(message.deadline_ms)),
+            predecessors: predecessors("challenge.predecessors", &message.predecessors, &transaction)?,
+            transaction,
         })
     }
 }

@@ -8,12 +8,14 @@ mod challenge;
 mod codes;
 mod evm;
 mod invariant;
+mod predecessors;
 
-pub use answer::{ANSWER_PATH, Answer, AnswerOutcome, Finding, FindingVerdict, ReportedExecution, Verdicts};
+pub use answer::{ANSWER_PATH, Answer, AnswerOutcome, Finding, FindingVerdict, ReportedExecution, Verdicts, witness};
 pub use challenge::Challenge;
 pub use codes::{ShippedPrestate, code_from_wire, code_to_wire};
 pub use evm::{hash, hash_bytes, transaction_hash};
 pub use invariant::InvariantSet;
+pub use predecessors::{MOST_PREDECESSORS, predecessors};
 pub use protos::DecodeError;
 
 /// A type with a message of its own.

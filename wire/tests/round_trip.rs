@@ -11,8 +11,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use engine::{
-    Account, AccountState, Address, B256, BlockEnv, Bytes, Comparison, Hardfork, Invariant, Prestate, Transaction,
-    U256, ValueType,
+    Account, AccountState, Address, B256, BlockEnv, Bytes, Comparison, Hardfork, Invariant, Prestate, ProgramInvariant,
+    Transaction, U256, ValueType, Watched,
+    lang::{self, Names},
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -124,14 +125,24 @@ fn challenge() -> impl Strategy<Value = Challenge> {
                     Comparison::Ge,
                     target,
                 );
+                let text = format!(
+                    "slot(0x{:040x}, {slot:#x}, uint256, 0) \"vault.debt\" <= {target} or block.number >= 7",
+                    3
+                );
+                let expression = ProgramInvariant {
+                    id: 4,
+                    name: "expression".to_owned(),
+                    program: lang::parse(&text, &Names::default()).unwrap(),
+                };
                 Challenge {
                     id,
                     chain_id,
                     head_hash,
                     env,
                     invariant_set_version,
-                    invariants: vec![invariant.unwrap()],
+                    invariants: vec![invariant.unwrap().into(), expression.into()],
                     transaction: Transaction::decode(&RAW).unwrap(),
+                    predecessors: Vec::new(),
                     prestate,
                     deadline: Duration::from_millis(deadline),
                 }
@@ -226,6 +237,7 @@ fn sound() -> v1::Challenge {
         invariant_set_version: 0,
         invariants: vec![],
         transaction: Transaction::decode(&RAW).unwrap(),
+        predecessors: Vec::new(),
         prestate: Some(ShippedPrestate::from(Prestate {
             accounts: BTreeMap::from([(Address::ZERO, AccountState::default())]),
             ..Default::default()
@@ -288,4 +300,49 @@ fn an_account_that_is_listed_twice_is_refused() {
             .to_string()
             .contains("listed twice")
     );
+}
+
+fn expression(text: &str) -> v1::Invariant {
+    v1::Invariant {
+        id: 7,
+        name: "x".to_owned(),
+        expression: text.to_owned(),
+        ..v1::Invariant::default()
+    }
+}
+
+#[test]
+fn an_expression_travels_with_its_labels_and_keeps_its_digest() {
+    let text = "slot(0x00000000000000000000000000000000000000aa, 0x1, uint256, 0) \"vault.debt\" * 100 <= \
+                balance(0x00000000000000000000000000000000000000bb) * 80";
+    let watched = Watched::from_wire(&expression(text)).unwrap();
+    assert_eq!(watched.expression(), text);
+    assert_eq!(watched.sources()[0].0, "vault.debt");
+    assert_eq!(watched.to_wire(), expression(text));
+}
+
+#[test]
+fn an_expression_has_one_form_and_no_other_beside_it() {
+    let deep = format!("{}1 < 2{}", "(".repeat(10_000), ")".repeat(10_000));
+    let long = "1 < 2 and ".repeat(100_000);
+    for text in [
+        "1<2",
+        "vault.debt <= 7",
+        "1 +",
+        deep.as_str(),
+        long.as_str(),
+        "slot(0xaa, 1) >= 2",
+    ] {
+        let error = Watched::from_wire(&expression(text)).unwrap_err().to_string();
+        assert!(
+            error.contains("`invariant.expression`") && error.len() < 2_000,
+            "{error}"
+        );
+    }
+    let both = v1::Invariant {
+        comparison: ">=".to_owned(),
+        ..expression("1 < 2")
+    };
+    let error = Watched::from_wire(&both).unwrap_err().to_string();
+    assert!(error.contains("beside the fields of a slot"), "{error}");
 }

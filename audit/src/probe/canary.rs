@@ -144,8 +144,9 @@ pub fn make(
         head_hash: head.hash.unwrap_or_default(),
         env,
         invariant_set_version: 1,
-        invariants: vec![invariant],
+        invariants: vec![invariant.into()],
         transaction,
+        predecessors: Vec::new(),
         prestate: Some(ShippedPrestate::from(state)),
         deadline,
     };
@@ -177,6 +178,8 @@ mod tests {
     use rand::SeedableRng as _;
     use rand::rngs::StdRng;
     use wire::{FindingVerdict, Wire as _};
+
+    use engine::{Options, WatchSet};
 
     use super::*;
 
@@ -219,9 +222,15 @@ mod tests {
             .unwrap()
             .complete(|hash| (hash == keccak256(&canary.code)).then(|| canary.code.clone()))
             .unwrap();
-        let outcome = Engine::new(received.chain_id)
-            .judge(&received.env, &received.transaction, &state, &received.invariants)
+        let set = WatchSet::new(received.invariants).unwrap();
+        let options = Options {
+            digest: true,
+            ..Options::default()
+        };
+        let mut outcome = Engine::new(received.chain_id)
+            .judge_watched(&received.env, &received.transaction, &state, &set, &options)
             .unwrap();
+        outcome.complete(&set);
         assert_eq!(judge(&canary.known, &Verdicts::from(&outcome)), Step::Passed);
     }
 

@@ -208,6 +208,7 @@ fn script(transactions: &[Pending]) -> Result<Script, NetworkError> {
                 transaction: Some(one.transaction.to_wire()),
                 head_hash: hash(number),
                 prestate: Some(shipped.to_wire()),
+                predecessors: Vec::new(),
             };
             add(Event::Pending(pending), carried.into_iter().collect());
         }

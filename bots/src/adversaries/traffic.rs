@@ -92,16 +92,9 @@ pub fn invariants() -> Result<InvariantSet, TrafficError> {
         ] {
             let (slot, target) = (U256::ZERO, U256::from(target));
             let name = format!("till {number} {name}");
-            invariants.push(Invariant::new(
-                id,
-                name,
-                till(number),
-                slot,
-                ValueType::Uint(256),
-                0,
-                comparison,
-                target,
-            )?);
+            let value_type = ValueType::Uint(256);
+            let invariant = Invariant::new(id, name, till(number), slot, value_type, 0, comparison, target)?;
+            invariants.push(invariant.into());
         }
     }
     Ok(InvariantSet { version: 1, invariants })
@@ -255,17 +248,23 @@ impl Traffic {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use engine::Engine;
+    use engine::{Engine, Options, WatchSet};
 
     #[test]
     fn the_engine_says_what_arithmetic_says() {
         let mut traffic = Traffic::new(7, 10).unwrap();
-        let invariants = invariants().unwrap().invariants;
+        let set = WatchSet::new(invariants().unwrap().invariants).unwrap();
         let mut engine = Engine::new(CHAIN_ID);
         for made in 1..=300 {
             let pending = traffic.make().unwrap();
             let outcome = engine
-                .judge(&env(5), &pending.transaction, &pending.prestate, &invariants)
+                .judge_watched(
+                    &env(5),
+                    &pending.transaction,
+                    &pending.prestate,
+                    &set,
+                    &Options::default(),
+                )
                 .unwrap();
             let violated: Vec<u64> = outcome
                 .judgements

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::gas::ExpectedGas;
 use super::live::{LiveError, Living};
-use super::recording::{Recording, RecordingError, write_invariants};
+use super::recording::{Recording, RecordingError, StatedExpression, write_invariants};
 use super::report::{is_complete, is_reported};
 use crate::scenario::StatedInvariant;
 
@@ -106,12 +106,25 @@ impl Input {
         }
     }
 
+    /// What watches it besides, in the language.
+    fn expressions(&self) -> &[StatedExpression] {
+        match self {
+            Self::Recorded(recording) => &recording.expressions,
+            Self::Living(_) => &[],
+        }
+    }
+
+    /// Nothing watches it.
+    pub(crate) fn is_unwatched(&self) -> bool {
+        self.invariants().is_empty() && self.expressions().is_empty()
+    }
+
     /// Writes the invariants into `folder`, for `platform invariants add`.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub(crate) fn write_invariants(&self, folder: &Path) -> Result<PathBuf, RecordingError> {
-        write_invariants(self.invariants(), folder)
+        write_invariants(self.invariants(), self.expressions(), folder)
     }
 
     /// Invariants of the cases that cannot be stated.

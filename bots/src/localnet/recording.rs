@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use alloy::primitives::{Address, B256, I256, U256};
 use engine::case::{Case, CaseError, CaseFile};
+use engine::lang::{Format, InvariantSet};
 use engine::{Invariant, ValueType};
+use serde::{Deserialize, Serialize};
 
 use super::gas::ExpectedGas;
 use crate::scenario::{CASES_FILE, INVARIANTS_FILE, StatedInvariant};
@@ -19,6 +21,9 @@ const SCENARIO: &[u8] = include_bytes!("../../../scenarios/vault-reentrancy.ndjs
 const SCENARIO_INVARIANTS: &[u8] = include_bytes!("../../../scenarios/vault-reentrancy.invariants.json");
 /// What watches well-known contracts of the Ethereum main network.
 const MAINNET_INVARIANTS: &[u8] = include_bytes!("../../../scenarios/mainnet.invariants.json");
+/// What well-known attacks of the past broke: each name begins with that of the case that the attack is recorded in, whose id
+/// is `exploit-NAME`.
+const KNOWN_ATTACKS: &str = include_str!("../../../scenarios/exploits.invariants.toml");
 /// The chain that those are on.
 const MAINNET: u64 = 1;
 /// What the registry calls the chain that its platform watches, whichever it is.
@@ -36,6 +41,9 @@ pub enum RecordingError {
     /// A file of the project's own that is damaged.
     #[error("the built-in invariants cannot be read: {0}")]
     BuiltIn(#[from] serde_json::Error),
+    /// The same of the known attacks.
+    #[error("the built-in invariants of known attacks cannot be read: {0}")]
+    Attacks(String),
     /// A file in the run's folder that cannot be written.
     #[error("cannot write {}: {reason}", path.display())]
     Write {
@@ -86,6 +94,16 @@ impl Source {
     }
 }
 
+/// An invariant in the language.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StatedExpression {
+    /// Name for people.
+    pub name: String,
+    /// What must hold, with every name resolved.
+    pub expression: String,
+}
+
 /// What was read.
 #[derive(Debug, Clone, Default)]
 pub struct Recording {
@@ -95,7 +113,9 @@ pub struct Recording {
     pub gas: ExpectedGas,
     /// What watches it, in the wire form.
     pub invariants: Vec<StatedInvariant>,
-    /// Invariants of the cases that are no comparison of a storage slot with a number, and so are left out.
+    /// What watches it besides: of the cases of known attacks, in the place of what these carry.
+    pub expressions: Vec<StatedExpression>,
+    /// Invariants of other cases that are no comparison of a storage slot with a number, and so are left out.
     pub inexpressible: u64,
 }
 
@@ -108,6 +128,7 @@ impl Recording {
         let mut read = Self::default();
         let mut own: Vec<StatedInvariant> = Vec::new();
         let mut on_mainnet: HashSet<Address> = HashSet::new();
+        let attacks = known_attacks()?;
         for case in source.open()? {
             let case = case?;
             read.cases += 1;
@@ -117,8 +138,16 @@ impl Recording {
                     case.expect.per_tx.get(index).map(|expected| expected.gas_used),
                 );
             }
-            read.inexpressible += case.inexpressible.len() as u64;
-            own.extend(case.invariants.iter().map(|invariant| stated(&case, invariant)));
+            let of_case = |known: &&StatedExpression| {
+                let rest = known.name.strip_prefix(case.id.trim_start_matches("exploit-"));
+                rest.is_some_and(|rest| rest.starts_with(": "))
+            };
+            let before = read.expressions.len();
+            read.expressions.extend(attacks.iter().filter(of_case).cloned());
+            if read.expressions.len() == before {
+                read.inexpressible += case.inexpressible.len() as u64;
+                own.extend(case.invariants.iter().map(|invariant| stated(&case, invariant)));
+            }
             if case.chain_id == MAINNET {
                 on_mainnet.extend(case.pre.0.accounts.keys());
             }
@@ -148,13 +177,36 @@ impl Recording {
     }
 }
 
+/// What well-known attacks broke, with every name resolved.
+fn known_attacks() -> Result<Vec<StatedExpression>, RecordingError> {
+    let mut no_files = |_: &str| Err("there are no files beside the built-in set".to_owned());
+    let set = InvariantSet::parse(KNOWN_ATTACKS, Format::Toml, &mut no_files)
+        .map_err(|errors| RecordingError::Attacks(errors.iter().map(ToString::to_string).collect()))?;
+    let stated = |named: engine::lang::NamedProgram| StatedExpression {
+        name: named.name,
+        expression: format!("{:#}", named.program),
+    };
+    Ok(set.invariants.into_iter().map(stated).collect())
+}
+
 /// Writes invariants into `folder`, for `platform invariants add`, on the network that the platform watches.
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write_invariants(invariants: &[StatedInvariant], folder: &Path) -> Result<PathBuf, RecordingError> {
-    let invariants: Vec<StatedInvariant> = on_watched(invariants.to_vec());
-    let text = serde_json::to_vec_pretty(&invariants)?;
+pub fn write_invariants(
+    invariants: &[StatedInvariant],
+    expressions: &[StatedExpression],
+    folder: &Path,
+) -> Result<PathBuf, RecordingError> {
+    #[derive(Serialize)]
+    #[serde(untagged)]
+    enum Entry<'a> {
+        Slot(StatedInvariant),
+        Expression(&'a StatedExpression),
+    }
+    let slots = on_watched(invariants.to_vec()).into_iter().map(Entry::Slot);
+    let entries: Vec<Entry<'_>> = slots.chain(expressions.iter().map(Entry::Expression)).collect();
+    let text = serde_json::to_vec_pretty(&entries)?;
     write(folder.join(INVARIANTS_FILE), &text)
 }
 
@@ -270,9 +322,20 @@ mod tests {
         let read = all(&Source::Path(path)).unwrap();
         let own = distinct(read.invariants.clone());
         assert_eq!(own, read.invariants, "nothing is said twice");
-        let file = write_invariants(&read.invariants, folder.path()).unwrap();
+        let file = write_invariants(&read.invariants, &read.expressions, folder.path()).unwrap();
         let back: Vec<StatedInvariant> = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
         assert_eq!(back, read.invariants);
+    }
+
+    #[test]
+    fn every_known_attack_is_stated_by_values_balances_and_views() {
+        let known = known_attacks().unwrap();
+        assert_eq!(known.len(), 29);
+        let with = |what: &str| known.iter().filter(|one| one.expression.contains(what)).count();
+        assert!(
+            with("call(") > 5 && with("balance(") >= 3 && with("slot(") >= 15,
+            "{known:?}"
+        );
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use alloy::primitives::{Address, I256};
 use alloy::sol_types::SolCall;
 use contracts::{Contract, Router, layout};
 use engine::case::{Case, CaseFile, ExpectedStatus};
 use engine::replay::{Replay, Step};
-use engine::{Invariant, Status, Transition, ValueType, Verdict};
+use engine::{Invariant, Status, Transition, ValueType, Verdict, WatchSet};
 
 use super::*;
 
@@ -63,6 +64,7 @@ fn recorded_cases() -> Vec<Case> {
 }
 
 fn steps(case: Case, watched: &[Invariant]) -> Vec<Step> {
+    let watched = Arc::new(WatchSet::of(watched.iter().cloned()).unwrap());
     Replay::new(case).watching(watched).collect::<Result<_, _>>().unwrap()
 }
 

@@ -239,7 +239,7 @@ pub(crate) fn scenario() -> Vec<u8> {
     std::fs::read(in_scenarios("vault-reentrancy.ndjson.gz")).unwrap()
 }
 
-fn in_scenarios(name: &str) -> PathBuf {
+pub(crate) fn in_scenarios(name: &str) -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios")).join(name)
 }
 

@@ -11,6 +11,7 @@
 mod bad_input;
 mod common;
 mod ending;
+mod expressions;
 mod live;
 mod network;
 mod patient;

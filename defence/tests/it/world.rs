@@ -124,6 +124,7 @@ pub(crate) fn violation(sender: u8, tx: u8) -> ConfirmedViolation {
             path: Vec::new(),
             value: U256::from(5),
             raw: Bytes::from_static(&[2, 0xf8]),
+            predecessors: Vec::new(),
             deltas: Vec::new(),
             more_deltas: 0,
             pre: "100".to_owned(),

@@ -67,6 +67,7 @@ mod wide;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::plain::compared;
 pub use self::{
     diagnostic::LangError,
     evaluate::{Evaluation, Evaluator, Fault, Judged, LogRef, Observed, Reader, evaluate},

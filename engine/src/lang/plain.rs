@@ -4,7 +4,13 @@
 use alloy::primitives::aliases::U512;
 use serde_json::{Map, Value};
 
-use super::{diagnostic::LangError, names::Names, program::Program, resolve::parse, wide::Wide};
+use super::{
+    diagnostic::LangError,
+    names::Names,
+    program::{Program, Source},
+    resolve::parse,
+    wide::Wide,
+};
 use crate::{Address, Comparison, Invariant, InvariantError, U256, ValueType};
 
 /// The main network; every other chain is `chain-<EIP-155 id>`.
@@ -54,22 +60,32 @@ pub fn invariant_text(invariant: &Invariant) -> String {
         comparison,
         target,
         ..
-    } = invariant;
-    let term = format!("slot({contract:#x}, {slot:#x}, {value_type}, {offset})");
-    let numeric = matches!(value_type, ValueType::Uint(_) | ValueType::Int(_));
-    let number = Wide::from_value(*value_type, *target);
-    if numeric {
-        return format!("{term} {comparison} {number}");
+    } = *invariant;
+    let source = Source::Slot {
+        contract,
+        slot,
+        value_type,
+        offset,
+    };
+    compared(&source, comparison, target)
+}
+
+/// The text of "what this source says compares so with this value of its type".
+pub(crate) fn compared(source: &Source, comparison: Comparison, target: U256) -> String {
+    let value_type = source.value_type();
+    let number = Wide::from_value(value_type, target);
+    if matches!(value_type, ValueType::Uint(_) | ValueType::Int(_)) {
+        return format!("{source} {comparison} {number}");
     }
-    if *comparison != Comparison::Eq {
+    if comparison != Comparison::Eq {
         // The original form orders whatever a slot holds, as a number.
-        return format!("number({term}) {comparison} {number}");
+        return format!("number({source}) {comparison} {number}");
     }
     match value_type {
-        ValueType::Bool => format!("{term} == {}", !target.is_zero()),
-        ValueType::Address => format!("{term} == 0x{target:040x}"),
+        ValueType::Bool => format!("{source} == {}", !target.is_zero()),
+        ValueType::Address => format!("{source} == 0x{target:040x}"),
         _ => format!(
-            "{term} == {value_type}(0x{target:0width$x})",
+            "{source} == {value_type}(0x{target:0width$x})",
             width = value_type.size() * 2
         ),
     }

@@ -28,13 +28,38 @@ enum Binding {
 
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let compiled = self.compiled();
-        Printer {
-            compiled,
-            labels: f.alternate(),
-        }
-        .node(f, &compiled.root, Binding::Or)
+        let terms = if f.alternate() { Terms::Labelled } else { Terms::Plain };
+        print(f, self, terms)
     }
+}
+
+impl Program {
+    /// For people: every term as its author called it. It need not parse.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        struct Words<'a>(&'a Program);
+        impl fmt::Display for Words<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                print(f, self.0, Terms::Labels)
+            }
+        }
+        Words(self).to_string()
+    }
+}
+
+/// How terms are written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Terms {
+    Plain,
+    /// With their labels behind them.
+    Labelled,
+    /// By their labels alone.
+    Labels,
+}
+
+fn print(f: &mut fmt::Formatter<'_>, program: &Program, terms: Terms) -> fmt::Result {
+    let compiled = program.compiled();
+    Printer { compiled, terms }.node(f, &compiled.root, Binding::Or)
 }
 
 impl fmt::Display for Source {
@@ -92,7 +117,7 @@ fn logs(f: &mut fmt::Formatter<'_>, query: &LogQuery) -> fmt::Result {
 
 struct Printer<'a> {
     compiled: &'a Compiled,
-    labels: bool,
+    terms: Terms,
 }
 
 impl Printer<'_> {
@@ -217,8 +242,12 @@ impl Printer<'_> {
             f.write_str("pre(")?;
         }
         let source = read.source.to_string();
-        f.write_str(&source)?;
-        if self.labels && *read.label != *source {
+        f.write_str(if self.terms == Terms::Labels {
+            &read.label
+        } else {
+            &source
+        })?;
+        if self.terms == Terms::Labelled && *read.label != *source {
             f.write_str(" \"")?;
             for character in read.label.chars() {
                 if matches!(character, '"' | '\\') {

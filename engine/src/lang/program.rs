@@ -124,6 +124,18 @@ impl Source {
         }
     }
 
+    /// The contract or account that is read; `None` where there is none (block, transaction, logs of anybody).
+    #[must_use]
+    pub fn contract(&self) -> Option<Address> {
+        match self {
+            Self::Slot { contract: of, .. } | Self::Balance(of) | Self::Nonce(of) | Self::CodeHash(of) => Some(*of),
+            Self::View(view) => Some(view.contract),
+            Self::Logs(query) => query.emitter,
+            Self::BlockNumber | Self::BlockTimestamp | Self::BaseFee => None,
+            Self::TxSender | Self::TxTo | Self::TxValue => None,
+        }
+    }
+
     /// True when the transaction may change it, so that before and after are different readings.
     #[must_use]
     pub const fn is_state(&self) -> bool {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::{B256, BlockEnv, Engine, EngineError, Invariant, Options, Outcome, Prestate, State, Transaction, WatchSet};
+use crate::{B256, BlockEnv, Engine, EngineError, Options, Outcome, Prestate, State, Transaction, WatchSet};
 
-/// One execution.
+/// One execution, judged with a set.
 pub struct Job {
     /// EIP-155 chain id.
     pub chain_id: u64,
@@ -12,42 +12,18 @@ pub struct Job {
     pub env: BlockEnv,
     /// The transaction.
     pub transaction: Transaction,
-    /// The state that it reads.
-    pub state: Prestate,
-    /// What is judged.
-    pub invariants: Vec<Invariant>,
-    /// Asked before the job is begun, and again while it runs. A job that is late before it begins is dropped, and its reply
-    /// with it; one that becomes late is undecided.
-    pub is_late: Box<dyn Fn() -> bool + Send>,
-    /// Called on the engine's thread with the result; it must not block.
-    pub reply: Box<dyn FnOnce(Result<Outcome, EngineError>) + Send>,
-}
-
-impl std::fmt::Debug for Job {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Job")
-            .field("transaction", &self.transaction.hash())
-            .finish_non_exhaustive()
-    }
-}
-
-/// One execution, judged with a set of whatever the language can say.
-pub struct WatchJob {
-    /// EIP-155 chain id.
-    pub chain_id: u64,
-    /// The block in which the transaction is executed.
-    pub env: BlockEnv,
-    /// The transaction.
-    pub transaction: Transaction,
+    /// What is executed before it, in order, on the same state.
+    pub predecessors: Vec<Transaction>,
     /// The state that it reads, and that the views of the set read.
     pub state: Prestate,
     /// What is judged.
     pub set: Arc<WatchSet>,
     /// Budgets, and what is wanted besides verdicts.
     pub wishes: Wishes,
-    /// See [`Job::is_late`].
+    /// Asked before the job is begun, and again while it runs. A job that is late before it begins is dropped, and its reply
+    /// with it; one that becomes late is undecided.
     pub is_late: Box<dyn Fn() -> bool + Send>,
-    /// See [`Job::reply`].
+    /// Called on the engine's thread with the result; it must not block.
     pub reply: Box<dyn FnOnce(Result<Outcome, EngineError>) + Send>,
 }
 
@@ -91,9 +67,9 @@ impl Default for Wishes {
     }
 }
 
-impl std::fmt::Debug for WatchJob {
+impl std::fmt::Debug for Job {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WatchJob")
+        f.debug_struct("Job")
             .field("transaction", &self.transaction.hash())
             .field("set", &self.set)
             .field("wishes", &self.wishes)
@@ -101,71 +77,10 @@ impl std::fmt::Debug for WatchJob {
     }
 }
 
-/// Told the digest of what an execution read, on the engine's thread.
-pub(super) type Told = Box<dyn FnOnce(B256) + Send>;
-
-/// What a job judges.
-pub(super) enum Stated {
-    Slots(Vec<Invariant>),
-    Set(Arc<WatchSet>, Wishes),
-}
-
-/// A job that waits, and who is told what it read.
-pub(super) struct Queued {
-    pub(super) chain_id: u64,
-    pub(super) env: BlockEnv,
-    pub(super) transaction: Transaction,
-    pub(super) state: Prestate,
-    pub(super) stated: Stated,
-    pub(super) is_late: Box<dyn Fn() -> bool + Send>,
-    pub(super) reply: Box<dyn FnOnce(Result<Outcome, EngineError>) + Send>,
-    pub(super) told: Option<Told>,
-}
-
-impl From<Job> for Queued {
-    fn from(job: Job) -> Self {
-        Self {
-            chain_id: job.chain_id,
-            env: job.env,
-            transaction: job.transaction,
-            state: job.state,
-            stated: Stated::Slots(job.invariants),
-            is_late: job.is_late,
-            reply: job.reply,
-            told: None,
-        }
-    }
-}
-
-impl From<WatchJob> for Queued {
-    fn from(job: WatchJob) -> Self {
-        Self {
-            chain_id: job.chain_id,
-            env: job.env,
-            transaction: job.transaction,
-            state: job.state,
-            stated: Stated::Set(job.set, job.wishes),
-            is_late: job.is_late,
-            reply: job.reply,
-            told: None,
-        }
-    }
-}
-
-impl Stated {
-    /// Judges on this engine.
-    pub(super) fn judge(
-        &self,
-        engine: &mut Engine,
-        env: &BlockEnv,
-        tx: &Transaction,
-        state: &dyn State,
-        expired: &dyn Fn() -> bool,
-    ) -> Result<Outcome, EngineError> {
-        let (set, wishes) = match self {
-            Self::Slots(invariants) => return engine.judge_with_deadline(env, tx, state, invariants, expired),
-            Self::Set(set, wishes) => (set, wishes),
-        };
+impl Job {
+    /// Judges on this engine and this state, which stands for the job's own.
+    pub(super) fn judge(&self, engine: &mut Engine, state: &dyn State) -> Result<Outcome, EngineError> {
+        let wishes = &self.wishes;
         let options = Options {
             digest: wishes.digest,
             call_path: wishes.call_path,
@@ -173,13 +88,23 @@ impl Stated {
             view_gas: wishes.view_gas,
             views_gas: wishes.views_gas,
             view_time: None,
-            expired: Some(expired),
+            expired: Some(&self.is_late),
             state_id: wishes.state_id,
         };
-        let mut outcome = engine.judge_watched(env, tx, state, set, &options)?;
+        let (env, before, tx) = (&self.env, &self.predecessors, &self.transaction);
+        let mut outcome = engine.judge_behind(env, before, tx, state, &self.set, &options)?;
         if wishes.complete {
-            outcome.complete(set);
+            outcome.complete(&self.set);
         }
         Ok(outcome)
     }
+}
+
+/// Told the digest of what an execution read, on the engine's thread.
+pub(super) type Told = Box<dyn FnOnce(B256) + Send>;
+
+/// A job that waits, and who is told what it read.
+pub(super) struct Queued {
+    pub(super) job: Job,
+    pub(super) told: Option<Told>,
 }

@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use self::job::Queued;
-pub use self::job::{Job, WatchJob, Wishes};
+pub use self::job::{Job, Wishes};
 use crate::{B256, Engine, EngineError, Recorder};
 
 /// The pool took no job: what it holds is as much as it may.
@@ -65,41 +65,18 @@ impl Pool {
     /// # Errors
     /// [`Refused`] when the queue is full; the job is dropped, and its reply with it.
     pub fn submit(&self, job: Job) -> Result<(), Refused> {
-        self.queue(job.into())
-    }
-
-    /// Queues a job over a whole set without waiting.
-    ///
-    /// # Errors
-    /// As [`Pool::submit`].
-    pub fn submit_watching(&self, job: WatchJob) -> Result<(), Refused> {
-        self.queue(job.into())
+        self.queue(Queued { job, told: None })
     }
 
     /// Queues a job without waiting. When it is executed to its end, `told` is given the [`Prestate::digest`] of what was read, before
-    /// the reply. It must not block.
+    /// the reply. It must not block. A state with a name ([`Wishes::state_id`]) is recorded without what views read on it before.
     ///
     /// # Errors
     /// As [`Pool::submit`].
     pub fn submit_recording(&self, job: Job, told: impl FnOnce(B256) + Send + 'static) -> Result<(), Refused> {
         self.queue(Queued {
+            job,
             told: Some(Box::new(told)),
-            ..job.into()
-        })
-    }
-
-    /// The same over a whole set. A state with a name ([`Wishes::state_id`]) is recorded without what views read on it before.
-    ///
-    /// # Errors
-    /// As [`Pool::submit`].
-    pub fn submit_watching_recording(
-        &self,
-        job: WatchJob,
-        told: impl FnOnce(B256) + Send + 'static,
-    ) -> Result<(), Refused> {
-        self.queue(Queued {
-            told: Some(Box::new(told)),
-            ..job.into()
         })
     }
 
@@ -136,44 +113,34 @@ impl Drop for Pool {
 fn work(jobs: &Receiver<Queued>) {
     let mut engine: Option<(u64, Engine)> = None;
     for queued in jobs {
-        let Queued {
-            chain_id,
-            env,
-            transaction,
-            state,
-            stated,
-            is_late,
-            reply,
-            told,
-        } = queued;
+        let Queued { job, told } = queued;
         // What the caller gave may panic too; the thread goes on with the next job.
-        match catch_unwind(AssertUnwindSafe(&is_late)) {
+        match catch_unwind(AssertUnwindSafe(&job.is_late)) {
             Ok(false) => {}
             Ok(true) | Err(_) => continue,
         }
         let (_, mut ready) = engine
             .take()
-            .filter(|(id, _)| *id == chain_id)
-            .unwrap_or_else(|| (chain_id, Engine::new(chain_id)));
+            .filter(|(id, _)| *id == job.chain_id)
+            .unwrap_or_else(|| (job.chain_id, Engine::new(job.chain_id)));
         let result = catch_unwind(AssertUnwindSafe(|| {
             if told.is_none() {
-                let judged = stated.judge(&mut ready, &env, &transaction, &state, &is_late);
-                return judged.map(|outcome| (outcome, None));
+                return job.judge(&mut ready, &job.state).map(|outcome| (outcome, None));
             }
-            let recorder = Recorder::new(&state);
-            let outcome = stated.judge(&mut ready, &env, &transaction, &recorder, &is_late)?;
+            let recorder = Recorder::new(&job.state);
+            let outcome = job.judge(&mut ready, &recorder)?;
             let executed = outcome.execution.is_some();
             Ok((outcome, executed.then(|| recorder.into_prestate().digest())))
         }));
         let result = match result {
             Ok(result) => {
-                engine = Some((chain_id, ready));
+                engine = Some((job.chain_id, ready));
                 result
             }
             // An engine that panicked is in an unknown state: the next job gets a new one.
             Err(_) => Err(EngineError::Evm(format!(
                 "it panicked on transaction {}, please report it",
-                transaction.hash()
+                job.transaction.hash()
             ))),
         };
         let _panicked = catch_unwind(AssertUnwindSafe(|| {
@@ -183,7 +150,7 @@ fn work(jobs: &Receiver<Queued>) {
                 }
                 outcome
             });
-            reply(result);
+            (job.reply)(result);
         }));
     }
 }

@@ -3,10 +3,7 @@
 use engine::{Address, B256, Call, CallKind, U256, ValueType, Warning, Watched, Witness, lang::Source};
 use serde::Serialize;
 
-use super::{
-    observe::{Observation, sources},
-    text,
-};
+use super::{observe::Observation, text};
 
 /// One value that a verdict rests on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -71,13 +68,11 @@ impl From<Observation> for Reading {
 }
 
 fn place(source: &Source) -> (Option<Address>, Option<String>) {
-    match source {
-        Source::Slot { contract, slot, .. } => (Some(*contract), Some(format!("{slot:#x}"))),
-        Source::Balance(address) | Source::Nonce(address) | Source::CodeHash(address) => (Some(*address), None),
-        Source::View(view) => (Some(view.contract), None),
-        Source::Logs(query) => (query.emitter, None),
-        _ => (None, None),
-    }
+    let slot = match source {
+        Source::Slot { slot, .. } => Some(format!("{slot:#x}")),
+        _ => None,
+    };
+    (source.contract(), slot)
 }
 
 impl From<&Call> for Frame {
@@ -113,7 +108,7 @@ impl Evidence {
 
 /// What the witness says was read. The types of the values stand in the invariant.
 fn readings(watched: &Watched, witness: &Witness) -> Vec<Reading> {
-    let sources = sources(watched);
+    let sources = watched.sources();
     if witness.readings.is_empty() {
         let value = |value| typed(sources.first().map(|(_, source)| source), value);
         let reading = |(label, source): &(String, Source)| {

@@ -33,29 +33,6 @@ pub(crate) struct Observation {
     pub(crate) post: Option<String>,
 }
 
-/// What an invariant reads, each source once, in its order, and what it is called.
-pub(crate) fn sources(watched: &Watched) -> Vec<(String, Source)> {
-    let named = |source: Source| vec![(source.to_string(), source)];
-    match watched {
-        Watched::Slot(invariant) => named(Source::Slot {
-            contract: invariant.contract,
-            slot: invariant.slot,
-            value_type: invariant.value_type,
-            offset: invariant.offset,
-        }),
-        Watched::View(invariant) => named(Source::View(Box::new(invariant.view.clone()))),
-        Watched::Program(invariant) => {
-            let mut sources: Vec<(String, Source)> = Vec::new();
-            for read in invariant.program.reads() {
-                if !sources.iter().any(|(_, source)| *source == read.source) {
-                    sources.push((read.label.to_string(), read.source.clone()));
-                }
-            }
-            sources
-        }
-    }
-}
-
 impl<'a> Around<'a> {
     /// Asks the engine for what the states themselves do not say.
     pub(crate) fn new(
@@ -66,7 +43,7 @@ impl<'a> Around<'a> {
     ) -> Result<Self, Failure> {
         let mut keys = Vec::new();
         let mut questions = Vec::new();
-        for (_, source) in set.watched().iter().flat_map(sources) {
+        for (_, source) in set.watched().iter().flat_map(Watched::sources) {
             let key = source.to_string();
             let Some(question) = question(&source).filter(|_| !keys.contains(&key)) else {
                 continue;
@@ -130,7 +107,7 @@ impl<'a> Around<'a> {
                 post,
             }
         };
-        sources(watched).into_iter().map(observed).collect()
+        watched.sources().into_iter().map(observed).collect()
     }
 
     /// Margins of an invariant that the transaction could not change, and that the engine therefore did not evaluate.

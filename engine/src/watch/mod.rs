@@ -4,6 +4,7 @@
 //! looked at. What always runs is what reads number, time or base fee of the block.
 
 pub(crate) mod index;
+mod watched;
 
 use std::{
     fmt,
@@ -13,75 +14,11 @@ use std::{
 use alloy::primitives::map::HashMap;
 
 use self::index::{Index, Key};
+pub use self::watched::{ProgramInvariant, ViewInvariant, Watched};
 use crate::{
-    Comparison, Invariant, InvariantError, U256,
+    InvariantError,
     lang::{Program, Source, View},
 };
-
-/// One invariant, in any of its forms.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Watched {
-    /// A value in one slot against a constant: the original form.
-    Slot(Invariant),
-    /// What a view returns against a constant.
-    View(ViewInvariant),
-    /// Anything that the language can say.
-    Program(ProgramInvariant),
-}
-
-/// "The value that this view returns compares so with the target."
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ViewInvariant {
-    /// Number in its set.
-    pub id: u64,
-    /// Name for people.
-    pub name: String,
-    /// What is called.
-    pub view: View,
-    /// The relation that must hold between what it returns (left) and the target (right).
-    pub comparison: Comparison,
-    /// A value of the view's type; two's complement when signed.
-    pub target: U256,
-}
-
-/// A compiled expression that must hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProgramInvariant {
-    /// Number in its set.
-    pub id: u64,
-    /// Name for people.
-    pub name: String,
-    /// What must hold.
-    pub program: Program,
-}
-
-impl Watched {
-    /// Number in its set.
-    #[must_use]
-    pub const fn id(&self) -> u64 {
-        match self {
-            Self::Slot(invariant) => invariant.id,
-            Self::View(invariant) => invariant.id,
-            Self::Program(invariant) => invariant.id,
-        }
-    }
-
-    /// Name for people.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Slot(invariant) => &invariant.name,
-            Self::View(invariant) => &invariant.name,
-            Self::Program(invariant) => &invariant.name,
-        }
-    }
-}
-
-impl From<Invariant> for Watched {
-    fn from(invariant: Invariant) -> Self {
-        Self::Slot(invariant)
-    }
-}
 
 /// Why a set cannot be watched.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -97,9 +34,10 @@ pub enum WatchError {
     TooMany(usize),
 }
 
-/// A compiled set of invariants. Immutable; share it between engines behind an `Arc`.
+/// A compiled set of invariants. Immutable; share it between engines behind an `Arc`. The default one is empty.
+#[derive(Default)]
 pub struct WatchSet {
-    /// Tells sets apart without comparing them.
+    /// Tells sets apart without comparing them; 0 is the empty default.
     number: u64,
     watched: Vec<Watched>,
     /// From what is written to places in `watched`.
@@ -123,7 +61,7 @@ pub(crate) enum Plan {
     View(u32),
 }
 
-static SETS: AtomicU64 = AtomicU64::new(0);
+static SETS: AtomicU64 = AtomicU64::new(1);
 
 impl WatchSet {
     /// Compiles a set. Judgements come in this order.
@@ -163,6 +101,14 @@ impl WatchSet {
             places,
             plans,
         })
+    }
+
+    /// The same of invariants in any one form.
+    ///
+    /// # Errors
+    /// As [`WatchSet::new`].
+    pub fn of<W: Into<Watched>>(invariants: impl IntoIterator<Item = W>) -> Result<Self, WatchError> {
+        Self::new(invariants.into_iter().map(Into::into).collect())
     }
 
     /// The invariants, in the order given.

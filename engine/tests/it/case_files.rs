@@ -7,12 +7,12 @@
     missing_docs
 )]
 
-use std::{fs, io::Write, path::Path};
+use std::{fs, io::Write, path::Path, sync::Arc};
 
 use crate::data::recorded;
 use crate::world::*;
 use engine::{
-    Bytes, Comparison, CompleteState, Hardfork, Invariant, Replay, U256, ValueType, Verdict,
+    Bytes, Comparison, CompleteState, Hardfork, Invariant, Replay, U256, ValueType, Verdict, WatchSet,
     case::{Case, CaseError, CaseFile, CaseKind, Expect, Expected, ExpectedStatus},
 };
 use proptest::prelude::*;
@@ -75,7 +75,7 @@ fn what_is_written_reads_back_as_the_same_case_and_replays() {
     let case = scenario();
     assert_eq!(read_json(&case.to_json()).unwrap(), case);
     let steps: Vec<_> = Replay::new(case.clone())
-        .watching(case.invariants)
+        .watching(Arc::new(WatchSet::of(case.invariants).unwrap()))
         .map(Result::unwrap)
         .collect();
     assert!(
@@ -457,7 +457,8 @@ proptest! {
         }
         if let Ok(cases) = read(json.to_string()) {
             for case in cases {
-                for step in Replay::new(case.clone()).watching(case.invariants).flatten() {
+                let watched = Arc::new(WatchSet::of(case.invariants.clone()).unwrap());
+                for step in Replay::new(case).watching(watched).flatten() {
                     prop_assert!(step.outcome.gas_used <= step.transaction.gas_limit());
                 }
             }

@@ -22,7 +22,7 @@ fn moved(state: &CompleteState, tx: &Transaction) -> (Status, Moved) {
     let (env, options) = (env(Hardfork::Cancun), Options::default());
     let mut engine = Engine::new(CHAIN);
     let (outcome, moved) = engine
-        .judge_watched_and_moved(&env, tx, state, &nothing, &options)
+        .judge_and_moved(&env, &[], tx, state, &nothing, &options)
         .unwrap();
     assert_eq!(
         outcome,
@@ -104,7 +104,14 @@ fn the_recorded_attacks_moved_what_is_recorded_of_them() {
         let known: Value = serde_json::from_reader(file).unwrap();
         let set = WatchSet::new(Vec::new()).unwrap();
         let (_, moved) = Engine::new(case.chain_id)
-            .judge_watched_and_moved(&case.block, &case.transactions[0], &case.pre, &set, &Options::default())
+            .judge_and_moved(
+                &case.block,
+                &[],
+                &case.transactions[0],
+                &case.pre,
+                &set,
+                &Options::default(),
+            )
             .unwrap();
         let number = |value: &Value| I256::from_raw(value.as_str().unwrap().parse::<U256>().unwrap());
 

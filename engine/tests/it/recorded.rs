@@ -7,12 +7,12 @@
     missing_docs
 )]
 
-use std::io::BufRead;
+use std::{io::BufRead, sync::Arc};
 
 use crate::{common::on_every_case, data::recorded};
 use alloy::primitives::keccak256;
 use engine::{
-    Address, B256, Bytes, Engine, Hardfork, Replay, Status, Transaction, Transition, U256, Verdict,
+    Address, B256, Bytes, Engine, Hardfork, Replay, Status, Transaction, Transition, U256, Verdict, WatchSet,
     case::{Case, CaseFile, CaseKind},
 };
 
@@ -101,7 +101,7 @@ fn every_recorded_attack_is_found_by_its_own_storage_invariants_with_the_recorde
         cases += 1;
         let (id, invariants, chain_id) = (case.id.clone(), case.invariants.clone(), case.chain_id);
         let recorded_post = recorded_values(&path, &id);
-        let mut replay = Replay::new(case).watching(invariants.clone());
+        let mut replay = Replay::new(case).watching(Arc::new(WatchSet::of(invariants.clone()).unwrap()));
         let env = replay.env().clone();
         let step = replay.next().unwrap().unwrap_or_else(|error| panic!("{id}: {error}"));
         assert!(step.transaction.is_unsigned());

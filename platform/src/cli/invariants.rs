@@ -1,8 +1,10 @@
 //! `platform invariants add | list | remove`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use engine::Watched;
+use engine::lang::{Format, InvariantSet};
 use eyre::eyre;
 use node::database::Place;
 use node::exit::{Failure, OrConfiguration};
@@ -10,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::services::service_failure;
 use super::{ListArgs, existing, say, table};
+use crate::proposal::of_set;
 use crate::registry::{self, Draft, display_value};
 use crate::run::open;
 use crate::store::RegisteredInvariant;
@@ -29,25 +32,29 @@ pub(super) struct AddArgs {
     /// The platform's database, a SQLite file or postgres://..; a file is made when it is not there
     #[arg(long, value_name = "DATABASE")]
     database: Place,
-    /// One invariant or a list, as JSON: contract, type, target, storage [, slot_type, offset, name, network, variable]
+    /// One invariant or a list, as JSON (contract, type, target, storage [, slot_type, offset, name, network, variable]), or a set in the
+    /// language of invariants, as JSON or, with the ending .toml, as TOML
     #[arg(long, value_name = "FILE", conflicts_with_all = ["contract", "comparison", "target", "slot", "slot_type", "offset", "name", "variable"])]
     file: Option<PathBuf>,
+    /// What must hold, in the language of invariants, with addresses in the place of names
+    #[arg(long, value_name = "TEXT", requires = "name", conflicts_with_all = ["file", "contract", "comparison", "target", "slot", "slot_type", "offset"])]
+    expression: Option<String>,
     /// Address of the contract
-    #[arg(long, value_name = "ADDRESS", required_unless_present = "file")]
+    #[arg(long, value_name = "ADDRESS", required_unless_present_any = ["file", "expression"])]
     contract: Option<String>,
     /// The relation that must hold between value and target: ==, >=, <=, > or <
-    #[arg(long = "type", value_name = "RELATION", required_unless_present = "file")]
+    #[arg(long = "type", value_name = "RELATION", required_unless_present_any = ["file", "expression"])]
     comparison: Option<String>,
     /// What the value is compared with, decimal
     #[arg(
         long,
         value_name = "NUMBER",
-        required_unless_present = "file",
+        required_unless_present_any = ["file", "expression"],
         allow_hyphen_values = true
     )]
     target: Option<String>,
     /// The storage slot, hex or decimal
-    #[arg(long, value_name = "SLOT", required_unless_present = "file")]
+    #[arg(long, value_name = "SLOT", required_unless_present_any = ["file", "expression"])]
     slot: Option<String>,
     /// Its Solidity type [default: uint256]
     #[arg(long, value_name = "TYPE")]
@@ -95,7 +102,7 @@ async fn add(args: AddArgs) -> Result<(), Failure> {
     let ids = store.add_invariants_of(service, &drafts).await?;
     super::made(&store, &http::Method::POST, "/v1/invariants").await?;
     for (id, draft) in ids.iter().zip(&drafts) {
-        say(format_args!("added invariant {id}: {}", draft.invariant.name))?;
+        say(format_args!("added invariant {id}: {}", draft.invariant.name()))?;
     }
     say(format_args!(
         "version {} is in force",
@@ -107,9 +114,19 @@ fn drafts(args: &AddArgs) -> Result<Vec<Draft>, Failure> {
     if let Some(file) = &args.file {
         let named = |error: &dyn std::fmt::Display| Failure::configuration(eyre!("{}: {error}", file.display()));
         let text = std::fs::read_to_string(file).map_err(|error| named(&error))?;
-        return registry::parse(&text).map_err(|error| named(&error));
+        let format = Format::of_file(&file.to_string_lossy());
+        if format == Format::Json && !is_set(&text) {
+            return registry::parse(&text).map_err(|error| named(&error));
+        }
+        return set(&text, format, file).map_err(|error| named(&error));
     }
     let mut entry = Map::new();
+    if let (Some(expression), Some(name)) = (&args.expression, &args.name) {
+        entry.insert("name".to_owned(), Value::from(name.as_str()));
+        entry.insert("expression".to_owned(), Value::from(expression.as_str()));
+        let text = Value::Array(vec![Value::Object(entry)]).to_string();
+        return set(&text, Format::Json, Path::new("")).map_err(|error| Failure::configuration(eyre!(error)));
+    }
     let fields = [
         ("contract", &args.contract),
         ("type", &args.comparison),
@@ -130,6 +147,27 @@ fn drafts(args: &AddArgs) -> Result<Vec<Draft>, Failure> {
     registry::parse(&Value::Object(entry).to_string()).or_configuration()
 }
 
+/// Whether a JSON text is a set in the language, and not in the original form alone.
+fn is_set(text: &str) -> bool {
+    let expression = |entry: &Value| entry.get("expression").is_some();
+    match serde_json::from_str(text) {
+        Ok(Value::Object(set)) => set.contains_key("invariants") || set.contains_key("contracts"),
+        Ok(Value::Array(entries)) => entries.iter().any(expression),
+        _ => false,
+    }
+}
+
+/// Reads a set; the files that it names lie beside it.
+fn set(text: &str, format: Format, file: &Path) -> Result<Vec<Draft>, String> {
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let mut beside = |path: &str| std::fs::read_to_string(folder.join(path)).map_err(|error| error.to_string());
+    let set = InvariantSet::parse(text, format, &mut beside).map_err(|errors| {
+        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        lines.join("\n")
+    })?;
+    of_set(&set)
+}
+
 async fn list(args: ListArgs) -> Result<(), Failure> {
     let invariants = existing(&args.database).await?.invariants().await?;
     if args.json {
@@ -138,30 +176,41 @@ async fn list(args: ListArgs) -> Result<(), Failure> {
     }
     let mut table = table(["id", "name", "contract", "slot", "type", "must be"]);
     for RegisteredInvariant { invariant, .. } in invariants {
-        let at = if invariant.offset == 0 {
-            String::new()
-        } else {
-            format!(" + {}", invariant.offset)
+        let [slot, value_type, must_be] = match &invariant {
+            Watched::Slot(slot) => {
+                let at = if slot.offset == 0 {
+                    String::new()
+                } else {
+                    format!(" + {}", slot.offset)
+                };
+                let target = display_value(slot.target, slot.value_type);
+                let must_be = format!("{} {target}", slot.comparison);
+                [format!("{:#x}{at}", slot.slot), slot.value_type.to_string(), must_be]
+            }
+            Watched::View(_) => [String::new(), String::new(), invariant.expression()],
+            Watched::Program(of) => [String::new(), String::new(), of.program.in_words()],
         };
-        table.add_row([
-            invariant.id.to_string(),
-            invariant.name.clone(),
-            invariant.contract.to_string(),
-            format!("{:#x}{at}", invariant.slot),
-            invariant.value_type.to_string(),
-            format!(
-                "{} {}",
-                invariant.comparison,
-                display_value(invariant.target, invariant.value_type)
-            ),
-        ]);
+        let (id, contract) = (invariant.id().to_string(), invariant.contract().to_string());
+        table.add_row([id, invariant.name().to_owned(), contract, slot, value_type, must_be]);
     }
     say(table)
 }
 
 /// In the form of the file that `add` takes, with the id.
 fn row_as_json(row: &RegisteredInvariant) -> Value {
-    let invariant = &row.invariant;
+    let invariant = match &row.invariant {
+        Watched::Slot(invariant) => invariant,
+        expression => {
+            return json!({
+                "id": expression.id(),
+                "name": expression.name(),
+                "expression": expression.expression(),
+                "contract": expression.contract().to_string(),
+                "network": row.network,
+                "created_at_ms": row.created_at_ms,
+            });
+        }
+    };
     json!({
         "id": invariant.id,
         "name": invariant.name,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use alloy::primitives::{B256, Keccak256, keccak256};
 use engine::case::{Case, CaseError, CaseFile};
-use engine::{Invariant, Replay};
+use engine::{Replay, WatchSet};
 use protos::v1;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
@@ -26,7 +26,7 @@ use crate::log::Event;
 const GIVEN_CODES: usize = 1 << 16;
 
 /// The invariants in force, for what judging them reads beyond executing.
-pub type Watched = watch::Receiver<Arc<Vec<Invariant>>>;
+pub type Watched = watch::Receiver<Arc<WatchSet>>;
 
 /// Recorded cases as a feed.
 #[derive(Debug)]
@@ -220,7 +220,7 @@ impl Reader {
         }
         let mut replay = Replay::new(case);
         if let Some(watched) = &self.feed.watched {
-            replay = replay.watching(watched.borrow().as_ref().clone());
+            replay = replay.watching(Arc::clone(&watched.borrow()));
         }
         for step in replay {
             let step = step.map_err(|reason| FeedError::Execution {
@@ -250,6 +250,8 @@ impl Reader {
                 transaction: Some(step.transaction.to_wire()),
                 head_hash: wire::hash_bytes(block.parent_hash),
                 prestate: Some(ShippedPrestate::from(step.prestate).to_wire()),
+                // A recording shows each when its turn has come.
+                predecessors: Vec::new(),
             };
             let due = self.schedule.transaction(step.index);
             self.give(Event::Pending(pending), codes, &at(place + 1), due)?;

@@ -5,13 +5,20 @@ import { code, figures, h, number, paged, section, table, time, units } from "./
 
 export const HEAD = ["id", "reported", "invariant", "before → after", "transaction", "seen to confirmed", "confirmed by", "state"];
 
+// Of an expression each term that changed says more than that it held and does not.
+const broken = (witness) => {
+  const changed = witness.readings.filter((one) => one.before !== one.after);
+  if (changed.length === 0) return `${units(witness.before)} → ${units(witness.after)}`;
+  return changed.map((one) => `${one.what}: ${units(one.before)} → ${units(one.after)}`).join("; ");
+};
+
 const milliseconds = (us) => `${(us / 1000).toFixed(1)} ms`;
 
 export const rows = (incidents) => incidents.map((one) => [
   h("a", { href: `#incident/${one.id}` }, String(one.id)),
   time(one.reported_at),
   [one.invariant, "wide"],
-  [`${units(one.witness.before)} → ${units(one.witness.after)}`, "wide code"],
+  [broken(one.witness), "wide code"],
   code(one.transaction),
   milliseconds(one.seen_to_confirmed_us),
   number(one.confirmations),
@@ -71,8 +78,10 @@ export const one = async (id) => {
       ])),
     section("Witness",
       h("dl", { class: "facts", id: "witness" },
-        h("dt", {}, "value before"), h("dd", { class: "code" }, units(found.witness.before)),
-        h("dt", {}, "value after"), h("dd", { class: "code" }, units(found.witness.after)),
+        ...(found.witness.readings.length > 0
+          ? found.witness.readings.map((one) => [h("dt", {}, one.what), h("dd", { class: "code" }, `${units(one.before)} → ${units(one.after)}`)]).flat()
+          : [h("dt", {}, "value before"), h("dd", { class: "code" }, units(found.witness.before)),
+            h("dt", {}, "value after"), h("dd", { class: "code" }, units(found.witness.after))]),
         h("dt", {}, "digest"), h("dd", { class: "code" }, found.witness.digest),
         h("dt", {}, "transaction"), h("dd", { class: "code" }, found.transaction),
         h("dt", {}, "sender"), h("dd", { class: "code" }, found.sender),

@@ -62,7 +62,9 @@ export const one = async (id) => {
       ]),
       found.description ? h("p", {}, found.description) : null,
       h("h3", {}, "What the network judges"),
-      h("p", { class: "code" }, `${found.contract} slot ${found.storage} as ${found.slot_type} at byte ${found.offset} ${found.type} ${found.target}`),
+      h("p", { class: "code" }, found.storage
+        ? `${found.contract} slot ${found.storage} as ${found.slot_type} at byte ${found.offset} ${found.type} ${found.target}`
+        : found.program),
       h("p", { class: "buttons" }, h("a", { class: "button", href: `#edit/${found.id}` }, "Change"), ask), said),
   ];
 };

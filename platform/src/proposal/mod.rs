@@ -1,14 +1,15 @@
 //! What somebody proposes to watch, compiled and not yet in force: an expression of the language with the contracts that it names, or
 //! the original form (one slot against a constant).
 //!
-//! What always holds: everything that is wrong is told at once, each with its field and, inside an expression, its place; and only
-//! what the network judges the same way as it was written becomes an [`Invariant`] of the stream ([`Proposal::streamed`]).
+//! What always holds: everything that is wrong is told at once, each with its field and, inside an expression, its place; and what is
+//! streamed says what was written ([`Proposal::streamed`]): one stored value against a constant as an invariant over a slot, which is the
+//! form that everybody knows, everything else as the canonical text of its expression.
 
 mod storage;
 
 use std::collections::BTreeMap;
 
-use engine::lang::{Format, InvariantSet, NamedProgram, Problem, SetError, Severity};
+use engine::lang::{Format, InvariantSet, NamedProgram, Names, Problem, SetError, Severity};
 use engine::{ProgramInvariant, Watched};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -185,17 +186,13 @@ impl Proposal {
         }
     }
 
-    /// The invariant that the network judges in its place.
+    /// The invariant that the network judges.
     ///
     /// # Errors
-    /// Why the network cannot judge it: it judges one stored value against a constant.
+    /// Why the network cannot judge it.
     pub fn streamed(&self) -> Result<Draft, String> {
-        let invariant = match &self.named.plain {
-            Some(invariant) => invariant.clone(),
-            None => as_storage(&self.named.name, &self.named.program)?,
-        };
         Ok(Draft {
-            invariant,
+            invariant: streamed(&self.named)?,
             network: self.network.clone(),
             variable: self.variable.clone(),
         })
@@ -204,18 +201,58 @@ impl Proposal {
     /// For an engine, under this number.
     #[must_use]
     pub fn watched(&self, id: u64) -> Watched {
-        match self.streamed() {
-            Ok(mut draft) => {
-                draft.invariant.id = id;
-                Watched::Slot(draft.invariant)
-            }
-            Err(_) => Watched::Program(ProgramInvariant {
-                id,
-                name: self.named.name.clone(),
-                program: self.named.program.clone(),
-            }),
-        }
+        let named = &self.named;
+        streamed(named).unwrap_or_else(|_| program(named)).with_id(id)
     }
+}
+
+fn program(named: &NamedProgram) -> Watched {
+    Watched::Program(ProgramInvariant {
+        id: 0,
+        name: named.name.clone(),
+        program: named.program.clone(),
+    })
+}
+
+/// The form in which it travels, under the number 0.
+fn streamed(named: &NamedProgram) -> Result<Watched, String> {
+    if let Some(invariant) = &named.plain {
+        return Ok(invariant.clone().into());
+    }
+    if let Some(invariant) = as_storage(&named.name, &named.program) {
+        return Ok(invariant.into());
+    }
+    let watched = program(named);
+    let text = watched.expression();
+    // Names stand for more than they are long.
+    match engine::lang::parse(&text, &Names::default()) {
+        Ok(again) if again == named.program => Ok(watched),
+        Ok(_) => Err("with every name resolved it says something else: please report this".to_owned()),
+        Err(error) => Err(format!(
+            "with every name resolved it cannot be sent on: {}",
+            error.message
+        )),
+    }
+}
+
+/// The invariants of a set, as they are streamed; of one that names its chain, those of that chain.
+///
+/// # Errors
+/// The first that the network cannot judge, by its name.
+pub fn of_set(set: &InvariantSet) -> Result<Vec<Draft>, String> {
+    let network = match set.chain {
+        None | Some(1) => NETWORK.to_owned(),
+        Some(chain) => format!("chain-{chain}"),
+    };
+    let draft = |named: &NamedProgram| {
+        let invariant = streamed(named).map_err(|why| format!("{:?}: {why}", named.name))?;
+        Ok(Draft {
+            invariant,
+            network: network.clone(),
+            variable: None,
+        })
+    };
+    set.invariants.iter().map(draft).collect()
 }
 
 /// The keys of a set are the fields of the one entry that it has.
@@ -277,20 +314,26 @@ mod tests {
         Proposal::compile(body.as_object().unwrap(), &known())
     }
 
+    fn slot_of(draft: Draft) -> Invariant {
+        match draft.invariant {
+            Watched::Slot(invariant) => invariant,
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn streamed(expression: &str) -> Result<(U256, u8, Comparison, U256), String> {
-        let draft = compiled(expression).unwrap().streamed()?;
         let Invariant {
             slot,
             offset,
             comparison,
             target,
             ..
-        } = draft.invariant;
+        } = slot_of(compiled(expression).unwrap().streamed()?);
         Ok((slot, offset, comparison, target))
     }
 
     #[test]
-    fn what_compares_one_value_with_a_constant_is_streamed() {
+    fn what_compares_one_value_with_a_constant_is_streamed_as_a_slot() {
         let seven = U256::from(7);
         let one = U256::ONE;
         assert_eq!(streamed("vault.totalDebt >= 7"), Ok((one, 0, Comparison::Ge, seven)));
@@ -313,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn what_says_more_is_not() {
+    fn what_says_more_is_streamed_as_its_text() {
         for expression in [
             "vault.totalDebt * 2 >= 7",
             "delta(vault.totalDebt) >= 7",
@@ -325,8 +368,14 @@ mod tests {
             "vault.totalDebt <= 2 * vault.totalDebt",
         ] {
             let proposal = compiled(expression).unwrap();
-            assert!(proposal.streamed().unwrap_err().contains("constant"), "{expression}");
-            assert!(matches!(proposal.watched(1), Watched::Program(_)), "{expression}");
+            let streamed = proposal.streamed().unwrap().invariant;
+            assert_eq!(proposal.watched(7), streamed.clone().with_id(7));
+            let Watched::Program(invariant) = &streamed else {
+                panic!("{expression}: {streamed:?}")
+            };
+            assert_eq!(invariant.program, proposal.named.program);
+            let again = engine::lang::parse(&streamed.expression(), &Names::default()).unwrap();
+            assert_eq!(format!("{again:#}"), streamed.expression(), "labels and all");
         }
     }
 
@@ -392,7 +441,7 @@ mod tests {
             .unwrap()
             .streamed()
             .unwrap();
-        assert_eq!(format!("{:#x}", draft.invariant.contract), other);
+        assert_eq!(format!("{:#x}", draft.invariant.contract()), other);
     }
 
     proptest! {

@@ -1,17 +1,12 @@
-//! An expression that compares one stored value with a constant, as the invariant that the network judges. Pure.
+//! An expression that compares one stored value with a constant, in the form of an invariant over one slot. Pure.
 
 use engine::lang::{Moment, Names, Program, Source, Wide, from_invariant, parse};
 use engine::{Comparison, Invariant, ValueType};
 
-/// The invariant over one slot that says the same as a program. The program's own text is read, and what was read is written again: if
-/// that is another program, it says something else.
-pub(super) fn as_storage(name: &str, program: &Program) -> Result<Invariant, String> {
-    let narrow = || {
-        "the network judges one stored value against a constant, such as `vault.totalAssets >= 1000`; this expression says more. It can \
-         be tried on what was seen, and checked with `engine backtest`"
-            .to_owned()
-    };
-    let [read] = program.reads() else { return Err(narrow()) };
+/// The invariant over one slot that says the same as a program, if there is one. The program's own text is read, and what was read is
+/// written again: if that is another program, it says something else.
+pub(super) fn as_storage(name: &str, program: &Program) -> Option<Invariant> {
+    let [read] = program.reads() else { return None };
     let Source::Slot {
         contract,
         slot,
@@ -19,21 +14,20 @@ pub(super) fn as_storage(name: &str, program: &Program) -> Result<Invariant, Str
         offset,
     } = &read.source
     else {
-        return Err(narrow());
+        return None;
     };
     if program.is_relational() || read.moment != Moment::Post {
-        return Err(narrow());
+        return None;
     }
     let term = read.source.to_string();
-    let (comparison, constant) = compared(&program.to_string(), &term).ok_or_else(narrow)?;
-    let target = constant_of(&constant, *value_type).ok_or_else(narrow)?;
-    let invariant = Invariant::new(0, name, *contract, *slot, *value_type, *offset, comparison, target)
-        .map_err(|error| error.to_string())?;
+    let (comparison, constant) = compared(&program.to_string(), &term)?;
+    let target = constant_of(&constant, *value_type)?;
+    let invariant = Invariant::new(0, name, *contract, *slot, *value_type, *offset, comparison, target).ok()?;
     let same_text = match *value_type {
         ValueType::Bool => true,
         _ => parse(&format!("{term} {comparison} {constant}"), &Names::default()) == from_invariant(&invariant),
     };
-    if same_text { Ok(invariant) } else { Err(narrow()) }
+    same_text.then_some(invariant)
 }
 
 /// `term >= constant`, `constant <= term`, and of a truth `term` or `not term`.
@@ -106,7 +100,7 @@ mod tests {
             let invariant =
                 Invariant::new(0, "x", contract, U256::from_be_bytes(slot), value_type, 0, comparison, target).unwrap();
             let program = from_invariant(&invariant).unwrap();
-            prop_assert_eq!(as_storage("x", &program), Ok(invariant));
+            prop_assert_eq!(as_storage("x", &program), Some(invariant));
         }
     }
 }

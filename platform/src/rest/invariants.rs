@@ -1,9 +1,10 @@
-//! `/invariants`.
+//! `/invariants`: those over one slot. An expression is not found here: it is at `/v1/invariants`.
 
 use std::collections::BTreeSet;
 
 use axum::Json;
 use axum::extract::State;
+use engine::Watched;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -73,10 +74,12 @@ pub struct InvariantOut {
 }
 
 impl InvariantOut {
-    /// As it is stored, with its actions.
-    pub(super) fn new(row: &RegisteredInvariant, defense_action_ids: Vec<u64>) -> Self {
-        let invariant = &row.invariant;
-        Self {
+    /// As it is stored, with its actions; `None` of an expression, which this form cannot say.
+    pub(super) fn new(row: &RegisteredInvariant, defense_action_ids: Vec<u64>) -> Option<Self> {
+        let Watched::Slot(invariant) = &row.invariant else {
+            return None;
+        };
+        Some(Self {
             id: invariant.id,
             contract: invariant.contract.to_string(),
             comparison: invariant.comparison.symbol().to_owned(),
@@ -88,7 +91,7 @@ impl InvariantOut {
             defense_action_ids,
             created_at: super::date(row.created_at_ms),
             is_active: true,
-        }
+        })
     }
 }
 
@@ -106,7 +109,7 @@ impl Rest {
         let rows = self.store.invariants().await?;
         Ok(rows
             .iter()
-            .map(|row| InvariantOut::new(row, of(&actions, row.invariant.id)))
+            .filter_map(|row| InvariantOut::new(row, of(&actions, row.invariant.id())))
             .collect())
     }
 
@@ -117,7 +120,7 @@ impl Rest {
             .await?
             .ok_or(Refusal::NotFound(Kind::Invariant))?;
         let actions = self.store.members(Relation::InvariantAction, id).await?;
-        Ok(InvariantOut::new(&found, actions))
+        InvariantOut::new(&found, actions).ok_or(Refusal::NotFound(Kind::Invariant))
     }
 }
 
@@ -186,6 +189,7 @@ pub(super) async fn update(
     fields: Fields,
 ) -> Result<Json<InvariantOut>, Refusal> {
     let (draft, actions) = draft(fields)?;
+    rest.invariant(id).await?;
     rest.store
         .replace_members(id, &[(Relation::InvariantAction, actions)])
         .await?;
@@ -199,6 +203,7 @@ pub(super) async fn update(
 #[utoipa::path(delete, path = "/invariants/{id}", tag = "invariants", params(("id" = u64, Path)), security(("api_key" = [])),
     responses((status = 200, body = Message), (status = 401, body = Detail), (status = 403, body = Detail), (status = 404, body = Detail), (status = 422, body = Unprocessable)))]
 pub(super) async fn delete(State(rest): State<Rest>, Id(id): Id) -> Result<Json<Message>, Refusal> {
+    rest.invariant(id).await?;
     if !rest.store.remove_invariant(id).await? {
         return Err(Refusal::NotFound(Kind::Invariant));
     }
@@ -213,6 +218,7 @@ pub(super) async fn link_action(
     State(rest): State<Rest>,
     super::Pair(id, action): super::Pair,
 ) -> Result<Json<InvariantOut>, Refusal> {
+    rest.invariant(id).await?;
     rest.store.link(Relation::InvariantAction, id, action, true).await?;
     Ok(Json(rest.invariant(id).await?))
 }
@@ -224,6 +230,7 @@ pub(super) async fn unlink_action(
     State(rest): State<Rest>,
     super::Pair(id, action): super::Pair,
 ) -> Result<Json<InvariantOut>, Refusal> {
+    rest.invariant(id).await?;
     rest.store.link(Relation::InvariantAction, id, action, false).await?;
     Ok(Json(rest.invariant(id).await?))
 }

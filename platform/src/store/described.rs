@@ -142,7 +142,7 @@ impl Store {
         source: Option<&Source>,
         actions: &[u64],
     ) -> Result<Change, CatalogError> {
-        let id = seen.row.invariant.id;
+        let id = seen.row.invariant.id();
         let mut writing = self.begin().await?;
         match current(writing.connection(), id).await? {
             None => return Ok(Change::Unknown),
@@ -323,7 +323,7 @@ async fn current(db: &mut AnyConnection, id: u64) -> Result<Option<Described>, L
         .fetch_optional(db)
         .await?;
     let next = next.as_ref().map(described).transpose()?;
-    Ok(next.filter(|next| next.row.invariant.id == id))
+    Ok(next.filter(|next| next.row.invariant.id() == id))
 }
 
 /// What an invariant that has no source yet was written as, and its actions in the place of those that it had.

@@ -195,15 +195,17 @@ impl Store {
             let Some(Event::Pending(v1::PendingTransaction {
                 transaction: Some(transaction),
                 prestate,
+                predecessors,
                 ..
             })) = item.event
             else {
                 continue;
             };
             let prestate = prestate.as_ref().map(ShippedPrestate::from_wire).transpose()?;
+            let alone = predecessors.is_empty();
             waiting.push(Waiting {
                 transaction,
-                state_digest: prestate.as_ref().map(ShippedPrestate::state_digest),
+                state_digest: prestate.as_ref().filter(|_| alone).map(ShippedPrestate::state_digest),
             });
         }
         waiting.reverse();

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use engine::{B256, Invariant, U256};
+use engine::lang::{self, Names};
+use engine::{B256, Invariant, ProgramInvariant, U256, WatchSet, Watched};
 use sqlx::any::AnyArguments;
 use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, Row as _};
@@ -17,7 +18,7 @@ use crate::registry::Draft;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// The invariant.
-    pub invariant: Invariant,
+    pub invariant: Watched,
     /// The chain, by name.
     pub network: String,
     /// The variable's name in the source, where it was given.
@@ -103,16 +104,19 @@ impl Store {
         found.as_ref().map(row).transpose()
     }
 
-    /// The version in force, and its invariants for the engine.
+    /// The version in force, and its invariants compiled for the engine.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn invariant_set(&self) -> Result<(u64, Arc<Vec<Invariant>>), LogError> {
+    pub async fn invariant_set(&self) -> Result<(u64, Arc<WatchSet>), LogError> {
         // One transaction: version and invariants belong together.
         let mut reading = self.database.begin(node::database::shared::READING).await?;
         let set = current_set(&mut reading).await?;
         reading.commit().await?;
-        Ok((set.version, Arc::new(set.invariants)))
+        let compiled = WatchSet::new(set.invariants).map_err(|error| LogError::Malformed {
+            what: format!("the invariants in force: {error}"),
+        })?;
+        Ok((set.version, Arc::new(compiled)))
     }
 
     /// The version in force.
@@ -168,8 +172,8 @@ impl Store {
 pub(super) async fn insert(db: &mut AnyConnection, service: Option<u64>, draft: &Draft) -> Result<u64, LogError> {
     let insert = sqlx::query(
         "INSERT INTO invariants
-           (name, contract, slot, value_type, byte_offset, comparison, target, network, variable, created_at_ms, service)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id",
+           (name, contract, slot, value_type, byte_offset, comparison, target, network, variable, program, created_at_ms, service)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) RETURNING id",
     );
     let inserted = written(insert, draft)
         .bind(now_ms())
@@ -179,23 +183,33 @@ pub(super) async fn insert(db: &mut AnyConnection, service: Option<u64>, draft: 
     Ok(unsigned(inserted.try_get("id")?))
 }
 
-/// The first nine parameters of a query: what an invariant is.
+/// The first ten parameters of a query: what an invariant is.
 fn written<'q>(query: Query<'q, Any, AnyArguments>, draft: &'q Draft) -> Query<'q, Any, AnyArguments> {
     let Draft {
         invariant,
         network,
         variable,
     } = draft;
-    query
-        .bind(&invariant.name)
-        .bind(invariant.contract.as_slice())
-        .bind(B256::from(invariant.slot).to_vec())
-        .bind(invariant.value_type.to_string())
-        .bind(i64::from(invariant.offset))
-        .bind(invariant.comparison.symbol())
-        .bind(B256::from(invariant.target).to_vec())
-        .bind(network)
-        .bind(variable.as_deref())
+    let query = query.bind(invariant.name()).bind(invariant.contract().to_vec());
+    let query = match invariant {
+        Watched::Slot(invariant) => query
+            .bind(B256::from(invariant.slot).to_vec())
+            .bind(invariant.value_type.to_string())
+            .bind(i64::from(invariant.offset))
+            .bind(invariant.comparison.symbol())
+            .bind(B256::from(invariant.target).to_vec()),
+        Watched::View(_) | Watched::Program(_) => query
+            .bind(B256::ZERO.to_vec())
+            .bind(String::new())
+            .bind(0_i64)
+            .bind("")
+            .bind(B256::ZERO.to_vec()),
+    };
+    let program = match invariant {
+        Watched::Slot(_) => None,
+        Watched::View(_) | Watched::Program(_) => Some(invariant.expression()),
+    };
+    query.bind(network).bind(variable.as_deref()).bind(program)
 }
 
 /// Puts an invariant in the place of the active one of this number, without what that was written as; false when there is none. The
@@ -203,7 +217,7 @@ fn written<'q>(query: Query<'q, Any, AnyArguments>, draft: &'q Draft) -> Query<'
 pub(super) async fn update(db: &mut AnyConnection, id: u64, draft: &Draft) -> Result<bool, LogError> {
     let update = sqlx::query(
         "UPDATE invariants SET name = $1, contract = $2, slot = $3, value_type = $4, byte_offset = $5, comparison = $6,
-           target = $7, network = $8, variable = $9 WHERE id = $10 AND removed_at_ms IS NULL",
+           target = $7, network = $8, variable = $9, program = $10 WHERE id = $11 AND removed_at_ms IS NULL",
     );
     let replaced = written(update, draft).bind(signed(id)).execute(&mut *db).await?;
     // What it was written as says something else now.
@@ -241,9 +255,31 @@ async fn active(db: &mut AnyConnection) -> Result<Vec<Row>, LogError> {
 
 pub(super) fn row(row: &sqlx::any::AnyRow) -> Result<Row, LogError> {
     let id = unsigned(row.try_get("id")?);
-    let malformed = |error: &dyn std::fmt::Display| LogError::Malformed {
-        what: format!("invariant {id}: {error}"),
+    let name: String = row.try_get("name")?;
+    let program: Option<String> = row.try_get("program")?;
+    let invariant = match program {
+        None => Watched::Slot(slot(row, id, name)?),
+        Some(text) => {
+            let program = lang::parse(&text, &Names::default()).map_err(|error| malformed(id, &error.message))?;
+            Watched::Program(ProgramInvariant { id, name, program })
+        }
     };
+    Ok(Row {
+        invariant,
+        network: row.try_get("network")?,
+        variable: row.try_get("variable")?,
+        created_at_ms: unsigned(row.try_get("created_at_ms")?),
+    })
+}
+
+fn malformed(id: u64, error: &dyn std::fmt::Display) -> LogError {
+    LogError::Malformed {
+        what: format!("invariant {id}: {error}"),
+    }
+}
+
+/// The columns of a slot.
+fn slot(row: &sqlx::any::AnyRow, id: u64, name: String) -> Result<Invariant, LogError> {
     let word = |column: &'static str| -> Result<U256, LogError> {
         Ok(U256::from_be_bytes(fixed::<32>(
             column,
@@ -253,21 +289,15 @@ pub(super) fn row(row: &sqlx::any::AnyRow) -> Result<Row, LogError> {
     let value_type: String = row.try_get("value_type")?;
     let comparison: String = row.try_get("comparison")?;
     let offset: i64 = row.try_get("byte_offset")?;
-    let invariant = Invariant::new(
+    Invariant::new(
         id,
-        row.try_get::<String, _>("name")?,
+        name,
         fixed::<20>("contract", &row.try_get::<Vec<u8>, _>("contract")?)?.into(),
         word("slot")?,
-        value_type.parse().map_err(|error| malformed(&error))?,
-        u8::try_from(offset).map_err(|error| malformed(&error))?,
-        comparison.parse().map_err(|error| malformed(&error))?,
+        value_type.parse().map_err(|error| malformed(id, &error))?,
+        u8::try_from(offset).map_err(|error| malformed(id, &error))?,
+        comparison.parse().map_err(|error| malformed(id, &error))?,
         word("target")?,
     )
-    .map_err(|error| malformed(&error))?;
-    Ok(Row {
-        invariant,
-        network: row.try_get("network")?,
-        variable: row.try_get("variable")?,
-        created_at_ms: unsigned(row.try_get("created_at_ms")?),
-    })
+    .map_err(|error| malformed(id, &error))
 }

@@ -13,6 +13,11 @@ use super::{Store, now_ms, signed, subnet, timelines};
 use crate::assignment::Hotkey;
 use crate::log::LogError;
 
+/// Values that a witness may tell.
+const READINGS: usize = 64;
+/// Bytes that each of their fields may have.
+const READING_BYTES: usize = 1_024;
+
 /// Why a report was not stored.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
@@ -183,6 +188,17 @@ fn check_incident(report: &v1::IncidentReport) -> Result<(), DecodeError> {
     wire::hash("witness.pre", &witness.pre)?;
     wire::hash("witness.post", &witness.post)?;
     wire::hash("witness.digest", &witness.digest)?;
+    if witness.readings.len() > READINGS {
+        let reason = format!("{} are more than {READINGS}", witness.readings.len());
+        return Err(DecodeError::invalid("witness.readings", reason));
+    }
+    let fields = |reading: &v1::Reading| reading.label.len().max(reading.pre.len()).max(reading.post.len());
+    if let Some(longest) = witness.readings.iter().map(fields).max()
+        && longest > READING_BYTES
+    {
+        let reason = format!("{longest} bytes are more than the {READING_BYTES} of one field");
+        return Err(DecodeError::invalid("witness.readings", reason));
+    }
     Ok(())
 }
 

@@ -91,7 +91,10 @@ impl World {
     /// Names of the invariants in force.
     async fn in_force(&self) -> Vec<String> {
         let (_, set) = open(self.folder.path()).await.invariant_set().await.unwrap();
-        set.iter().map(|invariant| invariant.name.clone()).collect()
+        set.watched()
+            .iter()
+            .map(|invariant| invariant.name().to_owned())
+            .collect()
     }
 
     /// Waits until those are in force.

@@ -23,6 +23,7 @@ fn witness() -> v1::Witness {
         pre: vec![1; 32].into(),
         post: vec![0; 32].into(),
         digest: vec![7; 32].into(),
+        readings: Vec::new(),
     }
 }
 

@@ -98,6 +98,7 @@ pub(crate) async fn log(store: &Store, values: &[(u64, u64)]) -> Vec<(u64, B256)
                 transaction: Some(transaction.to_wire()),
                 head_hash: wire::hash_bytes(head_hash()),
                 prestate: Some(ShippedPrestate::from(state).to_wire()),
+                predecessors: Vec::new(),
             }),
             assigned: vec![hotkey(1)],
         });
@@ -129,6 +130,7 @@ pub(crate) async fn incident(store: &Store, id: u64, name: &str, (cursor, hash):
             pre: word(1_000).into(),
             post: word(3).into(),
             digest: vec![7; 32].into(),
+            readings: Vec::new(),
         }),
         seen_to_confirmed_us: 1_500,
     };

@@ -98,6 +98,7 @@ pub(crate) fn pending(n: u64) -> v1::PendingTransaction {
         }),
         head_hash: wire::hash_bytes(B256::repeat_byte(1)),
         prestate: None,
+        predecessors: Vec::new(),
     }
 }
 

@@ -19,24 +19,48 @@ const POSITIONS: u64 = 32;
 
 type Envelope = EthereumTxEnvelope<TxEip4844>;
 
-/// The transaction signed by a key drawn from `rng`, and the state for it. `None` when it cannot be: its type is not known, its sender is
+/// The transaction, and those that go before it, signed by a key drawn from `rng`, and the state for them. `None` when it cannot be: its type is not known, its sender is
 /// also its receiver, or the state does not know the sender.
-pub fn resign(transaction: &Transaction, state: &Prestate, rng: &mut impl Rng) -> Option<(Transaction, Prestate)> {
+pub fn resign(
+    predecessors: &[Transaction],
+    transaction: &Transaction,
+    state: &Prestate,
+    rng: &mut impl Rng,
+) -> Option<Resigned> {
     let old = transaction.sender();
-    if transaction.to() == Some(old) || !state.accounts.contains_key(&old) {
+    let mut all = predecessors.iter().chain(std::iter::once(transaction));
+    if all.any(|tx| tx.to() == Some(old)) || !state.accounts.contains_key(&old) {
         return None;
     }
     let key = PrivateKeySigner::from_bytes(&B256::from(rng.random::<[u8; 32]>())).ok()?;
-    let new = key.address();
+    let before = predecessors.iter().map(|tx| sent_by(&key, tx, rng));
+    Some(Resigned {
+        predecessors: before.collect::<Option<_>>()?,
+        transaction: sent_by(&key, transaction, rng)?,
+        state: moved(state, old, key.address()),
+    })
+}
+
+/// What another one sends, and the state for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resigned {
+    /// Those that go before it.
+    pub predecessors: Vec<Transaction>,
+    /// The transaction.
+    pub transaction: Transaction,
+    /// What they read.
+    pub state: Prestate,
+}
+
+fn sent_by(key: &PrivateKeySigner, transaction: &Transaction, rng: &mut impl Rng) -> Option<Transaction> {
+    let (old, new) = (transaction.sender(), key.address());
     let envelope = Envelope::decode_2718(&mut transaction.raw().as_ref()).ok()?;
-    let changed = if transaction.is_unsigned() {
+    if transaction.is_unsigned() {
         // A recording without signatures: a signed one would stand out in it.
         let raw = sign(envelope, old, new, None)?;
-        Transaction::unsigned(&raw, new, B256::from(rng.random::<[u8; 32]>())).ok()?
-    } else {
-        Transaction::with_sender(&sign(envelope, old, new, Some(&key))?, new).ok()?
-    };
-    Some((changed, moved(state, old, new)))
+        return Transaction::unsigned(&raw, new, B256::from(rng.random::<[u8; 32]>())).ok();
+    }
+    Transaction::with_sender(&sign(envelope, old, new, Some(key))?, new).ok()
 }
 
 /// The same content with the sender's words exchanged, signed by `key`; without one, with the signature that it has.
@@ -193,7 +217,8 @@ mod tests {
     #[test]
     fn another_signs_and_the_state_knows_it_as_it_knew_the_first() {
         let (transaction, state) = world();
-        let (changed, moved) = resign(&transaction, &state, &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
+        let resigned = resign(&[], &transaction, &state, &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
+        let (changed, moved) = (resigned.transaction, resigned.state);
         let new = changed.sender();
         assert_ne!(new, transaction.sender());
         assert_ne!(changed.hash(), transaction.hash());
@@ -224,13 +249,24 @@ mod tests {
     fn the_same_seed_gives_the_same_sender_and_another_another() {
         let (transaction, state) = world();
         let by = |seed| {
-            resign(&transaction, &state, &mut ChaCha8Rng::seed_from_u64(seed))
+            resign(&[], &transaction, &state, &mut ChaCha8Rng::seed_from_u64(seed))
                 .unwrap()
-                .0
+                .transaction
                 .hash()
         };
         assert_eq!(by(1), by(1));
         assert_ne!(by(1), by(2));
+    }
+
+    #[test]
+    fn those_that_go_before_it_are_sent_by_the_same_one() {
+        let (transaction, state) = world();
+        let before = [transaction.clone(), transaction.clone()];
+        let resigned = resign(&before, &transaction, &state, &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
+        let sender = resigned.transaction.sender();
+        assert_ne!(sender, transaction.sender());
+        let senders: Vec<Address> = resigned.predecessors.iter().map(Transaction::sender).collect();
+        assert_eq!(senders, [sender; 2]);
     }
 
     #[test]
@@ -243,13 +279,22 @@ mod tests {
         let zero = alloy::primitives::Signature::new(U256::ZERO, U256::ZERO, false);
         let raw = Envelope::from(tx.into_signed(zero)).encoded_2718();
         let recorded = Transaction::unsigned(&raw, signer().address(), B256::repeat_byte(1)).unwrap();
-        let (changed, _) = resign(&recorded, &state, &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
+        let resigned = resign(&[], &recorded, &state, &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
+        let changed = resigned.transaction;
         assert!(changed.is_unsigned() && changed.hash() != recorded.hash());
     }
 
     #[test]
     fn a_sender_that_the_state_does_not_know_is_left_alone() {
         let (transaction, _) = world();
-        assert!(resign(&transaction, &Prestate::default(), &mut ChaCha8Rng::seed_from_u64(1)).is_none());
+        assert!(
+            resign(
+                &[],
+                &transaction,
+                &Prestate::default(),
+                &mut ChaCha8Rng::seed_from_u64(1)
+            )
+            .is_none()
+        );
     }
 }

@@ -5,16 +5,24 @@
 //! where the value goes ([`shape`]). Both are made for what violates and for what does not, at a random distance from the bound, so that
 //! neither a shift nor closeness to a bound tells which it is. What comes out is only likely to be what was wanted: the engine
 //! has the last word.
+//!
+//! Of an expression it is not known where its bound is: the value that changes is shifted to where the same step is a larger or a smaller
+//! part of it, which is what most expressions are about, and the engine says on which side that is.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
-use engine::{Address, Comparison, Invariant, Prestate, U256, ValueType};
+use engine::lang::{self, Names, Source};
+use engine::{Address, Comparison, Invariant, Prestate, ProgramInvariant, U256, ValueType, Watched};
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use wire::{FindingVerdict, Verdicts};
 
 /// Slots that are probed in one transaction.
 const PROBES: usize = 64;
+
+/// An expression's value is shifted to at most so many steps.
+const REACH: u64 = 20;
 
 /// A planted invariant has an id that would be given to one of the next so many.
 const LATER: u64 = 64;
@@ -34,13 +42,16 @@ pub struct Change {
 
 /// One question for each slot that is known: does it keep its value? Slots that are watched come first, then those of contracts that
 /// are; at most [`PROBES`]. Their ids count from 1.
-pub fn probes(state: &Prestate, registered: &[Invariant]) -> Vec<Invariant> {
+pub fn probes(state: &Prestate, registered: &[Watched]) -> Vec<Invariant> {
+    let terms = Terms::of(registered);
     let rank = |contract: &Address, slot: &U256| {
-        let watched = registered.iter().filter(|invariant| invariant.contract == *contract);
-        watched
-            .map(|invariant| if invariant.slot == *slot { 0 } else { 1 })
-            .min()
-            .unwrap_or(2)
+        if terms.slots.contains(&(*contract, *slot)) {
+            0
+        } else if terms.contracts.contains(contract) {
+            1
+        } else {
+            2
+        }
     };
     let mut slots: Vec<(u8, Address, U256, U256)> = state
         .accounts
@@ -62,6 +73,26 @@ pub fn probes(state: &Prestate, registered: &[Invariant]) -> Vec<Invariant> {
             target: word,
         })
         .collect()
+}
+
+/// What invariants speak of.
+struct Terms {
+    slots: BTreeSet<(Address, U256)>,
+    contracts: BTreeSet<Address>,
+}
+
+impl Terms {
+    fn of(registered: &[Watched]) -> Self {
+        let sources = || registered.iter().flat_map(Watched::sources).map(|(_, source)| source);
+        let slot = |source| match source {
+            Source::Slot { contract, slot, .. } => Some((contract, slot)),
+            _ => None,
+        };
+        Self {
+            slots: sources().filter_map(slot).collect(),
+            contracts: sources().filter_map(|source| source.contract()).collect(),
+        }
+    }
 }
 
 /// The slots that do not keep their value, by the answers to [`probes`].
@@ -97,44 +128,65 @@ pub enum Means {
 /// `None` when nothing changes that could be moved so, or there is no invariant to go by.
 pub fn shape(
     state: &Prestate,
-    registered: &[Invariant],
+    registered: &[Watched],
     changes: &[Change],
     (means, violating): (Means, bool),
     rng: &mut impl Rng,
-) -> Option<(Vec<Invariant>, Prestate)> {
-    let touched = registered
-        .iter()
-        .filter(|one| state.accounts.contains_key(&one.contract));
-    let mut invariants: Vec<Invariant> = touched.cloned().collect();
+) -> Option<(Vec<Watched>, Prestate)> {
+    let touched = |one: &&Watched| one.could_change(|account| state.accounts.contains_key(account));
+    let mut invariants: Vec<Watched> = registered.iter().filter(touched).cloned().collect();
     let mut state = state.clone();
     match means {
         Means::Plain => {}
         Means::Shift => {
-            let shifts: Vec<(&Invariant, &Change)> = invariants
+            let shifts: Vec<(&Watched, &Change)> = invariants
                 .iter()
                 .flat_map(|invariant| changes.iter().map(move |change| (invariant, change)))
-                .filter(|(invariant, change)| invariant.contract == change.contract && invariant.slot == change.slot)
+                .filter(|(invariant, change)| place(invariant, change).is_some())
                 .collect();
-            let (invariant, change) = shifts.choose(rng)?;
-            let word = shifted(invariant, change, violating, rng)?;
+            let (invariant, change) = *shifts.choose(rng)?;
+            let word = match invariant {
+                Watched::Slot(invariant) => shifted(invariant, change, violating, rng)?,
+                Watched::View(_) | Watched::Program(_) => drifted(place(invariant, change)?, change, rng)?,
+            };
             let known = state.accounts.get_mut(&change.contract)?;
             known.storage.insert(change.slot, word);
         }
         Means::Plant => {
             let model = registered.choose(rng)?;
-            let newest = registered.iter().map(|one| one.id).max()?;
+            let newest = registered.iter().map(Watched::id).max()?;
             let id = newest.saturating_add(rng.random_range(1..=LATER));
-            invariants.push(planted(id, model, likeliest(changes, registered, rng)?, violating, rng));
+            let change = likeliest(changes, registered, rng)?;
+            invariants.push(match model {
+                Watched::Slot(model) => planted(id, model, change, violating, rng).into(),
+                Watched::View(_) | Watched::Program(_) => stated(id, model, change, violating, rng)?,
+            });
         }
     }
     Some((invariants, state))
 }
 
+/// How an invariant reads the slot that changes: its type and offset. A view of the contract may read any slot of it, as a word.
+fn place(invariant: &Watched, change: &Change) -> Option<(ValueType, u8)> {
+    let read = |source: &Source| match source {
+        Source::Slot {
+            contract,
+            slot,
+            value_type,
+            offset,
+        } => ((*contract, *slot) == (change.contract, change.slot)).then_some((*value_type, *offset)),
+        Source::View(view) => (view.contract == change.contract).then_some((ValueType::Uint(256), 0)),
+        _ => None,
+    };
+    invariant.sources().iter().find_map(|(_, source)| read(source))
+}
+
 /// The change that an invariant would rather be about: one of a contract that is watched.
-fn likeliest<'a>(changes: &'a [Change], registered: &[Invariant], rng: &mut impl Rng) -> Option<&'a Change> {
+fn likeliest<'a>(changes: &'a [Change], registered: &[Watched], rng: &mut impl Rng) -> Option<&'a Change> {
+    let watched = Terms::of(registered).contracts;
     let watched: Vec<&Change> = changes
         .iter()
-        .filter(|change| registered.iter().any(|invariant| invariant.contract == change.contract))
+        .filter(|change| watched.contains(&change.contract))
         .collect();
     match watched.choose(rng) {
         Some(change) => Some(change),
@@ -177,6 +229,38 @@ fn shifted(invariant: &Invariant, change: &Change, violating: bool, rng: &mut im
         _ => return None,
     };
     invariant.value_type.encode(change.pre, invariant.offset, from)
+}
+
+/// A word in which the value is at a random one of the next [`REACH`] steps from nothing, so that the same step can still be made.
+fn drifted((value_type, offset): (ValueType, u8), change: &Change, rng: &mut impl Rng) -> Option<U256> {
+    if !matches!(value_type, ValueType::Uint(_)) {
+        return None;
+    }
+    let pre = value_type.decode(change.pre, offset)?;
+    let post = value_type.decode(change.post, offset)?;
+    let step = post.abs_diff(pre);
+    let somewhere = below(step.checked_mul(U256::from(REACH))?, rng);
+    let from = match post.cmp(&pre) {
+        Ordering::Equal => return None,
+        Ordering::Less => step.checked_add(somewhere)?,
+        Ordering::Greater => somewhere,
+    };
+    value_type.encode(change.pre, offset, from)
+}
+
+/// An expression about what changes, by how much it may: less than it does, or more.
+fn stated(id: u64, model: &Watched, change: &Change, violating: bool, rng: &mut impl Rng) -> Option<Watched> {
+    let step = change.post.abs_diff(change.pre);
+    let short = below(step, rng);
+    let bound = if violating { short } else { step.checked_add(short)? };
+    let Change { contract, slot, .. } = change;
+    let relation = if change.post > change.pre { "<= " } else { ">= -" };
+    let text = format!("delta(slot({contract:#x}, {slot:#x}, uint256, 0)) {relation}{bound}");
+    Some(Watched::Program(ProgramInvariant {
+        id,
+        name: model.name().to_owned(),
+        program: lang::parse(&text, &Names::default()).ok()?,
+    }))
 }
 
 /// An invariant like `model`, about what changes: its bound is crossed, or stays just beyond.
@@ -245,7 +329,7 @@ mod tests {
     fn watched_slots_are_probed_first_and_no_more_than_a_bounded_number() {
         let mut words: Vec<(Address, u64, u64)> = (100..200).map(|slot| (OTHER, slot, 1)).collect();
         words.extend([(VAULT, 50, 3), (VAULT, 1, 7)]);
-        let probes = probes(&state(&words), &[invariant(1, Comparison::Le, 9)]);
+        let probes = probes(&state(&words), &[invariant(1, Comparison::Le, 9).into()]);
         assert_eq!(probes.len(), PROBES);
         assert_eq!(
             (probes[0].contract, probes[0].slot, probes[0].target),
@@ -284,7 +368,7 @@ mod tests {
 
     #[test]
     fn nothing_changes_so_nothing_can_be_violated() {
-        let registered = [invariant(1, Comparison::Le, 9)];
+        let registered = [Watched::from(invariant(1, Comparison::Le, 9))];
         let state = state(&[(VAULT, 1, 7)]);
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         for means in [Means::Shift, Means::Plant] {
@@ -295,8 +379,11 @@ mod tests {
     }
 
     /// Adds (or takes) the same step from wherever the slot begins, as a deposit or a withdrawal does.
-    fn verdict(invariants: &[Invariant], state: &Prestate, change: &Change) -> bool {
+    fn verdict(invariants: &[Watched], state: &Prestate, change: &Change) -> bool {
         invariants.iter().any(|invariant| {
+            let Watched::Slot(invariant) = invariant else {
+                panic!("{invariant:?}")
+            };
             if (invariant.contract, invariant.slot) != (change.contract, change.slot) {
                 return false;
             }
@@ -311,6 +398,63 @@ mod tests {
         })
     }
 
+    /// Judged as an engine does, when the slot takes the same step from wherever it begins.
+    fn breaks(invariant: &Watched, state: &Prestate, change: &Change) -> bool {
+        struct Slot(U256, U256);
+        impl lang::Reader for Slot {
+            fn read(&mut self, moment: lang::Moment, _: &Source) -> Result<U256, engine::Reason> {
+                Ok(if moment == lang::Moment::Pre { self.0 } else { self.1 })
+            }
+            fn logs(&mut self, _: &mut dyn FnMut(lang::LogRef<'_>)) -> Result<(), engine::Reason> {
+                Ok(())
+            }
+        }
+        let Watched::Program(invariant) = invariant else {
+            panic!("{invariant:?}")
+        };
+        let pre = state.accounts[&change.contract].storage[&change.slot];
+        let post = pre - change.pre + change.post;
+        lang::evaluate(&invariant.program, &mut Slot(pre, post))
+            .violated()
+            .unwrap()
+    }
+
+    #[test]
+    fn an_expression_is_shifted_to_both_sides_of_its_bound_and_planted_on_the_wanted_one() {
+        let text = format!("slot({VAULT:#x}, 0x1, uint256) >= 90% of pre");
+        let program = lang::parse(&text, &Names::default()).unwrap();
+        let (id, name) = (7, "keeps most".to_owned());
+        let registered = [Watched::Program(ProgramInvariant { id, name, program })];
+        let state = state(&[(VAULT, 1, 1_000)]);
+        let change = Change {
+            contract: VAULT,
+            slot: U256::from(1),
+            pre: U256::from(1_000),
+            post: U256::from(990),
+        };
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut sides = [0; 2];
+        for _ in 0..64 {
+            let wanted = (Means::Shift, true);
+            let (invariants, shifted) = shape(&state, &registered, &[change], wanted, &mut rng).unwrap();
+            assert_eq!(invariants, registered);
+            sides[usize::from(breaks(&registered[0], &shifted, &change))] += 1;
+            for violating in [true, false] {
+                let wanted = (Means::Plant, violating);
+                let (invariants, same) = shape(&state, &registered, &[change], wanted, &mut rng).unwrap();
+                assert_eq!((invariants.len(), &same), (2, &state));
+                assert_eq!(
+                    breaks(&invariants[1], &state, &change),
+                    violating,
+                    "{:?}",
+                    invariants[1]
+                );
+                assert_eq!(invariants[1].name(), "keeps most");
+            }
+        }
+        assert!(sides.iter().all(|times| *times > 10), "{sides:?}");
+    }
+
     proptest! {
         /// Whatever changes by a step, wherever the registered bound is: what was wanted is what an engine would say.
         #[test]
@@ -321,7 +465,7 @@ mod tests {
             prop_assume!(pre != post);
             let comparison = if ge { Comparison::Ge } else { Comparison::Le };
             let means = if plant { Means::Plant } else { Means::Shift };
-            let registered = [invariant(1, comparison, target), invariant(2, Comparison::Le, 5)];
+            let registered = [invariant(1, comparison, target), invariant(2, Comparison::Le, 5)].map(Watched::from);
             let state = state(&[(VAULT, 1, pre), (VAULT, 2, 3)]);
             let change = Change { contract: VAULT, slot: U256::from(1), pre: U256::from(pre), post: U256::from(post) };
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -334,7 +478,7 @@ mod tests {
             prop_assert_eq!(invariants.len(), 2 + usize::from(plant));
             prop_assert_eq!(&invariants[..2], &registered[..], "what is registered is as it is registered");
             prop_assert_eq!(shaped == state, plant);
-            prop_assert!(invariants.iter().all(|invariant| invariant.check().is_ok()));
+            prop_assert!(engine::WatchSet::new(invariants).is_ok());
         }
     }
 }

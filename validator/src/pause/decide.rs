@@ -9,7 +9,7 @@ use sender::{Fees, Handle, IdempotencyKey, Lane, Request, State};
 
 use super::follow::Course;
 use super::scheme::{self, Worker, scheme};
-use super::simulate::Found;
+use super::simulate::{AheadOf, Attack, Found};
 use super::simulator::{Scheme, Simulator, Trial};
 use super::timing::Marks;
 use super::{Gatekeeper, cannot, failed, fees_of, guard, higher, lock};
@@ -21,6 +21,8 @@ const TRIES: usize = 16;
 
 /// A pause that is worth sending.
 struct Decision {
+    /// What it must be ahead of.
+    ahead_of: AheadOf,
     /// Gas to give to our own transaction.
     gas: u64,
     /// Gas that the last of the pause's transactions used.
@@ -51,14 +53,14 @@ impl Gatekeeper {
             )));
         }
         let asked = Instant::now();
-        let attack = decode(request);
+        let Suspects { attack, own } = decode(request);
         // What was mined before now is past: the pause is for what is still to come.
         let hashes: Vec<B256> = {
             let blocks = lock(&self.blocks);
             let all = request.attack.iter().map(|suspect| suspect.tx_hash);
             all.filter(|hash| blocks.place(*hash).is_none()).collect()
         };
-        let fees: Vec<Fees> = attack.iter().map(fees_of).collect();
+        let fees: Vec<Fees> = own.iter().map(fees_of).collect();
         let entered = self.flights.enter(&request.target, &fees, &hashes);
         let turn = entered.turn.lock().await;
         let flying = self.flights.key(&request.target);
@@ -72,7 +74,7 @@ impl Gatekeeper {
             }
             Sent::Nothing(key) => match self.decide(request, &attack, asked).await? {
                 Err(reason) => return Ok(cannot(reason)),
-                Ok(decision) => match self.submit(key, request, &attack, &decision).await? {
+                Ok(decision) => match self.submit(key, request, (&attack, &fees), &decision).await? {
                     Err(reason) => return Ok(cannot(reason)),
                     Ok(handle) => Course {
                         marks: decision.marks,
@@ -142,16 +144,16 @@ impl Gatekeeper {
     async fn decide(
         &self,
         request: &PauseRequest,
-        attack: &[Transaction],
+        attack: &Attack,
         asked: Instant,
     ) -> Result<Result<Decision, String>, PauseError> {
-        if attack.is_empty() {
+        if attack.transactions.is_empty() {
             return Ok(Err(
                 "the attack's transaction is not known, so no pause can be tried against it".to_owned(),
             ));
         }
         let set = std::sync::Arc::clone(&lock(&self.set));
-        let invariant = set.invariants.iter().find(|known| known.id == request.invariant.id);
+        let invariant = set.invariants.iter().find(|known| known.id() == request.invariant.id);
         let Some(invariant) = invariant.cloned() else {
             return Err(failed(&format!(
                 "invariant {} is not streamed (yet)",
@@ -165,7 +167,7 @@ impl Gatekeeper {
         let sighting = self.sighting(request);
         let trial = Trial {
             pause,
-            attack: attack.to_vec(),
+            attack: attack.clone(),
             invariant,
             sighting: sighting.clone(),
         };
@@ -177,8 +179,8 @@ impl Gatekeeper {
             .map_err(|error| failed(&format!("the pause cannot be tried: {error}")))?;
         let decided = Instant::now();
         metrics::histogram!("validator_pause_simulation_seconds").record((decided - asked).as_secs_f64());
-        let gas_used = match found {
-            Found::Stops { gas_used } => gas_used,
+        let (gas_used, ahead_of) = match found {
+            Found::Stops { gas_used, ahead_of } => (gas_used, ahead_of),
             Found::Cannot(why) => {
                 span.failed(why.to_string());
                 return Ok(Err(format!("tried on block {block}: {why}")));
@@ -194,6 +196,7 @@ impl Gatekeeper {
         });
         let own = gas_used.first().copied().unwrap_or_default();
         Ok(Ok(Decision {
+            ahead_of,
             gas: gas_limit(own, self.config.gas_limit),
             last_used: gas_used.last().copied().unwrap_or_default(),
             block,
@@ -217,11 +220,17 @@ impl Gatekeeper {
         &self,
         key: IdempotencyKey,
         request: &PauseRequest,
-        attack: &[Transaction],
+        (attack, own): (&Attack, &[Fees]),
         decision: &Decision,
     ) -> Result<Result<Handle, String>, PauseError> {
         let target = &request.target;
-        let own = attack.iter().map(fees_of).reduce(|a, b| higher(&a, &b));
+        // A builder takes what leads up to an attack before it, whatever it pays: ahead of that is ahead of both.
+        let leading = match decision.ahead_of {
+            AheadOf::All => attack.transactions.as_slice(),
+            AheadOf::Attack => &[],
+        };
+        let own = own.iter().copied().chain(leading.iter().map(fees_of));
+        let own = own.reduce(|a, b| higher(&a, &b));
         // From here on a repeat raises it; what came before is in `beat`.
         let beat = self.flights.fly(target, &key);
         let beat = own.into_iter().chain(beat).reduce(|a, b| higher(&a, &b));
@@ -283,17 +292,35 @@ pub(super) async fn scheme_of(
         .map_err(|error| failed(&error))
 }
 
-/// The transactions of the attack that a pause is tried against, in the order of confirmation.
-fn decode(request: &PauseRequest) -> Vec<Transaction> {
+/// The transactions of an attack that a pause is tried against.
+struct Suspects {
+    /// In the order of confirmation, each behind those that go before it.
+    attack: Attack,
+    /// Those that break the invariant themselves.
+    own: Vec<Transaction>,
+}
+
+fn decode(request: &PauseRequest) -> Suspects {
     let skipped = request.attack.len().saturating_sub(ATTACK);
-    let known = request
-        .attack
-        .iter()
-        .skip(skipped)
-        .filter(|suspect| !suspect.raw.is_empty());
-    known
-        .filter_map(|suspect| Transaction::with_sender(&suspect.raw, suspect.sender).ok())
-        .collect()
+    let (mut attack, mut own) = (Attack::default(), Vec::new());
+    let known = request.attack.iter().skip(skipped);
+    for suspect in known.filter(|suspect| !suspect.raw.is_empty()) {
+        let sent = |raw: &engine::Bytes| Transaction::with_sender(raw, suspect.sender).ok();
+        let Some(breaking) = sent(&suspect.raw) else { continue };
+        // What stands there already is not executed twice.
+        let is_new = |tx: &Transaction| attack.transactions.iter().all(|known| known.hash() != tx.hash());
+        let leading: Vec<Transaction> = suspect.predecessors.iter().filter_map(sent).filter(is_new).collect();
+        if own.is_empty() {
+            attack.leading = leading.len();
+        }
+        let again = !is_new(&breaking);
+        attack.transactions.extend(leading);
+        if !again {
+            attack.transactions.push(breaking.clone());
+        }
+        own.push(breaking);
+    }
+    Suspects { attack, own }
 }
 
 /// Gas to give for a call that used `used`: what was refunded at its end (at most a fifth, EIP-3529) had to be there, and a quarter on

@@ -35,7 +35,7 @@ use std::time::Instant;
 
 use defence::config::{KeeperJob, Way};
 use defence::{PauseError, PauseOutcome, PauseProgress, PauseRequest, PauseTarget, Pauser};
-use engine::{B256, Invariant, Transaction};
+use engine::{B256, Transaction, Watched};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use sender::{Fees, IdempotencyKey, Sender};
@@ -159,7 +159,7 @@ impl Gatekeeper {
     }
 
     /// Another transaction of an attack: pauses under way that are for this contract's invariant get ahead of it too.
-    pub async fn repeated(&self, invariant: &Invariant, transaction: &Transaction) {
+    pub async fn repeated(&self, invariant: &Watched, transaction: &Transaction) {
         let fees = fees_of(transaction);
         for target in self.targets(invariant) {
             let keys = self.flights.repeated(&target, &fees, transaction.hash());
@@ -176,9 +176,9 @@ impl Gatekeeper {
     }
 
     /// What the configured actions pause by, for an invariant.
-    fn targets(&self, invariant: &Invariant) -> Vec<PauseTarget> {
-        let of = |way: &&PauseWay| way.invariants.is_empty() || way.invariants.contains(&invariant.id);
-        let target = |way: &PauseWay| way.way.of(invariant.contract);
+    fn targets(&self, invariant: &Watched) -> Vec<PauseTarget> {
+        let of = |way: &&PauseWay| way.invariants.is_empty() || way.invariants.contains(&invariant.id());
+        let target = |way: &PauseWay| way.way.of(invariant.contract());
         self.ways.iter().filter(of).map(target).collect()
     }
 

@@ -1,6 +1,7 @@
 //! The rule: would this pause stop that attack?
 //!
-//! Pure: the engine runs the attack alone, and then the pause and the attack one after the other, on the same state. A pause is one
+//! Pure: the engine runs the attack alone, and then the pause and the attack one after the other, on the same state. An attack may stand
+//! behind transactions that only lead up to it; then the pause is tried ahead of those, and right ahead of the attack. A pause is one
 //! transaction, or several that only together stop anything (a confirmation, and the keepers' execution): the whole is judged. Only a
 //! pause that makes the difference is worth sending. What is not known is asked for ([`Found::Lacks`]), never taken for nothing.
 
@@ -19,11 +20,31 @@ pub enum Found {
     Stops {
         /// Gas that each of the pause's transactions used, after refunds.
         gas_used: Vec<u64>,
+        /// What it must be ahead of.
+        ahead_of: AheadOf,
     },
     /// It is not worth sending.
     Cannot(Why),
     /// This must be known first.
     Lacks(Missing),
+}
+
+/// What a pause must be ahead of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AheadOf {
+    /// The attack: behind what leads up to it the pause stops it as well.
+    Attack,
+    /// Everything: once what leads up to the attack is done, the pause is no help.
+    All,
+}
+
+/// The transactions of an attack.
+#[derive(Debug, Clone, Default)]
+pub struct Attack {
+    /// In order, each behind those of its sender that go before it.
+    pub transactions: Vec<Transaction>,
+    /// How many of them, from the first on, only lead up to it.
+    pub leading: usize,
 }
 
 /// Why a pause is not worth sending.
@@ -84,7 +105,8 @@ pub fn unsigned(chain_id: u64, step: &Step) -> Result<Transaction, TransactionEr
     Transaction::unsigned(&raw, step.from, keccak256(&raw))
 }
 
-/// Runs the attack alone, then `pause` and the attack, on `state` under `env`, and judges the invariants of `set`.
+/// Runs the attack alone, then `pause` and the attack, on `state` under `env`, and judges the invariants of `set`. What leads up to the
+/// attack counts as its part: a pause behind which that breaks something is no help.
 ///
 /// # Errors
 /// When the state source is broken.
@@ -92,7 +114,7 @@ pub fn simulate(
     engine: &mut Engine,
     env: &BlockEnv,
     pause: &[Transaction],
-    attack: &[Transaction],
+    attack: &Attack,
     set: &WatchSet,
     state: &dyn State,
     expired: &dyn Fn() -> bool,
@@ -102,14 +124,18 @@ pub fn simulate(
         expired: Some(expired),
         ..Options::default()
     };
-    let alone = engine.judge_sequence(env, attack, state, set, &options)?;
+    let alone = engine.judge_sequence(env, &attack.transactions, state, set, &options)?;
     match read(&alone, 0) {
         Read::Breaks => {}
         Read::Keeps => return Ok(Found::Cannot(Why::NoAttack(ending(&alone)))),
         Read::Unknown(found) => return Ok(found),
     }
-    let both: Vec<Transaction> = pause.iter().chain(attack).cloned().collect();
-    let both = engine.judge_sequence(env, &both, state, set, &options)?;
+    let mut sequence = |leading: usize| {
+        let (before, after) = attack.transactions.split_at(leading.min(attack.transactions.len()));
+        let all: Vec<Transaction> = before.iter().chain(pause).chain(after).cloned().collect();
+        engine.judge_sequence(env, &all, state, set, &options)
+    };
+    let both = sequence(0)?;
     let mut gas_used = Vec::with_capacity(pause.len());
     for outcome in both.each.iter().take(pause.len()) {
         match &outcome.execution {
@@ -126,11 +152,27 @@ pub fn simulate(
             }
         }
     }
-    Ok(match read(&both, pause.len()) {
-        Read::Breaks => Found::Cannot(Why::NoHelp),
-        Read::Keeps => Found::Stops { gas_used },
-        Read::Unknown(found) => found,
-    })
+    match read(&both, pause.len()) {
+        Read::Breaks => return Ok(Found::Cannot(Why::NoHelp)),
+        Read::Unknown(found) => return Ok(found),
+        Read::Keeps => {}
+    }
+    let ahead_of = if attack.leading == 0 {
+        AheadOf::Attack
+    } else {
+        let between = sequence(attack.leading)?;
+        let pauses = between.each.iter().skip(attack.leading).take(pause.len());
+        let paused = pauses
+            .filter_map(|outcome| outcome.execution.as_ref())
+            .all(|execution| execution.status == Status::Success);
+        match read(&between, attack.leading) {
+            Read::Keeps if paused => AheadOf::Attack,
+            Read::Unknown(Found::Lacks(missing)) => return Ok(Found::Lacks(missing)),
+            // What is not known to help there is sent ahead of everything.
+            Read::Keeps | Read::Breaks | Read::Unknown(_) => AheadOf::All,
+        }
+    };
+    Ok(Found::Stops { gas_used, ahead_of })
 }
 
 /// What a sequence does to the invariants.
@@ -236,16 +278,7 @@ mod tests {
     }
 
     fn attack() -> Transaction {
-        let tx = TxEip1559 {
-            chain_id: 1,
-            gas_limit: 100_000,
-            max_fee_per_gas: 10,
-            to: TxKind::Call(GUARDED),
-            value: U256::from(9),
-            ..TxEip1559::default()
-        };
-        let signature = attacker().sign_hash_sync(&tx.signature_hash()).unwrap();
-        Transaction::decode(&TxEnvelope::from(tx.into_signed(signature)).encoded_2718()).unwrap()
+        call(0, 9)
     }
 
     fn env() -> BlockEnv {
@@ -273,6 +306,10 @@ mod tests {
     }
 
     fn together(calls: &[(Address, u64)], state: &dyn State) -> Found {
+        watched(&set(), calls, state)
+    }
+
+    fn watched(set: &WatchSet, calls: &[(Address, u64)], state: &dyn State) -> Found {
         let step = |(from, gas_limit): &(Address, u64)| Step {
             from: *from,
             to: GUARDED,
@@ -281,12 +318,32 @@ mod tests {
         };
         let pause: Vec<Transaction> = calls.iter().map(|call| unsigned(1, &step(call)).unwrap()).collect();
         let mut engine = Engine::new(1);
-        simulate(&mut engine, &env(), &pause, &[attack()], &set(), state, &|| false).unwrap()
+        let attack = Attack {
+            transactions: vec![attack()],
+            leading: 0,
+        };
+        simulate(&mut engine, &env(), &pause, &attack, set, state, &|| false).unwrap()
+    }
+
+    #[test]
+    fn a_pause_that_stops_the_attack_keeps_an_expression_too() {
+        use engine::ProgramInvariant;
+        use engine::lang::{Names, parse};
+        let text = format!("slot({GUARDED:#x}, 0x1, uint256) <= 200% of pre or balance({GUARDED:#x}) > 2 ether");
+        let (id, name, program) = (9, text.clone(), parse(&text, &Names::default()).unwrap());
+        let set = WatchSet::of([ProgramInvariant { id, name, program }]).unwrap();
+        let stopped = watched(&set, &[(GUARDIAN, 100_000)], &state(0));
+        assert!(matches!(stopped, Found::Stops { .. }), "{stopped:?}");
+        let nobody = Address::repeat_byte(0x11);
+        assert_eq!(
+            watched(&set, &[(nobody, 100_000)], &state(0)),
+            Found::Cannot(Why::NoHelp)
+        );
     }
 
     #[test]
     fn a_pause_that_closes_the_contract_stops_the_attack() {
-        let Found::Stops { gas_used } = tried(GUARDIAN, 100_000, &state(0)) else {
+        let Found::Stops { gas_used, .. } = tried(GUARDIAN, 100_000, &state(0)) else {
             panic!("it does not stop it")
         };
         assert!(
@@ -299,7 +356,7 @@ mod tests {
     fn of_several_transactions_the_whole_is_judged() {
         let nobody = Address::repeat_byte(0x11);
         let found = together(&[(nobody, 100_000), (GUARDIAN, 100_000)], &state(0));
-        let Found::Stops { gas_used } = found else {
+        let Found::Stops { gas_used, .. } = found else {
             panic!("{found:?}")
         };
         assert_eq!(gas_used.len(), 2, "the first alone is no help");
@@ -307,6 +364,74 @@ mod tests {
         assert!(matches!(found, Found::Cannot(Why::JobFails(_))), "{found:?}");
         let found = together(&[(nobody, 100_000), (nobody, 100_000)], &state(0));
         assert_eq!(found, Found::Cannot(Why::NoHelp));
+    }
+
+    /// The attacker's call number `nonce`, which carries so much.
+    fn call(nonce: u64, value: u64) -> Transaction {
+        let tx = TxEip1559 {
+            chain_id: 1,
+            nonce,
+            gas_limit: 100_000,
+            max_fee_per_gas: 10,
+            to: TxKind::Call(GUARDED),
+            value: U256::from(value),
+            ..TxEip1559::default()
+        };
+        let signature = attacker().sign_hash_sync(&tx.signature_hash()).unwrap();
+        Transaction::decode(&TxEnvelope::from(tx.into_signed(signature)).encoded_2718()).unwrap()
+    }
+
+    #[test]
+    fn of_an_attack_behind_harmless_ones_the_pause_is_tried_ahead_of_all_and_right_ahead_of_it() {
+        let guardian = Step {
+            from: GUARDIAN,
+            to: GUARDED,
+            calldata: Bytes::new(),
+            gas_limit: 100_000,
+        };
+        let pause = [unsigned(1, &guardian).unwrap()];
+        let attack = Attack {
+            transactions: vec![call(0, 3), call(1, 4), call(2, 9)],
+            leading: 2,
+        };
+        let stops = |attack: &Attack, state: &dyn State| {
+            let mut engine = Engine::new(1);
+            simulate(&mut engine, &env(), &pause, attack, &set(), state, &|| false).unwrap()
+        };
+        let found = stops(&attack, &state(0));
+        assert!(
+            matches!(
+                found,
+                Found::Stops {
+                    ahead_of: AheadOf::Attack,
+                    ..
+                }
+            ),
+            "{found:?}"
+        );
+        // Where what leads up to it has gone too far already, only ahead of all is any help.
+        let stepwise = Attack {
+            transactions: vec![call(0, 9), call(1, 3)],
+            leading: 1,
+        };
+        let found = stops(&stepwise, &state(0));
+        assert!(
+            matches!(
+                found,
+                Found::Stops {
+                    ahead_of: AheadOf::All,
+                    ..
+                }
+            ),
+            "{found:?}"
+        );
+        // Alone, the attack's nonce is too high: there is nothing to stop yet.
+        let alone = Attack {
+            transactions: vec![call(2, 9)],
+            leading: 0,
+        };
+        let found = stops(&alone, &state(0));
+        assert!(matches!(found, Found::Cannot(Why::NoAttack(_))), "{found:?}");
     }
 
     #[test]

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engine::{
-    Address, B256, BlockEnv, Engine, Execution, Invariant, Missing, Options, Prestate, Reason, Transaction, WatchSet,
+    Address, B256, BlockEnv, Engine, Execution, Missing, Options, Prestate, Reason, Transaction, WatchSet, Watched,
 };
 use state::{BlockRef, Node, NodeConfig, Reader, ReaderConfig, Snapshot, Unavailable};
 use url::Url;
 
 use super::layers::{Assuming, Assumption, Layers};
-use super::simulate::{Found, Step, Why, simulate, unsigned};
+use super::simulate::{Attack, Found, Step, Why, simulate, unsigned};
 
 /// Most times that a simulation is begun again with what it lacked.
 const ROUNDS: usize = 96;
@@ -48,10 +48,10 @@ pub struct Scheme {
 pub struct Trial {
     /// The pause.
     pub pause: Scheme,
-    /// The attack's transactions, in order.
-    pub attack: Vec<Transaction>,
+    /// The attack.
+    pub attack: Attack,
     /// What it breaks.
-    pub invariant: Invariant,
+    pub invariant: Watched,
     /// How it was judged, where this process did.
     pub sighting: Option<Arc<Sighting>>,
 }
@@ -198,7 +198,7 @@ impl Simulator {
         let snapshot = self.snapshot(trial.sighting.as_deref(), deadline).await;
         let number = snapshot.head().number;
         let pause = self.transactions(&trial.pause)?;
-        let set = WatchSet::new(vec![trial.invariant.clone().into()]).map_err(|error| broken(&error))?;
+        let set = Arc::new(WatchSet::of([trial.invariant]).map_err(|error| broken(&error))?);
         let case = Arc::new(Case {
             chain_id: self.chain_id(),
             shipped: trial.sighting.filter(|sighting| sighting.head == snapshot.hash()),
@@ -206,7 +206,7 @@ impl Simulator {
             pause,
             assumed: trial.pause.assumed,
             attack: trial.attack,
-            set,
+            set: Arc::clone(&set),
             deadline,
         });
         let mut primed = false;
@@ -223,9 +223,12 @@ impl Simulator {
             }
             primed = true;
             let head = snapshot.hash();
-            let attack = case.attack.iter().filter(|_| case.shipped.is_none());
-            for tx in case.pause.first().into_iter().chain(attack) {
+            if let Some(tx) = case.pause.first() {
                 self.reader.prestate(head, tx, deadline).await?;
+            }
+            // Of the attack what judging it reads, too: the views of the invariant.
+            if let (None, Some((last, before))) = (&case.shipped, case.attack.transactions.split_last()) {
+                self.reader.judge_behind(head, before, last, &set, deadline).await?;
             }
         }
         let reason = format!("after {ROUNDS} rounds there was still something missing");
@@ -254,8 +257,8 @@ struct Case {
     snapshot: Arc<Snapshot>,
     pause: Vec<Transaction>,
     assumed: Vec<Assumption>,
-    attack: Vec<Transaction>,
-    set: WatchSet,
+    attack: Attack,
+    set: Arc<WatchSet>,
     deadline: Instant,
 }
 

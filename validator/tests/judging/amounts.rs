@@ -9,7 +9,9 @@ use alloy::primitives::I256;
 use alloy::primitives::utils::format_ether;
 use contracts::{Contract, layout};
 use engine::case::{CaseFile, Expected};
-use engine::{Address, B256, BlockEnv, Comparison, Invariant, Prestate, Replay, Transaction, U256, ValueType, Verdict};
+use engine::{
+    Address, B256, BlockEnv, Comparison, Invariant, Prestate, Replay, Transaction, U256, ValueType, Verdict, WatchSet,
+};
 use protos::v1::{IncidentTimeline, SuspectTransaction};
 use validator::intake::Item;
 use wire::{InvariantSet, ShippedPrestate};
@@ -54,7 +56,7 @@ fn raid() -> Raid {
     for case in CaseFile::open(scenarios.join("vault-reentrancy.ndjson.gz")).unwrap() {
         let case = case.unwrap();
         let head = case.parent_hash.unwrap();
-        let replay = Replay::new(case).watching([cover.clone()]);
+        let replay = Replay::new(case).watching(Arc::new(WatchSet::of([cover.clone()]).unwrap()));
         let env = replay.env().clone();
         for step in replay {
             let step = step.unwrap();
@@ -98,9 +100,10 @@ async fn the_raids_incident_says_who_lost_and_who_got_how_much() {
         env: raid.env.clone(),
         set: Arc::new(InvariantSet {
             version: 1,
-            invariants: vec![raid.cover.clone()],
+            invariants: vec![raid.cover.clone().into()],
         }),
         transaction: raid.transaction.clone(),
+        predecessors: Vec::new(),
         prestate: Some(ShippedPrestate::from(raid.prestate.clone())),
     };
     validator.judge.judge(item).await.unwrap();

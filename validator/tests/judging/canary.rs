@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use chain::auth::authentic;
-use engine::{B256, Bytes, Engine, Recorder, Transaction};
+use engine::{B256, Bytes, Engine, Options, Recorder, Transaction, WatchSet};
 use miner::behaviour::Behaviour;
 use prost::Message;
 use protos::v1;
@@ -57,8 +57,15 @@ fn violates(challenge: &Challenge) -> bool {
     let state = state.complete(|_| Some(Bytes::from_static(SUM.code))).unwrap();
     let recorder = Recorder::new(&state);
     let mut engine = Engine::new(CHAIN);
+    let set = WatchSet::new(challenge.invariants.clone()).unwrap();
     let outcome = engine
-        .judge(&challenge.env, &challenge.transaction, &recorder, &challenge.invariants)
+        .judge_watched(
+            &challenge.env,
+            &challenge.transaction,
+            &recorder,
+            &set,
+            &Options::default(),
+        )
         .unwrap();
     assert_eq!(outcome.execution.as_ref().unwrap().status, engine::Status::Success);
     outcome.violations().next().is_some()

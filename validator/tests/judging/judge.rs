@@ -1,8 +1,13 @@
 //! A validator's judgement, with miners honest and not.
 
-use miner::behaviour::Behaviour;
+use std::sync::Arc;
 
-use crate::world::{KEEPER_OF_VALUE, Neighbour, World, item, miner_key};
+use engine::lang::{self, Names};
+use engine::{Address, ProgramInvariant, Watched};
+use miner::behaviour::Behaviour;
+use wire::InvariantSet;
+
+use crate::world::{KEEPER_OF_VALUE, Neighbour, SUM, World, item, item_behind, miner_key};
 
 async fn world(neighbours: Vec<Neighbour>) -> World {
     World::new(neighbours, KEEPER_OF_VALUE, |_| {}).await
@@ -40,6 +45,45 @@ async fn one_honest_miner_among_liars_is_enough_to_confirm_an_attack() {
     let incident = &world.incidents().await[0];
     assert_eq!((incident.invariant_id, incident.invariant_name.as_str()), (9, "cap"));
     assert_eq!(incident.witness.as_ref().unwrap().post[31], 6);
+}
+
+#[tokio::test]
+async fn an_expression_is_confirmed_with_what_its_terms_say() {
+    let world = world(vec![lazy(), honest(), honest()]).await;
+    let till = format!("{:#x}", Address::repeat_byte(0xc0));
+    let text = format!(
+        "slot({till}, 0x0, uint256, 0) \"till.paid\" <= 200% of pre or balance({till}) \"the till\" >= 1 ether"
+    );
+    let program = lang::parse(&text, &Names::default()).unwrap();
+    let (id, name) = (12, "no leaps".to_owned());
+    let mut item = item(1, KEEPER_OF_VALUE, 60);
+    item.set = Arc::new(InvariantSet {
+        version: 5,
+        invariants: vec![Watched::Program(ProgramInvariant { id, name, program })],
+    });
+    let judged = world.judge.judge(item).await.unwrap();
+    assert_eq!(
+        (judged.arbitrated, judged.report.agreed),
+        (true, 2),
+        "lazy: {:?}",
+        judged.report
+    );
+    let incident = &world.incidents().await[0];
+    assert_eq!(
+        (incident.invariant_id, incident.invariant_name.as_str()),
+        (12, "no leaps")
+    );
+    let witness = incident.witness.as_ref().unwrap();
+    let readings = witness.readings.iter();
+    let readings: Vec<_> = readings
+        .map(|one| [&one.label, &one.pre, &one.post].map(String::as_str))
+        .collect();
+    let before = KEEPER_OF_VALUE.holds.to_string();
+    assert_eq!(
+        readings,
+        [["till.paid", before.as_str(), "60"], ["the till", "0", "60"]]
+    );
+    assert_eq!((witness.pre[31], witness.post[31]), (1, 0), "it held, and does not");
 }
 
 #[tokio::test]
@@ -96,4 +140,53 @@ async fn without_state_it_is_undecided_and_nobody_is_scored() {
     };
     assert!(undecided.reason.contains("prestate"), "{}", undecided.reason);
     assert_eq!(world.incidents().await.len(), 0, "what nobody executed fires nothing");
+}
+
+#[tokio::test]
+async fn an_attack_behind_harmless_ones_of_its_sender_is_confirmed() {
+    let world = World::new(vec![liar(), liar(), honest()], SUM, |_| {}).await;
+    // 1,000 and 3,000 and 900 is within 5,000; the next 200 are not.
+    let attack = item_behind(1, SUM, &[3_000, 900], 200);
+    let judged = world.judge.judge(attack).await.unwrap();
+    assert_eq!((judged.arbitrated, judged.report.agreed), (true, 1), "{judged:?}");
+    let incident = &world.incidents().await[0];
+    let witness = incident.witness.as_ref().unwrap();
+    let word = |bytes: &[u8]| engine::U256::from_be_slice(bytes);
+    assert_eq!(
+        (word(&witness.pre), word(&witness.post)),
+        (word(&[0x13, 0x24]), word(&[0x13, 0xec]))
+    );
+
+    // Alone it cannot be executed, and nobody is alarmed.
+    let mut alone = item_behind(2, SUM, &[3_000, 900], 200);
+    alone.predecessors.clear();
+    let judged = world.judge.judge(alone).await.unwrap();
+    assert_eq!(
+        judged.report.execution.as_ref().unwrap().status(),
+        protos::v1::ExecutionStatus::Invalid
+    );
+    assert_eq!(world.incidents().await.len(), 1);
+}
+
+#[tokio::test]
+async fn what_goes_before_is_no_part_of_the_verdict() {
+    let world = World::new(vec![honest(), honest(), honest()], SUM, |_| {}).await;
+    // The first breaks it and is an incident of its own; what comes after finds it broken.
+    let judged = world.judge.judge(item_behind(1, SUM, &[4_500], 100)).await.unwrap();
+    assert_eq!((judged.arbitrated, judged.report.agreed), (false, 3));
+    assert_eq!(world.incidents().await.len(), 0);
+    let alone = world
+        .judge
+        .judge(item(2, SUM, 100))
+        .await
+        .unwrap()
+        .report
+        .execution
+        .unwrap();
+    let behind = judged.report.execution.unwrap();
+    assert_eq!(
+        (behind.gas_used, behind.logs),
+        (alone.gas_used, alone.logs),
+        "its own gas"
+    );
 }

@@ -192,18 +192,28 @@ fn person(number: u64) -> PrivateKeySigner {
 
 /// Somebody, another one for each cursor, pays `value` into the till.
 pub(crate) fn item(cursor: u64, till: Till, value: u64) -> Item {
+    item_behind(cursor, till, &[], value)
+}
+
+/// The same behind payments of the same one that wait too.
+pub(crate) fn item_behind(cursor: u64, till: Till, before: &[u64], value: u64) -> Item {
     let (signer, contract) = (person(cursor), Address::repeat_byte(0xc0));
-    let unsigned = TxEip1559 {
-        chain_id: CHAIN,
-        nonce: cursor % 7,
-        gas_limit: 100_000,
-        max_fee_per_gas: 10,
-        to: TxKind::Call(contract),
-        value: U256::from(value),
-        ..Default::default()
+    let pays = |(nonce, value): (u64, &u64)| {
+        let unsigned = TxEip1559 {
+            chain_id: CHAIN,
+            nonce,
+            gas_limit: 100_000,
+            max_fee_per_gas: 10,
+            to: TxKind::Call(contract),
+            value: U256::from(*value),
+            ..Default::default()
+        };
+        let signature = signer.sign_hash_sync(&unsigned.signature_hash()).unwrap();
+        let raw = TxEnvelope::from(unsigned.into_signed(signature)).encoded_2718();
+        Transaction::decode(&raw).unwrap()
     };
-    let signature = signer.sign_hash_sync(&unsigned.signature_hash()).unwrap();
-    let raw = TxEnvelope::from(unsigned.into_signed(signature)).encoded_2718();
+    let mut predecessors: Vec<Transaction> = (cursor % 7..).zip(before.iter().chain([&value])).map(pays).collect();
+    let transaction = predecessors.pop().unwrap();
     let account = |nonce, balance: u64, storage| AccountState {
         account: Some(Account {
             balance: U256::from(balance),
@@ -244,9 +254,10 @@ pub(crate) fn item(cursor: u64, till: Till, value: u64) -> Item {
         },
         set: Arc::new(InvariantSet {
             version: 4,
-            invariants: vec![cap],
+            invariants: vec![cap.into()],
         }),
-        transaction: Transaction::decode(&raw).unwrap(),
+        transaction,
+        predecessors,
         prestate: Some(ShippedPrestate::from(prestate)),
     }
 }

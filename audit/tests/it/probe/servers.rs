@@ -102,9 +102,15 @@ fn execute(request: &v1::ChallengeRequest) -> (B256, Verdicts) {
     let find = |hash| codes.iter().find(|(of, _)| *of == hash).map(|(_, code)| code.clone());
     let state = challenge.prestate.clone().unwrap().complete(find).unwrap();
     let recorder = Recorder::new(&state);
-    let outcome = Engine::new(challenge.chain_id)
-        .judge(&challenge.env, &challenge.transaction, &recorder, &challenge.invariants)
+    let set = engine::WatchSet::new(challenge.invariants).unwrap();
+    let options = engine::Options {
+        digest: true,
+        ..engine::Options::default()
+    };
+    let mut outcome = Engine::new(challenge.chain_id)
+        .judge_watched(&challenge.env, &challenge.transaction, &recorder, &set, &options)
         .unwrap();
+    outcome.complete(&set);
     let digest = recorder.into_prestate().digest();
     (challenge.id, Verdicts::from(&outcome).on_state(Some(digest)))
 }

@@ -66,11 +66,11 @@ impl Network<'_> {
                     path: folder.clone(),
                     reason: error.to_string(),
                 })?;
-                files.push((write_invariants(&invariants, &folder)?, Some(protocol)));
+                files.push((write_invariants(&invariants, &[], &folder)?, Some(protocol)));
             }
             return Ok(files);
         }
-        if self.input.invariants().is_empty() {
+        if self.input.is_unwatched() {
             self.progress
                 .say("no invariant watches this recording; --invariants FILE names some");
             return Ok(Vec::new());

@@ -19,10 +19,13 @@ pub struct Incident {
     pub tx: B256,
     /// Who sent it.
     pub sender: Address,
-    /// The invariant's value before the transaction (two's complement for signed types).
+    /// The invariant's value before the transaction (two's complement for signed types); of an expression 1: it held.
     pub pre: U256,
     /// And after it.
     pub post: U256,
+    /// Of an expression: what each of its terms says before and after.
+    #[serde(default)]
+    pub readings: Vec<Reading>,
     /// The hash of the whole witness, the same on every machine.
     pub witness_digest: B256,
     /// Validators that confirmed it.
@@ -38,10 +41,26 @@ pub struct Incident {
     pub ms_before_inclusion: Option<i64>,
 }
 
+/// A term of an expression, and what it says; empty where it says nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reading {
+    /// As the invariant's author called it.
+    pub what: String,
+    /// Before the transaction.
+    pub pre: String,
+    /// And after it.
+    pub post: String,
+}
+
 /// An incident of the platform's, in the report's terms.
 pub(crate) fn incident(raw: &v1::Incident) -> Result<Incident, DecodeError> {
     let witness = required("incident.witness", raw.witness.as_ref())?;
     let included = (raw.included_at_ms > 0).then_some(raw.included_at_ms);
+    let reading = |reading: &v1::Reading| Reading {
+        what: reading.label.clone(),
+        pre: reading.pre.clone(),
+        post: reading.post.clone(),
+    };
     let ahead = included.map(|at| signed_difference(at, raw.reported_at_ms));
     Ok(Incident {
         invariant: raw.invariant_name.clone(),
@@ -51,6 +70,7 @@ pub(crate) fn incident(raw: &v1::Incident) -> Result<Incident, DecodeError> {
         sender: Address::new(fixed("incident.tx_sender", &raw.tx_sender)?),
         pre: U256::from_be_bytes(fixed::<32>("incident.witness.pre", &witness.pre)?),
         post: U256::from_be_bytes(fixed::<32>("incident.witness.post", &witness.post)?),
+        readings: witness.readings.iter().map(reading).collect(),
         witness_digest: B256::new(fixed("incident.witness.digest", &witness.digest)?),
         confirmations: raw.confirmations,
         seen_to_confirmed_ms: raw.seen_to_confirmed_us as f64 / 1_000.0,

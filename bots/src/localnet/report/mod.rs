@@ -14,7 +14,7 @@ pub mod services;
 use protos::v1;
 use serde::{Deserialize, Serialize};
 
-pub use incidents::Incident;
+pub use incidents::{Incident, Reading};
 pub use live::Live;
 pub use members::{Growth, Miner, Standing, Validator};
 pub use observed::Observed;

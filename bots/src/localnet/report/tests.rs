@@ -46,6 +46,7 @@ pub(crate) fn attack() -> v1::Incident {
             pre: vec![1; 32].into(),
             post: vec![2; 32].into(),
             digest: vec![3; 32].into(),
+            readings: Vec::new(),
         }),
         seen_to_confirmed_us: 12_345,
         logged_at_ms: 10_000,

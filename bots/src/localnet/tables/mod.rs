@@ -9,7 +9,7 @@ use comfy_table::{Cell, CellAlignment, Table, presets};
 
 pub use closing::closing;
 
-use crate::localnet::report::{Live, Miner, Report};
+use crate::localnet::report::{Incident, Live, Miner, Reading, Report};
 
 /// Values above this are shown in hex: nobody reads forty digits.
 const DECIMAL_DIGITS: usize = 24;
@@ -138,6 +138,19 @@ fn totals(report: &Report) -> Table {
     table
 }
 
+/// A value, or of an expression those of its terms that the transaction changes.
+fn told(incident: &Incident, said: fn(&Reading) -> &String, number: U256) -> String {
+    let changed = || incident.readings.iter().filter(|reading| reading.pre != reading.post);
+    let told: Vec<String> = match changed().count() {
+        0 => return value(number),
+        1 => changed().map(|reading| said(reading).clone()).collect(),
+        _ => changed()
+            .map(|reading| format!("{} {}", reading.what, said(reading)))
+            .collect(),
+    };
+    told.join("\n")
+}
+
 fn incidents(report: &Report) -> Table {
     let mut table = table(&[
         "invariant",
@@ -155,8 +168,8 @@ fn incidents(report: &Report) -> Table {
         table.add_row(vec![
             Cell::new(&incident.invariant),
             Cell::new(incident.tx),
-            right(value(incident.pre)),
-            right(value(incident.post)),
+            right(told(incident, |reading| &reading.pre, incident.pre)),
+            right(told(incident, |reading| &reading.post, incident.post)),
             right(format!("{:.1} ms", incident.seen_to_confirmed_ms)),
             right(
                 incident

@@ -101,3 +101,42 @@ fn after_a_transaction_that_cannot_be_executed_a_sequence_is_undecided() {
     );
     assert!(sequence.whole.is_empty());
 }
+
+#[test]
+fn a_transaction_behind_others_is_judged_as_the_last_of_their_sequence() {
+    let state = world(STORE, &[(1, u(150)), (2, u(150))]);
+    let watched = set([slot(1, VAULT, 1), slot(2, VAULT, 2), Watched::View(view(4, ORACLE))]);
+    let env = at(Hardfork::Cancun);
+    let options = Options {
+        digest: true,
+        ..Options::default()
+    };
+    let mut engine = Engine::new(CHAIN);
+    let all = [nth(0, 1, 120), nth(1, 2, 60), nth(2, 1, 5)];
+    for place in 0..all.len() {
+        let sequence = engine
+            .judge_sequence(&env, &all[..=place], &state, &watched, &options)
+            .unwrap();
+        let behind = engine.judge_behind(&env, &all[..place], &all[place], &state, &watched, &options);
+        assert_eq!(Some(&behind.unwrap()), sequence.each.last());
+        let recorded = engine
+            .record_behind(&env, &all[..place], &all[place], &state, &watched, &options)
+            .unwrap();
+        assert_eq!(Some(&recorded.outcome), sequence.each.last());
+        let again = engine.judge_behind(&env, &all[..place], &all[place], &recorded.prestate, &watched, &options);
+        assert_eq!(again.unwrap(), recorded.outcome, "what was recorded is enough");
+    }
+    // A predecessor that is invalid changes nothing; behind a gap nothing is valid.
+    let gap = engine
+        .judge_behind(&env, &all[1..2], &all[2], &state, &watched, &options)
+        .unwrap();
+    assert!(matches!(gap.undecided, Some(Reason::InvalidTransaction(_))));
+    // And what was learnt behind others is forgotten.
+    let alone = Engine::new(CHAIN)
+        .judge_watched(&env, &all[0], &state, &watched, &options)
+        .unwrap();
+    assert_eq!(
+        engine.judge_watched(&env, &all[0], &state, &watched, &options).unwrap(),
+        alone
+    );
+}

@@ -14,7 +14,7 @@ use defence::config::Kind;
 use defence::incident::State;
 use defence::violation::Severity;
 use defence::{Defence, Incident};
-use engine::{Comparison, Invariant, Transaction, ValueType};
+use engine::{Comparison, Invariant, Transaction, ValueType, Watched, Witness};
 use sender::{Keys, Lane, Sender};
 use serde_json::json;
 use testkit::process::Running;
@@ -206,7 +206,7 @@ impl Validator {
         let invariant = invariant.unwrap();
         let set = InvariantSet {
             version: 1,
-            invariants: vec![invariant.clone()],
+            invariants: vec![invariant.clone().into()],
         };
         gatekeeper.saw(B256::ZERO, &Arc::new(set));
         let stop = CancellationToken::new();
@@ -227,12 +227,25 @@ impl Validator {
     /// The validator's engine has confirmed the raid.
     async fn confirmed(&self, raid: &Transaction) -> u64 {
         let now = defence::clock::Clock::system().now_ms();
+        let invariant = Watched::from(self.invariant.clone());
+        let witness = Witness {
+            invariant_id: self.invariant.id,
+            tx_hash: raid.hash(),
+            contract: self.invariant.contract,
+            slot: self.invariant.slot,
+            pre: whole(10),
+            post: U256::ZERO,
+            engine_version: engine::ENGINE_VERSION.to_owned(),
+            readings: Vec::new(),
+            path: Vec::new(),
+        };
         let violation = Confirmed {
             chain_id: CHAIN,
             transaction: raid,
-            invariant: &self.invariant,
+            predecessors: &[],
+            invariant: &invariant,
             set_version: 1,
-            values: (whole(10), U256::ZERO),
+            witness: &witness,
             path: &[],
             moved: &engine::Moved::default(),
             severity: Severity::Critical,
@@ -244,7 +257,7 @@ impl Validator {
             view: incident::view(3, [true, true, true], true),
         };
         let incident = self.defence.confirmed(&violation.violation()).await.unwrap();
-        self.gatekeeper.repeated(&self.invariant, raid).await;
+        self.gatekeeper.repeated(&invariant, raid).await;
         incident
     }
 

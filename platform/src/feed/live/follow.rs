@@ -4,16 +4,18 @@
 //! - an item of a transaction is logged before the item that says what became of it;
 //! - a transaction is logged with the state that it reads, or, when that cannot be read in time, without it, and then again with
 //!   it at a later head;
+//! - a transaction is logged with those of its sender that wait and go before it, and again when these change ([`super::behind`]);
 //! - what is heard and not logged yet is bounded: while it is at its bound, nothing more is taken from the nodes.
 
 mod chain;
+mod predecessors;
 mod recording;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::{B256, Invariant, Transaction};
+use engine::{B256, Transaction, WatchSet, Watched};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -22,6 +24,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use wire::{ShippedPrestate, Wire};
 
+use super::behind::Turns;
 use super::body::ticket;
 use super::check::{self, Checked};
 use super::endpoint::{Heard, Seen, View};
@@ -45,7 +48,8 @@ const GIVEN_CODES: usize = 1 << 16;
 /// Why following ends without an error: nobody takes items any more.
 pub(super) struct Closed;
 
-type Done = (B256, B256, Result<Recorded, Unreadable>);
+/// A transaction, the head, those that wait and go before it, and what it reads behind them.
+type Done = (B256, B256, Vec<Arc<Transaction>>, Result<Recorded, Unreadable>);
 
 /// What is kept with a transaction that waits.
 struct Held {
@@ -54,6 +58,22 @@ struct Held {
     recorded: Option<StaysGood>,
     /// The digest of the state that its newest item carries, where it carries one.
     logged: Option<B256>,
+    /// Those that waited before it when its newest item was made.
+    before: Vec<B256>,
+    /// How many of them went before it on the state of that item.
+    behind: usize,
+}
+
+impl Held {
+    fn new(transaction: Transaction, logged: Option<B256>) -> Self {
+        Self {
+            transaction: Arc::new(transaction),
+            recorded: None,
+            logged,
+            before: Vec::new(),
+            behind: 0,
+        }
+    }
 }
 
 /// The head that transactions are judged on.
@@ -67,7 +87,7 @@ struct Newest {
 pub(super) struct Inputs {
     pub(super) heard: mpsc::Receiver<(usize, Heard)>,
     pub(super) bodies: mpsc::Receiver<(usize, Transaction)>,
-    pub(super) watched: watch::Receiver<Arc<Vec<Invariant>>>,
+    pub(super) watched: watch::Receiver<Arc<WatchSet>>,
 }
 
 pub(super) struct Follower {
@@ -91,8 +111,12 @@ pub(super) struct Follower {
     first: VecDeque<B256>,
     again: VecDeque<B256>,
     under_way: HashSet<B256>,
+    /// When whose transactions are recorded again because of what goes before them.
+    turns: Turns,
     given: HashSet<B256>,
-    watched: Arc<Vec<Invariant>>,
+    watched: Arc<WatchSet>,
+    /// Recordings under way for invariants that are no longer all that is in force.
+    outdated: HashSet<B256>,
     checked: usize,
     origin: Instant,
 }
@@ -139,8 +163,10 @@ impl Follower {
             first: VecDeque::new(),
             again: VecDeque::new(),
             under_way: HashSet::new(),
+            turns: Turns::default(),
             given: HashSet::new(),
             watched: Arc::default(),
+            outdated: HashSet::new(),
             checked: 0,
             origin: Instant::now(),
         };
@@ -158,14 +184,12 @@ impl Follower {
         {
             // What was logged was proven before.
             if let Ok(transaction) = Transaction::from_wire(&transaction) {
-                let held = Held {
-                    transaction: Arc::new(transaction),
-                    recorded: None,
-                    logged: state_digest,
-                };
+                let held = Held::new(transaction, state_digest);
                 follower.pool.restore(ticket(&held.transaction), held, now);
             }
         }
+        // All of them are recorded again with the first head.
+        let _restored = follower.pool.take_changed();
         follower
     }
 
@@ -190,6 +214,7 @@ impl Follower {
         loop {
             self.begin_recording(&mut recording);
             self.status.pending(self.pool.len());
+            let turn = self.turns.next().map(|at| self.origin + at);
             let takes_bodies = self.newest.is_some() && self.unlogged.len() < UNLOGGED;
             tokio::select! {
                 biased;
@@ -206,10 +231,11 @@ impl Follower {
                 Some(done) = recording.next(), if !recording.is_empty() => self.recorded(done).await?,
                 Some(checked) = checking.next(), if !checking.is_empty() => self.gone(checked).await?,
                 changed = watched.changed(), if watches => {
-                    // A slot that was not read cannot be written: what is recorded stays good.
-                    self.watched = watched.borrow_and_update().clone();
+                    let set = watched.borrow_and_update().clone();
+                    self.watch(set);
                     watches = changed.is_ok();
                 }
+                () = tokio::time::sleep_until(turn.unwrap_or(self.origin)), if turn.is_some() => self.take_turns(),
                 _ = ticks.tick() => {
                     let events = self.pool.evict(self.now());
                     self.tell(events).await?;
@@ -223,13 +249,30 @@ impl Follower {
         }
     }
 
+    /// Other invariants are in force. A slot that was not read cannot be written, so that what is recorded stays good for invariants over
+    /// one slot; what an expression or a view reads that was not in force is recorded anew, of all that wait.
+    fn watch(&mut self, set: Arc<WatchSet>) {
+        let known = |watched: &Watched| self.watched.watched().contains(watched);
+        let mut more = set
+            .watched()
+            .iter()
+            .filter(|watched| !matches!(watched, Watched::Slot(_)));
+        if more.any(|watched| !known(watched)) {
+            let waiting: Vec<B256> = self.pool.waiting_since(self.now()).collect();
+            for hash in waiting {
+                if let Some(held) = self.pool.get_mut(&hash) {
+                    held.recorded = None;
+                    self.again.push_back(hash);
+                }
+            }
+            self.outdated.extend(&self.under_way);
+        }
+        self.watched = set;
+    }
+
     /// A transaction that a node shows for the first time.
     async fn body(&mut self, transaction: Transaction) -> Result<(), Closed> {
-        let held = Held {
-            transaction: Arc::new(transaction),
-            recorded: None,
-            logged: None,
-        };
+        let held = Held::new(transaction, None);
         let events = self.pool.hear(ticket(&held.transaction), held, self.now());
         self.tell(events).await
     }
@@ -272,6 +315,7 @@ impl Follower {
                 }
             }
         }
+        self.look_behind();
         Ok(())
     }
 
@@ -357,6 +401,7 @@ impl Follower {
     async fn give_pending(
         &mut self,
         transaction: &Transaction,
+        predecessors: &[Arc<Transaction>],
         head: B256,
         prestate: Option<engine::Prestate>,
     ) -> Result<(), Closed> {
@@ -372,6 +417,7 @@ impl Follower {
             transaction: Some(transaction.to_wire()),
             head_hash: wire::hash_bytes(head),
             prestate: prestate.map(|prestate| ShippedPrestate::from(prestate).to_wire()),
+            predecessors: predecessors.iter().map(|predecessor| predecessor.to_wire()).collect(),
         };
         let hash = transaction.hash();
         let heard = self.pool.heard(&hash).map(|since| self.origin + since);

@@ -9,6 +9,7 @@
 //! Each node is listened to by a task of its own and taken up again when it breaks off; the heads of one of them are followed, and
 //! the transactions of all. A restart goes on with the chain where the log ends, and with what waited then.
 
+mod behind;
 pub mod body;
 mod check;
 mod endpoint;

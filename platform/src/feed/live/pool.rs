@@ -9,9 +9,13 @@
 //! - Memory is bounded: so many wait ([`Limits::waiting`]), each so long ([`Limits::age`]), and so many blocks and hashes are
 //!   remembered. What was not delivered yet is never given up; it is bounded by whoever delivers.
 //!
+//! A transaction may stand behind others that wait: those of its sender with the nonces right below its own ([`Pool::before`]). Of
+//! several that may be the one of a nonce, that which pays most is taken for it.
+//!
 //! Several transactions of one sender and nonce may wait together (nodes need not agree which one they keep): a rival that pays
 //! less is judged too, since it may be the one that is mined.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::time::Duration;
@@ -167,6 +171,8 @@ pub struct Pool<T> {
     /// Oldest first. One that came back and left again stands here twice; only the newer place counts.
     left: VecDeque<(u64, B256)>,
     next: u64,
+    /// Places at which somebody came or left since they were asked for last.
+    changed: BTreeSet<(Address, u64)>,
 }
 
 impl<T> Pool<T> {
@@ -182,7 +188,62 @@ impl<T> Pool<T> {
             left_at: HashMap::new(),
             left: VecDeque::new(),
             next: 0,
+            changed: BTreeSet::new(),
         }
+    }
+
+    /// Those that go before this one: the waiting ones of its sender with the nonces right below its own, without a gap, in their
+    /// order. None when there are more than `most`.
+    #[must_use]
+    pub fn before(&self, hash: &B256, most: usize) -> Vec<B256> {
+        let Some(entry) = self.waiting.get(hash) else {
+            return Vec::new();
+        };
+        let (sender, mut nonce) = entry.ticket.place();
+        let mut before = Vec::new();
+        while let Some(below) = nonce.checked_sub(1)
+            && let Some(best) = self.best(sender, below)
+        {
+            if before.len() == most {
+                return Vec::new();
+            }
+            before.push(best);
+            nonce = below;
+        }
+        before.reverse();
+        before
+    }
+
+    /// Of those that wait at a place, the one that pays most; of equals, the one that came first.
+    fn best(&self, sender: Address, nonce: u64) -> Option<B256> {
+        let here = self.places.get(&(sender, nonce))?;
+        let entries = here.iter().filter_map(|hash| self.waiting.get(hash));
+        let pays = |entry: &&Entry<T>| (entry.ticket.max_fee, entry.ticket.priority_fee, Reverse(entry.order));
+        entries.max_by_key(pays).map(|entry| entry.ticket.hash)
+    }
+
+    /// Those that wait behind a place, within `most` nonces of it.
+    pub fn behind(&self, (sender, nonce): (Address, u64), most: usize) -> Vec<B256> {
+        let last = nonce.saturating_add(u64::try_from(most).unwrap_or(u64::MAX));
+        let places = self.places.range((sender, nonce.saturating_add(1))..=(sender, last));
+        places.flat_map(|(_, hashes)| hashes.iter().copied()).collect()
+    }
+
+    /// Those of this sender that wait, in the order of their nonces.
+    pub fn sent_by(&self, sender: Address) -> Vec<B256> {
+        let places = self.places.range((sender, 0)..=(sender, u64::MAX));
+        places.flat_map(|(_, hashes)| hashes.iter().copied()).collect()
+    }
+
+    /// Who sends one that waits.
+    #[must_use]
+    pub fn sender(&self, hash: &B256) -> Option<Address> {
+        self.waiting.get(hash).map(|entry| entry.ticket.sender)
+    }
+
+    /// The places (sender and nonce) at which somebody came or left since this was asked last.
+    pub fn take_changed(&mut self) -> BTreeSet<(Address, u64)> {
+        std::mem::take(&mut self.changed)
     }
 
     /// How many wait.
@@ -416,6 +477,7 @@ impl<T> Pool<T> {
         self.next += 1;
         self.arrivals.insert((self.next, ticket.hash));
         self.places.entry(ticket.place()).or_default().push(ticket.hash);
+        self.changed.insert(ticket.place());
         self.left_at.remove(&ticket.hash);
         let entry = Entry {
             ticket,
@@ -431,6 +493,7 @@ impl<T> Pool<T> {
         let entry = self.waiting.remove(hash)?;
         self.arrivals.remove(&(entry.order, *hash));
         let place = entry.ticket.place();
+        self.changed.insert(place);
         if let Some(rivals) = self.places.get_mut(&place) {
             rivals.retain(|rival| rival != hash);
             if rivals.is_empty() {

@@ -5,7 +5,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use engine::{B256, EnvReads, Invariant, Transaction, WatchSet, Watched};
+use engine::{B256, EnvReads, Transaction, WatchSet};
 use futures::future::BoxFuture;
 use state::{Node, NodeConfig, Reader, ReaderConfig, Recording};
 use tokio::sync::Mutex;
@@ -24,17 +24,7 @@ pub(super) struct NodeState {
     reader: ReaderConfig,
     /// The chain that the feed follows, once that is known: the state is read from no other.
     chain_id: Arc<OnceLock<u64>>,
-    shared: Arc<Shared>,
-}
-
-/// Invariants, and what they are compiled to.
-type Compiled = (Arc<Vec<Invariant>>, Arc<WatchSet>);
-
-#[derive(Debug, Default)]
-struct Shared {
-    connection: Mutex<Connection>,
-    /// What is watched, as it was given last, and compiled.
-    watched: std::sync::Mutex<Option<Compiled>>,
+    connection: Arc<Mutex<Connection>>,
 }
 
 #[derive(Debug, Default)]
@@ -62,12 +52,12 @@ impl NodeState {
             node,
             reader,
             chain_id,
-            shared: Arc::default(),
+            connection: Arc::default(),
         }
     }
 
     async fn reader(&self) -> Result<Reader, Unreadable> {
-        let mut connection = self.shared.connection.lock().await;
+        let mut connection = self.connection.lock().await;
         if let Some(reader) = &connection.reader {
             return Ok(reader.clone());
         }
@@ -96,24 +86,35 @@ impl NodeState {
             }
         }
     }
+}
 
-    /// Compiled once for each set that is in force.
-    fn set(&self, watched: &Arc<Vec<Invariant>>) -> Result<Arc<WatchSet>, Unreadable> {
-        let mut last = self
-            .shared
-            .watched
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some((given, set)) = last.as_ref()
-            && Arc::ptr_eq(given, watched)
-        {
-            return Ok(Arc::clone(set));
+/// What a transaction reads behind those of its predecessors (contiguous, up to its own nonce) that go before it at this head; `None`
+/// where none does: their nonces are used, or one is missing before the first of them.
+async fn behind(
+    reader: &Reader,
+    head: B256,
+    predecessors: &[Arc<Transaction>],
+    transaction: &Transaction,
+    set: &Arc<WatchSet>,
+    deadline: Instant,
+) -> Result<Option<Recorded>, Unreadable> {
+    let mut left: Vec<Transaction> = predecessors.iter().map(|tx| Transaction::clone(tx)).collect();
+    while let Some(first) = left.first() {
+        let judged = reader.judge_behind(head, &left, transaction, set, deadline).await;
+        let recording = judged.map_err(unreadable)?;
+        let sender = recording.prestate.accounts.get(&transaction.sender());
+        // Where nothing asked for the sender's account, nothing was executed.
+        let next = sender.map_or(0, |sender| sender.account.unwrap_or_default().nonce);
+        if next < first.nonce() {
+            return Ok(None);
         }
-        let slots = watched.iter().cloned().map(Watched::from).collect();
-        let set = Arc::new(WatchSet::new(slots).map_err(unreadable)?);
-        *last = Some((Arc::clone(watched), Arc::clone(&set)));
-        Ok(set)
+        if next == first.nonce() {
+            return Ok(Some(Recorded::behind(recording.prestate, left.len())));
+        }
+        // Read once more without what was used already: it is no part of what goes before.
+        left.retain(|predecessor| predecessor.nonce() >= next);
     }
+    Ok(None)
 }
 
 fn unreadable(error: impl std::fmt::Display) -> Unreadable {
@@ -135,14 +136,17 @@ impl StateSource for NodeState {
     fn record(
         &self,
         head: B256,
+        predecessors: Vec<Arc<Transaction>>,
         transaction: Arc<Transaction>,
-        watched: Arc<Vec<Invariant>>,
+        set: Arc<WatchSet>,
         deadline: Instant,
     ) -> BoxFuture<'static, Result<Recorded, Unreadable>> {
         let this = self.clone();
         Box::pin(async move {
-            let set = this.set(&watched)?;
             let reader = this.reader().await?;
+            if let Some(recorded) = behind(&reader, head, &predecessors, &transaction, &set, deadline).await? {
+                return Ok(recorded);
+            }
             let mut recording = reader
                 .judge(head, &transaction, &set, deadline)
                 .await

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use engine::{B256, BlockEnv, Invariant, Prestate, Transaction};
+use engine::{B256, BlockEnv, Prestate, Transaction, WatchSet};
 use futures::future::BoxFuture;
 
 /// Why state could not be read, for people.
@@ -20,6 +20,9 @@ pub(super) type StaysGood = Arc<dyn Fn(&state::Diff, &BlockEnv) -> bool + Send +
 pub struct Recorded {
     /// Accounts, slots, code and block hashes.
     pub prestate: Prestate,
+    /// How many of the predecessors that were given go before it: the last ones. Those whose nonces were used on this state do not, and
+    /// none does where a nonce is missing before them.
+    pub behind: usize,
     /// It read something of the block that it would be part of: at another head it may do something else.
     pub reads_environment: bool,
     stays_good: StaysGood,
@@ -29,6 +32,7 @@ impl fmt::Debug for Recorded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Recorded")
             .field("prestate", &self.prestate)
+            .field("behind", &self.behind)
             .field("reads_environment", &self.reads_environment)
             .finish_non_exhaustive()
     }
@@ -43,8 +47,19 @@ impl Recorded {
     ) -> Self {
         Self {
             prestate,
+            behind: 0,
             reads_environment,
             stays_good: Arc::new(stays_good),
+        }
+    }
+
+    /// This prestate of a transaction and of so many predecessors of it. It is good at its own head only: each block changes what
+    /// predecessors pay.
+    #[must_use]
+    pub fn behind(prestate: Prestate, predecessors: usize) -> Self {
+        Self {
+            behind: predecessors,
+            ..Self::new(prestate, true, |_, _| false)
         }
     }
 
@@ -59,12 +74,14 @@ pub trait StateSource: Send + Sync + fmt::Debug {
     /// Follows the chain to this head; gives everything that changed since the one before, over a reorg too.
     fn advance(&self, head: B256) -> BoxFuture<'_, Result<state::Diff, Unreadable>>;
 
-    /// Executes a transaction at a head, and judges `watched`, to see what that reads. It gives up at the deadline.
+    /// Executes a transaction at a head, behind those of its `predecessors` that go before it there, and judges `watched`, to see what
+    /// that reads. It gives up at the deadline.
     fn record(
         &self,
         head: B256,
+        predecessors: Vec<Arc<Transaction>>,
         transaction: Arc<Transaction>,
-        watched: Arc<Vec<Invariant>>,
+        watched: Arc<WatchSet>,
         deadline: Instant,
     ) -> BoxFuture<'static, Result<Recorded, Unreadable>>;
 }

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use engine::Watched;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -32,7 +33,7 @@ pub struct Checked {
     pub streamed: bool,
     /// Why not.
     pub why_not: Option<String>,
-    /// What the network judges.
+    /// What the network judges in its place, where that is one stored value against a constant; else it judges `program`.
     pub judged: Option<Judged>,
 }
 
@@ -58,16 +59,16 @@ impl Checked {
     fn good(proposal: &Proposal) -> Self {
         let program = &proposal.named.program;
         let streamed = proposal.streamed();
-        let judged = streamed.as_ref().ok().map(|draft| {
-            let invariant = &draft.invariant;
-            Judged {
+        let judged = streamed.as_ref().ok().and_then(|draft| match &draft.invariant {
+            Watched::Slot(invariant) => Some(Judged {
                 contract: invariant.contract.to_string(),
                 storage: format!("{:#x}", invariant.slot),
                 slot_type: invariant.value_type.to_string(),
                 offset: invariant.offset,
                 comparison: invariant.comparison.symbol().to_owned(),
                 target: display_value(invariant.target, invariant.value_type),
-            }
+            }),
+            Watched::View(_) | Watched::Program(_) => None,
         });
         Self {
             valid: true,

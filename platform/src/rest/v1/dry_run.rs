@@ -222,6 +222,9 @@ fn judge(watched: Watched, recent: &Recent, codes: &BTreeMap<B256, Bytes>) -> Re
         let (Ok(transaction), Ok(env), Ok(shipped)) = read else {
             continue;
         };
+        let Ok(before) = wire::predecessors("pending.predecessors", &pending.predecessors, &transaction) else {
+            continue;
+        };
         let Ok(state) = shipped.complete(|hash| codes.get(&hash).cloned()) else {
             continue;
         };
@@ -234,7 +237,7 @@ fn judge(watched: Watched, recent: &Recent, codes: &BTreeMap<B256, Bytes>) -> Re
             .entry(head.chain_id)
             .or_insert_with(|| Engine::new(head.chain_id));
         let outcome = engine
-            .judge_watched(&env, &transaction, &state, &set, &options)
+            .judge_behind(&env, &before, &transaction, &state, &set, &options)
             .map_err(|error: EngineError| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
         run.first_block = run.first_block.min(Some(head.number)).or(Some(head.number));
         run.last_block = run.last_block.max(Some(head.number));

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::Reading;
 use super::body::Number;
+use super::dry_run::Change;
 use super::paging::{Page, Paged, Paging};
 use super::problem::Problem;
 use crate::rest::{Rest, date};
@@ -53,12 +54,14 @@ pub struct IncidentView {
 /// What a violation was made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WitnessView {
-    /// The decoded value before, as an unsigned number.
+    /// The decoded value before, as an unsigned number; of an expression 1: it held.
     pub before: String,
-    /// And after.
+    /// And after; of an expression 0: it does not hold.
     pub after: String,
     /// The engine's hash of the whole, the same on every machine.
     pub digest: String,
+    /// What each term of an expression says, before and after; empty of one value.
+    pub readings: Vec<Change>,
 }
 
 /// An incident with what was done about it.
@@ -153,6 +156,15 @@ fn address(bytes: &[u8]) -> Option<String> {
     (!bytes.is_empty()).then(|| encode_prefixed(bytes))
 }
 
+fn reading(reading: &v1::Reading) -> Change {
+    let told = |value: &String| (!value.is_empty()).then(|| value.clone());
+    Change {
+        what: reading.label.clone(),
+        before: told(&reading.pre),
+        after: told(&reading.post),
+    }
+}
+
 fn number(bytes: &[u8]) -> String {
     U256::try_from_be_slice(bytes).unwrap_or_default().to_string()
 }
@@ -175,6 +187,7 @@ impl From<&v1::Incident> for IncidentView {
                 before: number(&witness.pre),
                 after: number(&witness.post),
                 digest: encode_prefixed(&witness.digest),
+                readings: witness.readings.iter().map(reading).collect(),
             },
             seen_to_confirmed_us: incident.seen_to_confirmed_us,
             logged_at: date(incident.logged_at_ms),

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
-use engine::lang::invariant_text;
+use engine::Watched;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -74,19 +74,21 @@ pub struct InvariantView {
     pub name: String,
     /// What must hold, as it was written; where it was not written so, the same in the language.
     pub expression: String,
-    /// The contract's address.
+    /// What the network judges, with every name resolved.
+    pub program: String,
+    /// The address of the contract that it speaks of: of an expression that of its first term, zero where no term has one.
     pub contract: String,
-    /// The relation.
+    /// Of one stored value against a constant: the relation.
     #[serde(rename = "type")]
-    pub comparison: String,
+    pub comparison: Option<String>,
     /// What the value is compared with.
-    pub target: String,
+    pub target: Option<String>,
     /// The storage slot.
-    pub storage: String,
+    pub storage: Option<String>,
     /// Its Solidity type.
-    pub slot_type: String,
+    pub slot_type: Option<String>,
     /// Bytes from the low-order end of the slot.
-    pub offset: u8,
+    pub offset: Option<u8>,
     /// The variable's name in the source.
     pub variable: Option<String>,
     /// The chain, by name.
@@ -107,16 +109,25 @@ impl InvariantView {
     fn new(found: &Described, defense_action_ids: Vec<u64>) -> Self {
         let invariant = &found.row.invariant;
         let source = found.source.as_ref();
+        let slot = match invariant {
+            Watched::Slot(invariant) => Some(invariant),
+            Watched::View(_) | Watched::Program(_) => None,
+        };
+        let program = match invariant {
+            Watched::Program(invariant) => invariant.program.to_string(),
+            Watched::Slot(_) | Watched::View(_) => invariant.expression(),
+        };
         Self {
-            id: invariant.id,
-            name: invariant.name.clone(),
-            expression: source.map_or_else(|| invariant_text(invariant), |source| source.expression.clone()),
-            contract: invariant.contract.to_string(),
-            comparison: invariant.comparison.symbol().to_owned(),
-            target: display_value(invariant.target, invariant.value_type),
-            storage: format!("{:#x}", invariant.slot),
-            slot_type: invariant.value_type.to_string(),
-            offset: invariant.offset,
+            id: invariant.id(),
+            name: invariant.name().to_owned(),
+            expression: source.map_or_else(|| program.clone(), |source| source.expression.clone()),
+            program,
+            contract: invariant.contract().to_string(),
+            comparison: slot.map(|slot| slot.comparison.symbol().to_owned()),
+            target: slot.map(|slot| display_value(slot.target, slot.value_type)),
+            storage: slot.map(|slot| format!("{:#x}", slot.slot)),
+            slot_type: slot.map(|slot| slot.value_type.to_string()),
+            offset: slot.map(|slot| slot.offset),
             variable: found.row.variable.clone(),
             network: found.row.network.clone(),
             severity: source.and_then(|source| source.severity.clone()),
@@ -215,7 +226,7 @@ pub(super) async fn list(State(rest): State<Rest>, paging: Paging) -> Result<Pag
         .store
         .described(paging.after.unwrap_or_default(), paging.wanted())
         .await?;
-    let number = |found: Option<&Described>| found.map_or(0, |found| found.row.invariant.id);
+    let number = |found: Option<&Described>| found.map_or(0, |found| found.row.invariant.id());
     let (first, last) = (number(found.first()), number(found.last()));
     let actions = rest
         .store
@@ -223,7 +234,7 @@ pub(super) async fn list(State(rest): State<Rest>, paging: Paging) -> Result<Pag
         .await?;
     let views = found
         .iter()
-        .map(|found| InvariantView::new(found, of(&actions, found.row.invariant.id)))
+        .map(|found| InvariantView::new(found, of(&actions, found.row.invariant.id())))
         .collect();
     Ok(Paged::new(PATH, paging, views, |view: &InvariantView| view.id))
 }

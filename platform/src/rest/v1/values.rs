@@ -1,7 +1,8 @@
 //! `/v1/values`: what is in the watched slots, and how far it is from the bound.
 //!
 //! Known is what the newest transactions of the log came with: the state that each of them reads. So a slot that nobody touched for
-//! long is not known, and is not shown as zero.
+//! long is not known, and is not shown as zero. Of an expression over slots alone it is said whether it holds; one that speaks of a change,
+//! a view, a balance or of events says nothing of a state.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
-use engine::lang::{LogRef, Moment, Reader, Source, evaluate, from_invariant};
-use engine::{Address, Invariant, Reason, U256};
+use engine::lang::{LogRef, Moment, Program, Reader, Source, evaluate, from_invariant};
+use engine::{Address, Reason, U256, Watched};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use utoipa::ToSchema;
@@ -44,7 +45,7 @@ pub(in crate::rest) struct Values(Arc<Mutex<Slots>>);
 
 #[derive(Debug, Default)]
 struct Slots {
-    known: BTreeMap<(Address, U256), Known>,
+    known: Words,
     /// The log was looked at up to here.
     through: u64,
     /// What is watched, under which version; when that changes the log is looked at anew.
@@ -91,10 +92,12 @@ impl Slots {
 }
 
 /// The slots of each contract, in rising order.
-fn slots(invariants: &[Invariant]) -> BTreeMap<Address, Vec<U256>> {
+fn slots(invariants: &[Watched]) -> BTreeMap<Address, Vec<U256>> {
     let mut slots: BTreeMap<Address, Vec<U256>> = BTreeMap::new();
-    for invariant in invariants {
-        slots.entry(invariant.contract).or_default().push(invariant.slot);
+    for (_, source) in invariants.iter().flat_map(Watched::sources) {
+        if let Source::Slot { contract, slot, .. } = source {
+            slots.entry(contract).or_default().push(slot);
+        }
     }
     for slots in slots.values_mut() {
         slots.sort_unstable();
@@ -104,15 +107,15 @@ fn slots(invariants: &[Invariant]) -> BTreeMap<Address, Vec<U256>> {
 }
 
 impl Values {
-    /// What is in the slots of these invariants, where it is known, with the block on whose state that is so.
-    async fn of(&self, store: &Store, asked: &[Invariant]) -> Result<Vec<Option<Known>>, LogError> {
+    /// What these invariants' values are, where it is known.
+    async fn of(&self, store: &Store, asked: &[Watched]) -> Result<Vec<ValueView>, LogError> {
         let mut slots = self.0.lock().await;
         let stale = slots.looked.is_none_or(|looked| looked.elapsed() > FRESH);
         if stale {
             if Some(store.invariant_set_version().await?) != slots.version {
-                let (version, invariants) = store.invariant_set().await?;
+                let (version, set) = store.invariant_set().await?;
                 *slots = Slots {
-                    watched: self::slots(&invariants),
+                    watched: self::slots(set.watched()),
                     version: Some(version),
                     ..Slots::default()
                 };
@@ -121,21 +124,29 @@ impl Values {
             slots.learn(&recent);
             slots.looked = Some(Instant::now());
         }
-        let known = |invariant: &Invariant| slots.known.get(&(invariant.contract, invariant.slot)).copied();
-        Ok(asked.iter().map(known).collect())
+        Ok(asked.iter().map(|invariant| view(invariant, &slots.known)).collect())
     }
 }
 
-/// One word, whenever it is asked for.
-struct Word(U256);
+/// Words that are known.
+type Words = BTreeMap<(Address, U256), Known>;
 
-impl Reader for Word {
-    fn read(&mut self, _: Moment, _: &Source) -> Result<U256, Reason> {
-        Ok(self.0)
+/// The words that a program asks for: the same before and after, for nothing happens.
+struct Standing<'a>(&'a Words);
+
+impl Reader for Standing<'_> {
+    fn read(&mut self, _: Moment, source: &Source) -> Result<U256, Reason> {
+        let Source::Slot { contract, slot, .. } = source else {
+            return Err(Reason::Unsupported(format!("{source} is not known here")));
+        };
+        let known = self.0.get(&(*contract, *slot));
+        known
+            .map(|known| known.word)
+            .ok_or_else(|| Reason::Unsupported(format!("{source} is not known")))
     }
 
     fn logs(&mut self, _: &mut dyn FnMut(LogRef<'_>)) -> Result<(), Reason> {
-        Ok(())
+        Err(Reason::Unsupported("nothing was logged".to_owned()))
     }
 }
 
@@ -144,7 +155,7 @@ impl Reader for Word {
 pub struct ValueView {
     /// The invariant.
     pub id: u64,
-    /// What is in its slot, decoded; absent when it is not known.
+    /// What is in its slot, decoded; absent when it is not known, and of an expression that reads something else than one slot.
     pub value: Option<String>,
     /// How far that is from breaking the invariant: at least 0 when it holds.
     pub margin: Option<String>,
@@ -154,21 +165,38 @@ pub struct ValueView {
     pub block: Option<u64>,
 }
 
-fn view(invariant: &Invariant, known: Option<Known>) -> ValueView {
-    let judged = known.and_then(|known| {
-        let program = from_invariant(invariant).ok()?;
-        Some(evaluate(&program, &mut Word(known.word)).after)
-    });
-    let value = known.and_then(|known| invariant.read(known.word));
+fn view(invariant: &Watched, words: &Words) -> ValueView {
+    let program: Option<Program> = match invariant {
+        Watched::Slot(invariant) => from_invariant(invariant).ok(),
+        Watched::View(_) => None,
+        Watched::Program(invariant) => Some(invariant.program.clone()).filter(|program| !program.is_relational()),
+    };
+    let sources = invariant.sources();
+    let known: Option<Vec<(&Source, Known)>> = sources
+        .iter()
+        .map(|(_, source)| match source {
+            Source::Slot { contract, slot, .. } => Some((source, *words.get(&(*contract, *slot))?)),
+            _ => None,
+        })
+        .collect();
+    let known = known.filter(|known| !known.is_empty());
+    let judged = known
+        .as_ref()
+        .and_then(|_| Some(evaluate(&program?, &mut Standing(words)).after));
+    let value = match known.as_deref() {
+        Some([(source, known)]) => source.decode(known.word).map(|value| (value, source.value_type())),
+        _ => None,
+    };
     ValueView {
-        id: invariant.id,
-        value: value.map(|value| display_value(value, invariant.value_type)),
+        id: invariant.id(),
+        value: value.map(|(value, value_type)| display_value(value, value_type)),
         margin: judged
             .as_ref()
             .and_then(|judged| judged.margin)
             .map(|margin| margin.to_string()),
         holds: judged.and_then(|judged| judged.holds.ok()),
-        block: known.map(|known| known.block),
+        // The oldest of what it rests on.
+        block: known.and_then(|known| known.iter().map(|(_, known)| known.block).min()),
     }
 }
 
@@ -180,15 +208,9 @@ pub(super) async fn list(State(rest): State<Rest>, paging: Paging) -> Result<Pag
         .store
         .described(paging.after.unwrap_or_default(), paging.wanted())
         .await?;
-    let invariants: Vec<Invariant> = found.into_iter().map(|found| found.row.invariant).collect();
-    let known = rest.values.of(&rest.store, &invariants).await?;
-    let views = invariants
-        .iter()
-        .zip(known)
-        .map(|(invariant, known)| view(invariant, known));
-    Ok(Paged::new("/v1/values", paging, views.collect(), |view: &ValueView| {
-        view.id
-    }))
+    let invariants: Vec<Watched> = found.into_iter().map(|found| found.row.invariant).collect();
+    let views = rest.values.of(&rest.store, &invariants).await?;
+    Ok(Paged::new("/v1/values", paging, views, |view: &ValueView| view.id))
 }
 
 /// One invariant's value
@@ -200,18 +222,22 @@ pub(super) async fn read(
 ) -> Result<Json<ValueView>, Problem> {
     let found = rest.store.invariant(id).await?;
     let invariant = found.ok_or_else(|| Problem::not_found("invariant"))?.invariant;
-    let known = rest.values.of(&rest.store, std::slice::from_ref(&invariant)).await?;
-    Ok(Json(view(&invariant, known.into_iter().next().flatten())))
+    let views = rest.values.of(&rest.store, std::slice::from_ref(&invariant)).await?;
+    views
+        .into_iter()
+        .next()
+        .map(Json)
+        .ok_or_else(|| Problem::not_found("invariant"))
 }
 
 #[cfg(test)]
 mod tests {
-    use engine::{Comparison, ValueType};
+    use engine::{Comparison, Invariant, ProgramInvariant, ValueType, lang};
     use protos::v1;
 
     use super::*;
 
-    fn invariant(slot: u64) -> Invariant {
+    fn invariant(slot: u64) -> Watched {
         let contract = Address::repeat_byte(1);
         Invariant::new(
             slot,
@@ -224,6 +250,52 @@ mod tests {
             U256::from(10),
         )
         .unwrap()
+        .into()
+    }
+
+    /// Slots of the contract, what is in them, and as of which block.
+    fn words(slots: &[(u64, u64, u64)]) -> Words {
+        let known = |(slot, word, block): &(u64, u64, u64)| {
+            let word = U256::from(*word);
+            (
+                (Address::repeat_byte(1), U256::from(*slot)),
+                Known { word, block: *block },
+            )
+        };
+        slots.iter().map(known).collect()
+    }
+
+    fn expression(text: &str) -> Watched {
+        let text = text.replace("HERE", &format!("{:#x}", Address::repeat_byte(1)));
+        let program = lang::parse(&text, &lang::Names::default()).unwrap();
+        let (id, name) = (3, "x".to_owned());
+        Watched::Program(ProgramInvariant { id, name, program })
+    }
+
+    #[test]
+    fn an_expression_over_known_slots_has_a_margin_and_one_over_anything_else_has_none() {
+        let both = expression("slot(HERE, 0x1, uint256) + 1 <= slot(HERE, 0x2, uint256)");
+        let said = view(&both, &words(&[(1, 5, 8), (2, 9, 7)]));
+        assert_eq!(
+            (said.value, said.margin.as_deref(), said.holds),
+            (None, Some("3"), Some(true))
+        );
+        assert_eq!(said.block, Some(7), "the older one");
+        let half = view(&both, &words(&[(1, 5, 8)]));
+        assert_eq!((half.margin, half.holds, half.block), (None, None, None));
+        for text in ["balance(HERE) >= 1", "call(HERE, 0x01020304, 0, uint256) >= 1", "1 < 2"] {
+            let said = view(&expression(text), &words(&[(1, 5, 8)]));
+            assert_eq!(
+                (said.value, said.margin, said.holds, said.block),
+                (None, None, None, None),
+                "{text}"
+            );
+        }
+        let change = view(
+            &expression("slot(HERE, 0x1, uint256) >= 90% of pre"),
+            &words(&[(1, 5, 8)]),
+        );
+        assert_eq!((change.value.as_deref(), change.holds), (Some("5"), None));
     }
 
     /// At this cursor and on this block's state, slot 1 of the contract holds so much.
@@ -269,8 +341,7 @@ mod tests {
         };
         known.learn(&recent);
         assert_eq!(known.through, 5);
-        let at = |invariant: &Invariant| known.known.get(&(invariant.contract, invariant.slot)).copied();
-        let first = view(&both[0], at(&both[0]));
+        let first = view(&both[0], &known.known);
         assert_eq!(
             (
                 first.value.as_deref(),
@@ -280,19 +351,13 @@ mod tests {
             ),
             (Some("13"), Some("3"), Some(true), Some(7))
         );
-        let second = view(&both[1], at(&both[1]));
+        let second = view(&both[1], &known.known);
         assert_eq!((second.value, second.margin, second.holds), (None, None, None));
     }
 
     #[test]
     fn below_the_bound_the_margin_is_negative() {
-        let broken = view(
-            &invariant(1),
-            Some(Known {
-                word: U256::from(4),
-                block: 1,
-            }),
-        );
+        let broken = view(&invariant(1), &words(&[(1, 4, 1)]));
         assert_eq!((broken.margin.as_deref(), broken.holds), (Some("-6"), Some(false)));
     }
 }

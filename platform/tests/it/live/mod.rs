@@ -4,5 +4,6 @@ mod binary;
 mod chain;
 mod faults;
 mod flood;
+mod predecessors;
 mod restart;
 mod world;

@@ -17,7 +17,7 @@ use alloy::providers::ext::AnvilApi;
 use alloy::providers::{DynProvider, Provider};
 use alloy::signers::SignerSync;
 use alloy::signers::local::PrivateKeySigner;
-use engine::{Address, B256, Bytes, Invariant, U256};
+use engine::{Address, B256, Bytes, U256, WatchSet};
 use platform::feed::live::status::LiveStatus;
 use platform::feed::live::{LiveFeed, LiveOptions};
 use platform::feed::pump::{Distribution, pump};
@@ -69,7 +69,7 @@ pub(crate) struct Live {
     items: mpsc::Receiver<Result<FeedItem, FeedError>>,
     pub status: LiveStatus,
     pub history: Vec<FeedItem>,
-    _watched: watch::Sender<Arc<Vec<Invariant>>>,
+    _watched: watch::Sender<Arc<WatchSet>>,
 }
 
 impl Live {
@@ -271,14 +271,20 @@ impl Person {
 
     /// A call that makes that contract keep `value`.
     pub(crate) fn keep(&self, nonce: u64, contract: Address, value: u64, gwei: u128) -> Vec<u8> {
+        self.call(nonce, contract, value, gwei, Bytes::new())
+    }
+
+    /// A call with data, at so many gwei.
+    pub(crate) fn call(&self, nonce: u64, to: Address, value: u64, gwei: u128, input: Bytes) -> Vec<u8> {
         self.sign(TxEip1559 {
             chain_id: CHAIN,
             nonce,
             gas_limit: 100_000,
             max_fee_per_gas: gwei * GWEI,
             max_priority_fee_per_gas: gwei * GWEI / 10,
-            to: TxKind::Call(contract),
+            to: TxKind::Call(to),
             value: U256::from(value),
+            input,
             ..Default::default()
         })
     }
@@ -389,7 +395,7 @@ pub(crate) struct Pumped {
     pub status: LiveStatus,
     shutdown: tokio_util::sync::CancellationToken,
     task: tokio::task::JoinHandle<Result<(), FeedError>>,
-    _watched: watch::Sender<Arc<Vec<Invariant>>>,
+    _watched: watch::Sender<Arc<WatchSet>>,
 }
 
 impl Pumped {

@@ -42,13 +42,8 @@ async fn an_expression_is_checked_put_in_force_changed_and_taken_away() {
     assert_eq!(checked["reads"], json!(["vault.totalAssets"]));
     let more = json!({ "name": "x", "expression": "vault.totalSupply() <= vault.totalAssets" });
     let (_, checked) = world.post("/v1/invariants/check", more.clone()).await;
-    assert_eq!((&checked["valid"], &checked["streamed"]), (&json!(true), &json!(false)));
-    let (status, problem) = world.post("/v1/invariants", more).await;
-    assert_eq!(
-        (status, &problem["errors"][0]["pointer"]),
-        (422, &json!("/expression")),
-        "{problem}"
-    );
+    assert_eq!((&checked["valid"], &checked["streamed"]), (&json!(true), &json!(true)));
+    assert_eq!(checked["judged"], Value::Null, "it is no slot against a constant");
     assert_eq!(
         world.store.invariant_set().await.unwrap().0,
         0,
@@ -74,7 +69,7 @@ async fn an_expression_is_checked_put_in_force_changed_and_taken_away() {
     );
     assert_eq!(made.body["defense_action_ids"], json!([action]));
     let (version, set) = world.store.invariant_set().await.unwrap();
-    assert_eq!((version, set[0].name.as_str()), (1, "solvency"));
+    assert_eq!((version, set.watched()[0].name()), (1, "solvency"));
     assert_eq!(
         world.get("/invariants/1").await.1["target"],
         "100",
@@ -126,6 +121,67 @@ async fn an_expression_is_checked_put_in_force_changed_and_taken_away() {
     assert_eq!(away(&now).await.status, 204);
     assert_eq!(away(&now).await.status, 404);
     assert_eq!(world.store.invariant_set().await.unwrap().1.len(), 0);
+}
+
+#[tokio::test]
+async fn an_expression_is_in_force_as_its_text_and_not_to_be_found_in_the_original_table() {
+    let world = World::new().await;
+    world.make("/v1/contracts", vault()).await;
+    let two = json!({ "name": "backed", "expression": "vault.totalSupply() <= vault.totalAssets", "severity": "high" });
+    let id = world.make("/v1/invariants", two).await;
+    let (_, view) = world.get(&format!("/v1/invariants/{id}")).await;
+    assert_eq!(view["expression"], "vault.totalSupply() <= vault.totalAssets");
+    assert_eq!(
+        (&view["storage"], &view["type"], &view["offset"]),
+        (&Value::Null, &Value::Null, &Value::Null)
+    );
+    let program = view["program"].as_str().unwrap();
+    assert!(
+        program.starts_with("call(0x") && program.contains("<= slot(0x"),
+        "{program}"
+    );
+    assert_eq!(
+        view["contract"].as_str().unwrap().to_lowercase(),
+        format!("{:#x}", seen::VAULT)
+    );
+
+    let (version, set) = world.store.invariant_set().await.unwrap();
+    let sources: Vec<String> = set.watched()[0].sources().into_iter().map(|(label, _)| label).collect();
+    assert_eq!(
+        (version, sources),
+        (
+            1,
+            vec!["vault.totalSupply()".to_owned(), "vault.totalAssets".to_owned()]
+        )
+    );
+    let streamed = world.store.invariants().await.unwrap();
+    assert_eq!(
+        streamed[0].invariant,
+        set.watched()[0],
+        "what is stored is what is streamed"
+    );
+
+    // The original's clients know slots only.
+    assert_eq!(world.get("/invariants").await.1, json!([]));
+    let original = format!("/invariants/{id}");
+    assert_eq!(world.get(&original).await.0, 404);
+    let slot = json!({ "contract": VAULT, "type": "<", "target": "9", "storage": "0x5" });
+    assert_eq!(world.ask(Method::PUT, &original, Some(slot.clone())).await.0, 404);
+    assert_eq!(world.ask(Method::DELETE, &original, None).await.0, 404);
+
+    // Either form may take the place of the other.
+    let path = format!("/v1/invariants/{id}");
+    let tag = world
+        .send("", Method::GET, &path, None, &[])
+        .await
+        .header("etag")
+        .to_owned();
+    let match_it = [("if-match", tag.as_str())];
+    let put = world
+        .send(&world.key, Method::PUT, &path, Some(solvency()), &match_it)
+        .await;
+    assert_eq!((put.status, &put.body["storage"]), (200, &json!("0x0")));
+    assert_eq!(world.get(&original).await.0, 200);
 }
 
 #[tokio::test]

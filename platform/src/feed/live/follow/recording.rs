@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::B256;
+use engine::{B256, Transaction};
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tokio::time::Instant;
@@ -18,7 +18,7 @@ impl Follower {
             return Ok(());
         };
         self.status.count(Count::WithoutPrestate, 1);
-        self.give_pending(&transaction, newest.hash, None).await
+        self.give_pending(&transaction, &[], newest.hash, None).await
     }
 
     pub(super) fn begin_recording(&mut self, recording: &mut FuturesUnordered<BoxFuture<'static, Done>>) {
@@ -30,7 +30,12 @@ impl Follower {
                     .get(&hash)
                     .map(|transaction| (hash, Arc::clone(transaction))),
                 None => match self.again.pop_front() {
-                    Some(hash) => self.pool.get(&hash).map(|held| (hash, Arc::clone(&held.transaction))),
+                    // What is good already was queued twice.
+                    Some(hash) => self
+                        .pool
+                        .get(&hash)
+                        .filter(|held| held.recorded.is_none())
+                        .map(|held| (hash, Arc::clone(&held.transaction))),
                     None => return,
                 },
             };
@@ -38,10 +43,16 @@ impl Follower {
             if !self.under_way.insert(hash) {
                 continue;
             }
+            let predecessors = self.predecessors(&hash);
             let deadline = Instant::now() + self.options.record_deadline;
-            let recorded = self
-                .state
-                .record(newest.hash, transaction, Arc::clone(&self.watched), deadline.into_std());
+            let before = predecessors.clone();
+            let recorded = self.state.record(
+                newest.hash,
+                before,
+                transaction,
+                Arc::clone(&self.watched),
+                deadline.into_std(),
+            );
             let limit = self.options.record_deadline;
             recording.push(Box::pin(async move {
                 let late = |_| {
@@ -51,16 +62,17 @@ impl Follower {
                     )))
                 };
                 let recorded = tokio::time::timeout_at(deadline, recorded).await.unwrap_or_else(late);
-                (hash, newest.hash, recorded)
+                (hash, newest.hash, predecessors, recorded)
             }));
         }
     }
 
     /// The state that a transaction reads was read, or could not be.
-    pub(super) async fn recorded(&mut self, (hash, head, result): Done) -> Result<(), Closed> {
+    pub(super) async fn recorded(&mut self, (hash, head, predecessors, result): Done) -> Result<(), Closed> {
         self.under_way.remove(&hash);
         let unlogged = self.unlogged.remove(&hash);
-        let is_newest = self.newest.is_some_and(|newest| newest.hash == head);
+        let current = !self.outdated.remove(&hash);
+        let is_newest = current && self.newest.is_some_and(|newest| newest.hash == head);
         if let Some(transaction) = unlogged {
             let prestate = match &result {
                 Ok(recorded) => Some(recorded.prestate.clone()),
@@ -71,12 +83,14 @@ impl Follower {
                 }
             };
             let logged = prestate.as_ref().map(engine::Prestate::digest);
-            self.give_pending(&transaction, head, prestate).await?;
+            self.give_pending(&transaction, going_before(&predecessors, &result), head, prestate)
+                .await?;
             self.pool.delivered(&hash);
-            self.keep(hash, result.ok().filter(|_| is_newest), logged);
+            self.keep(hash, &predecessors, result.ok().filter(|_| is_newest), logged);
             if !is_newest {
                 self.again.push_back(hash);
             }
+            self.look_before(&hash);
             return Ok(());
         }
         let Some(held) = self.pool.get(&hash) else {
@@ -86,37 +100,58 @@ impl Follower {
             self.again.push_back(hash);
             return Ok(());
         }
-        let (transaction, before) = (Arc::clone(&held.transaction), held.logged);
-        match result {
+        let (transaction, before, alone) = (Arc::clone(&held.transaction), held.logged, held.behind == 0);
+        let going = going_before(&predecessors, &result);
+        match &result {
             Ok(recorded) => {
                 let digest = recorded.prestate.digest();
                 // Only where what was read before is not known any more: after a restart.
-                if before == Some(digest) && !recorded.reads_environment {
+                if before == Some(digest) && !recorded.reads_environment && alone {
                     self.status.count(Count::CarriedOver, 1);
                 } else {
                     self.status.count(Count::Rejudged, 1);
                     let prestate = recorded.prestate.clone();
-                    self.give_pending(&transaction, head, Some(prestate)).await?;
+                    self.give_pending(&transaction, going, head, Some(prestate)).await?;
                 }
-                self.keep(hash, Some(recorded), Some(digest));
+                self.keep(hash, &predecessors, result.ok(), Some(digest));
             }
             Err(Unreadable(reason)) => {
                 // Once: its last item is not good any more. With each head it is tried again.
                 if before.is_some() {
                     tracing::debug!(tx = %hash, reason, "logged again without its state");
                     self.status.count(Count::WithoutPrestate, 1);
-                    self.give_pending(&transaction, head, None).await?;
+                    self.give_pending(&transaction, going, head, None).await?;
                 }
-                self.keep(hash, None, None);
+                self.keep(hash, &predecessors, None, None);
             }
         }
+        self.look_before(&hash);
         Ok(())
     }
 
-    pub(super) fn keep(&mut self, hash: B256, recorded: Option<Recorded>, logged: Option<B256>) {
+    pub(super) fn keep(
+        &mut self,
+        hash: B256,
+        predecessors: &[Arc<Transaction>],
+        recorded: Option<Recorded>,
+        logged: Option<B256>,
+    ) {
         if let Some(held) = self.pool.get_mut(&hash) {
+            held.behind = recorded.as_ref().map_or(0, |recorded| recorded.behind);
+            held.before = predecessors.iter().map(|predecessor| predecessor.hash()).collect();
             held.recorded = recorded.map(Recorded::rule);
             held.logged = logged;
         }
     }
+}
+
+/// Those of the predecessors that go before a transaction, by what was recorded; all, where nothing could be.
+fn going_before<'a>(
+    predecessors: &'a [Arc<Transaction>],
+    recorded: &Result<Recorded, Unreadable>,
+) -> &'a [Arc<Transaction>] {
+    let behind = recorded.as_ref().map_or(predecessors.len(), |recorded| recorded.behind);
+    predecessors
+        .get(predecessors.len().saturating_sub(behind)..)
+        .unwrap_or_default()
 }

@@ -47,6 +47,36 @@ fn pool(tickets: &[&Ticket]) -> Pool<()> {
 }
 
 #[test]
+fn what_goes_before_is_what_waits_right_below_without_a_gap() {
+    let (zero, one, two) = (
+        ticket(1, ALICE, 0, 10),
+        ticket(2, ALICE, 1, 10),
+        ticket(3, ALICE, 2, 10),
+    );
+    let (four, other) = (ticket(5, ALICE, 4, 10), ticket(6, BOB, 3, 10));
+    let mut pool = pool(&[&two, &four, &zero, &other]);
+    let none: [B256; 0] = [];
+    assert_eq!(pool.before(&two.hash, 16), none, "one is missing");
+    pool.hear(one, (), at(1));
+    assert_eq!(pool.before(&two.hash, 16), [zero.hash, one.hash]);
+    assert_eq!(pool.before(&four.hash, 16), none);
+    assert_eq!(pool.before(&two.hash, 1), none, "more than are taken");
+    assert_eq!(pool.behind((ALICE, 0), 3), [one.hash, two.hash]);
+    assert_eq!(pool.sent_by(ALICE), [zero.hash, one.hash, two.hash, four.hash]);
+    // A rival that pays less waits too; the best is the one that goes before.
+    let (poor, rich) = (ticket(7, ALICE, 1, 5), ticket(8, ALICE, 1, 20));
+    pool.hear(poor, (), at(2));
+    assert_eq!(pool.before(&two.hash, 16), [zero.hash, one.hash]);
+    pool.take_changed();
+    pool.hear(rich, (), at(3));
+    assert_eq!(pool.before(&two.hash, 16), [zero.hash, rich.hash]);
+    assert_eq!(pool.take_changed(), [(ALICE, 1)].into());
+    assert_eq!(pool.take_changed(), [].into());
+    pool.advance(&[], &[block(9, &[&zero])], at(4));
+    assert_eq!(pool.before(&two.hash, 16), [rich.hash]);
+}
+
+#[test]
 fn a_transaction_is_news_once() {
     let tx = ticket(1, ALICE, 0, 10);
     let mut pool = pool(&[&tx]);
