@@ -55,7 +55,7 @@ anvil:
 # have to read every dependency once more (four minutes on two cores). The benches are built for their lints.
 LINTED = RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-Dwarnings $(CARGO)
 # Most of the time a test waits, for a block or a process.
-THREADS = $(shell expr 2 '*' $$(getconf _NPROCESSORS_ONLN))
+THREADS = $(shell expr 2 '*' $$(getconf _NPROCESSORS_ONLN) + 1)
 
 test: tools ## Build and lint everything, run all tests, check the format
 	$(CARGO) fmt --all --check

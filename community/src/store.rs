@@ -20,7 +20,7 @@ use crate::phase::Phase;
 use crate::row::Row;
 use crate::seed::Seed;
 
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx_macros::migrate!("./migrations");
 
 /// Changes that may come between before a change is given up.
 const ATTEMPTS: u32 = 50;

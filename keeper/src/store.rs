@@ -67,7 +67,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]: not usable, or another contract's.
     pub async fn open(path: &Path, chain_id: u64, agent: Address) -> Result<Self, StoreError> {
-        static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+        static MIGRATIONS: sqlx::migrate::Migrator = sqlx_macros::migrate!();
         let pool = node::database::open(path, &MIGRATIONS).await?;
         let row = sqlx::query("SELECT chain_id, agent FROM place")
             .fetch_optional(&pool)

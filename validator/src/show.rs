@@ -85,7 +85,10 @@ pub async fn status(args: StatusArgs) -> Result<(), Failure> {
     } else {
         println!("{}\n{}", sentence(&standing, &canaries), miners(&totals));
         if let Some(newest) = newest.first() {
-            println!("{refused} reports refused by the platform for good, the newest: {}", refusal(newest));
+            println!(
+                "{refused} reports refused by the platform for good, the newest: {}",
+                refusal(newest)
+            );
         }
     }
     Ok(())
@@ -105,7 +108,9 @@ fn sentence(standing: &Standing, canaries: &CanaryCount) -> String {
 
 /// A report that the platform will never take, in a line.
 fn refusal(refused: &Refused) -> String {
-    let Refused { what, tx_hash, reason, .. } = refused;
+    let Refused {
+        what, tx_hash, reason, ..
+    } = refused;
     format!("{what} {}: {reason}", hash(tx_hash))
 }
 

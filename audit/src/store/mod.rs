@@ -93,7 +93,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]: not usable.
     pub async fn open(place: Place) -> Result<Self, StoreError> {
-        static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+        static MIGRATIONS: sqlx::migrate::Migrator = sqlx_macros::migrate!();
         Ok(Self {
             database: Database::open(place, &MIGRATIONS).await?,
         })

@@ -22,7 +22,7 @@ use crate::commit::timelock::LocalBeacon;
 use crate::ledger::{Axon, Hyperparameters};
 use crate::yuma::emission::BlockSplit;
 
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx_macros::migrate!("./migrations");
 
 /// A nonce is forgotten once its hotkey has used one this much newer; freshness ends long before.
 const NONCE_RETENTION_NS: u64 = 300_000_000_000;

@@ -86,10 +86,10 @@ impl Write<'_> {
 impl Store {
     /// Opens or creates the file.
     pub(crate) async fn open(path: &Path) -> Result<Self, StoreError> {
-        let pool = node::database::open(path, &sqlx::migrate!()).await?;
+        let pool = node::database::open(path, &sqlx_macros::migrate!()).await?;
         Ok(Self {
             pool,
-            readers: node::database::open(path, &sqlx::migrate!()).await?,
+            readers: node::database::open(path, &sqlx_macros::migrate!()).await?,
             writer: Mutex::new(()),
             behind: Mutex::new(()),
             changes: watch::Sender::new(0),

@@ -49,7 +49,7 @@ use crate::assignment::Hotkey;
 use crate::log::LogError;
 use crate::tail::Tail;
 
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx_macros::migrate!();
 
 /// A transaction that writes: other processes' wait for its end.
 const WRITING: Begin = Begin {

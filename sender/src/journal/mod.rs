@@ -25,7 +25,7 @@ use crate::machine::{Failure, State};
 use crate::plan::JobId;
 use crate::request::{IdempotencyKey, Request};
 
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx_macros::migrate!("./migrations");
 
 /// A journal that cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -92,7 +92,7 @@ impl Store {
     /// # Errors
     /// When it is no database of this program.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
-        let pool = node::database::open(path, &sqlx::migrate!()).await?;
+        let pool = node::database::open(path, &sqlx_macros::migrate!()).await?;
         Ok(Self { pool })
     }
 
