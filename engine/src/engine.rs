@@ -2,7 +2,7 @@
 
 use crate::{
     BlockEnv, Execution, Invariant, Judgement, Outcome, Reason, State, StateError, Status, Transaction,
-    evm::{Expired, Fault, Machine},
+    evm::{Fault, Machine},
     judge,
     live::Scratch,
     views::Learnt,
@@ -63,34 +63,7 @@ impl Engine {
         state: &dyn State,
         invariants: &[Invariant],
     ) -> Result<Outcome, EngineError> {
-        self.run(env, tx, state, invariants, None)
-    }
-
-    /// The same within a deadline: `expired` is asked at every call frame, before every read of state and every 64th jump, and
-    /// once it says true every invariant is undecided. It should be cheap (a comparison of instants).
-    ///
-    /// # Errors
-    /// See [`Engine::judge`].
-    pub fn judge_with_deadline(
-        &mut self,
-        env: &BlockEnv,
-        tx: &Transaction,
-        state: &dyn State,
-        invariants: &[Invariant],
-        expired: &dyn Fn() -> bool,
-    ) -> Result<Outcome, EngineError> {
-        self.run(env, tx, state, invariants, Some(expired))
-    }
-
-    fn run(
-        &mut self,
-        env: &BlockEnv,
-        tx: &Transaction,
-        state: &dyn State,
-        invariants: &[Invariant],
-        expired: Expired<'_>,
-    ) -> Result<Outcome, EngineError> {
-        let answer = match self.machine.execute(env, tx, state, expired, true) {
+        let answer = match self.machine.execute(env, tx, state, None, true) {
             Ok(execution) => judge_all(&self.machine, execution, tx, state, invariants),
             Err(Fault::Undecided(reason)) => Ok(undecided(None, &reason, invariants)),
             Err(Fault::Broken(error)) => Err(error),

@@ -3,12 +3,12 @@
 //!
 //! What always holds: it changes no verdict. Where it cannot be had, paths and warnings are missing, and nothing else.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 
 use alloy::primitives::Log;
 
 use crate::{
-    Account, Address, BlockEnv, Call, Engine, EngineError, Judgement, Options, Outcome, State, Status, Transaction,
+    Account, Address, Call, Context, Engine, EngineError, Judgement, Options, Outcome, State, Status, Transaction,
     U256, Verdict, Warning, WatchSet, Watched,
     evm::{Fault, Moment, Rewind, Undone, Written},
     judge,
@@ -23,12 +23,9 @@ const MOST_POINTS: usize = 4096;
 /// Around what a transaction is explained.
 #[derive(Clone, Copy)]
 struct Around<'a> {
-    env: &'a BlockEnv,
+    on: Context<'a>,
     tx: &'a Transaction,
-    state: &'a dyn State,
-    set: &'a WatchSet,
     learnt: Option<&'a Learnt>,
-    options: &'a Options<'a>,
 }
 
 impl Engine {
@@ -41,24 +38,21 @@ impl Engine {
     /// part.
     pub(crate) fn explain(
         &mut self,
-        env: &BlockEnv,
         tx: &Transaction,
-        state: &dyn State,
-        set: &WatchSet,
-        options: &Options<'_>,
+        on: Context<'_>,
         outcome: &mut Outcome,
     ) -> Result<(), EngineError> {
+        let Context {
+            env, state, options, ..
+        } = on;
         let reverted = reverted(options, outcome);
         let Outcome {
             judgements, warnings, ..
         } = outcome;
         let around = Around {
-            env,
+            on,
             tx,
-            state,
-            set,
             learnt: self.learnt.as_ref(),
-            options,
         };
         let evaluator = RefCell::new(&mut self.scratch.evaluator);
         let (mut warned, mut found) = (Ok(()), Ok(()));
@@ -108,7 +102,7 @@ fn paths(
     evaluator: &mut Evaluator,
     judgements: &mut [Judgement],
 ) -> Result<(), EngineError> {
-    let set = around.set;
+    let Context { state, set, .. } = around.on;
     let mut wanted = Vec::new();
     for judgement in judgements {
         let Verdict::Violated(witness) = &mut judgement.verdict else {
@@ -132,7 +126,7 @@ fn paths(
             views: views_of(set, watched),
         });
     }
-    let mut options = *around.options;
+    let mut options = *around.on.options;
     for _ in 0..MOST_POINTS {
         let (false, Some(undone)) = (wanted.is_empty(), run.step()) else {
             return Ok(());
@@ -157,16 +151,11 @@ fn paths(
         called.sort_unstable();
         called.dedup();
         let mut words = Vec::new();
-        let (env, state) = (around.env, around.state);
-        options.views_gas = views::after(
-            run.machine_mut(),
-            env,
-            state,
-            set.views(),
-            &called,
-            &options,
-            &mut words,
-        )?;
+        let on = Context {
+            options: &options,
+            ..around.on
+        };
+        options.views_gas = views::after(run.machine_mut(), on, &called, &mut words)?;
         let live = Live {
             machine: run.machine(),
             state,
@@ -194,16 +183,7 @@ impl<'a> Around<'a> {
     where
         'a: 's,
     {
-        Sources {
-            states,
-            env: self.env,
-            tx: self.tx,
-            set: self.set,
-            learnt: self.learnt,
-            after,
-            next: Cell::default(),
-            broken: None,
-        }
+        Sources::new(states, self.on, self.tx, self.learnt, after)
     }
 }
 
@@ -228,7 +208,7 @@ fn views_of(set: &WatchSet, watched: &Watched) -> Vec<u32> {
 
 /// True when this invariant reads what was written of an account, itself or through a view.
 fn reads(around: Around<'_>, place: u32, watched: &Watched, address: Address, written: Written) -> bool {
-    let set = around.set;
+    let set = around.on.set;
     let through = |view: u32| {
         let learnt = around.learnt;
         learnt.is_some_and(|learnt| learnt.index.is_read_by(address, written, view))
@@ -263,7 +243,7 @@ fn warn(
     evaluator: &mut Evaluator,
     warnings: &mut Vec<Warning>,
 ) -> Result<(), EngineError> {
-    let (set, options) = (around.set, around.options);
+    let set = around.on.set;
     let (mut places, mut called) = (Vec::new(), Vec::new());
     for (address, written) in moment.written() {
         set.index().readers_of(address, written, &mut places);
@@ -291,11 +271,11 @@ fn warn(
     needed.dedup();
     let mut words = Vec::new();
     if !needed.is_empty() {
-        views::midway(moment, set.views(), &needed, options, views_gas, &mut words)?;
+        views::midway(moment, around.on, &needed, views_gas, &mut words)?;
     }
     let midway = Midway {
         moment,
-        state: around.state,
+        state: around.on.state,
     };
     let mut sources = around.sources(&midway, &words);
     for (place, watched) in new {

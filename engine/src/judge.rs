@@ -67,7 +67,7 @@ pub(crate) fn judge_watched(
             Ok((pre, post)) => judge_checked(invariant, (pre != post).then_some((pre, post)), sources.tx.hash()),
             Err(error) => Judgement::undecided(invariant.id, sources.reason(error)),
         },
-        Watched::View(invariant) => match sources.set.plan(place) {
+        Watched::View(invariant) => match sources.on.set.plan(place) {
             Plan::View(view) => judge_view(invariant, view, sources),
             Plan::General => {
                 Judgement::undecided(invariant.id, Reason::Unsupported("view is not of this set".to_owned()))

@@ -60,6 +60,7 @@
 
 mod block;
 pub mod case;
+mod context;
 mod engine;
 mod env_reads;
 mod evm;
@@ -87,6 +88,7 @@ pub use alloy::primitives::{Address, B256, Bytes, U256};
 
 pub use crate::{
     block::BlockEnv,
+    context::Context,
     engine::{ENGINE_VERSION, Engine, EngineError},
     env_reads::EnvReads,
     hardfork::{Hardfork, UnknownHardfork},

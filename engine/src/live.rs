@@ -6,10 +6,8 @@
 //! 4. Those invariants are judged: before is the original value on the journal, after the present one.
 //! 5. Only a violation, or a revert where warnings are wanted, is run a second time to be explained.
 
-use std::cell::Cell;
-
 use crate::{
-    BlockEnv, Engine, EngineError, Options, Outcome, Reason, State, Status, Transaction, U256, WatchSet, Watched,
+    Context, Engine, EngineError, Outcome, Reason, Status, Transaction, U256, WatchSet, Watched,
     evm::{Fault, Machine, Written},
     judge,
     lang::Evaluator,
@@ -36,16 +34,9 @@ impl Engine {
     ///
     /// # Errors
     /// When the state source is broken. A bad transaction, missing state and spent budgets are undecided verdicts.
-    pub fn judge_watched(
-        &mut self,
-        env: &BlockEnv,
-        tx: &Transaction,
-        state: &dyn State,
-        set: &WatchSet,
-        options: &Options<'_>,
-    ) -> Result<Outcome, EngineError> {
+    pub fn judge_watched(&mut self, tx: &Transaction, on: Context<'_>) -> Result<Outcome, EngineError> {
         let mut outcome = Outcome::default();
-        self.judge_watched_into(env, tx, state, set, options, &mut outcome)?;
+        self.judge_watched_into(tx, on, &mut outcome)?;
         Ok(outcome)
     }
 
@@ -56,31 +47,24 @@ impl Engine {
     /// See [`Engine::judge_watched`]; then the outcome is empty.
     pub fn judge_watched_into(
         &mut self,
-        env: &BlockEnv,
         tx: &Transaction,
-        state: &dyn State,
-        set: &WatchSet,
-        options: &Options<'_>,
+        on: Context<'_>,
         outcome: &mut Outcome,
     ) -> Result<(), EngineError> {
-        self.judge_watched_then(env, tx, state, set, options, outcome, &mut |_| {})
+        self.judge_watched_then(tx, on, outcome, &mut |_| {})
     }
 
     /// The same, showing the executed transaction before it is forgotten; not one that is invalid.
-    #[expect(clippy::too_many_arguments, reason = "those of judging, and what to do then")]
     pub(crate) fn judge_watched_then(
         &mut self,
-        env: &BlockEnv,
         tx: &Transaction,
-        state: &dyn State,
-        set: &WatchSet,
-        options: &Options<'_>,
+        on: Context<'_>,
         outcome: &mut Outcome,
         executed: &mut dyn FnMut(&Machine),
     ) -> Result<(), EngineError> {
         outcome.clear();
-        let learnt = self.learn(env, state, set, options).map_err(Fault::Broken);
-        let judged = learnt.and_then(|()| self.judge_live(env, tx, state, set, options, outcome));
+        let learnt = self.learn(on).map_err(Fault::Broken);
+        let judged = learnt.and_then(|()| self.judge_live(tx, on, outcome));
         if judged.is_ok() && outcome.undecided.is_none() {
             executed(&self.machine);
         }
@@ -91,8 +75,8 @@ impl Engine {
                 Ok(())
             }
             Err(Fault::Broken(error)) => Err(error),
-            Ok(()) if Self::leaves_questions(options, outcome) => {
-                let explained = self.explain(env, tx, state, set, options, outcome);
+            Ok(()) if Self::leaves_questions(on.options, outcome) => {
+                let explained = self.explain(tx, on, outcome);
                 self.machine.reset();
                 explained
             }
@@ -105,15 +89,13 @@ impl Engine {
     }
 
     /// Leaves the transaction on the journal. What views say before it must have been learnt.
-    pub(crate) fn judge_live(
-        &mut self,
-        env: &BlockEnv,
-        tx: &Transaction,
-        state: &dyn State,
-        set: &WatchSet,
-        options: &Options<'_>,
-        outcome: &mut Outcome,
-    ) -> Result<(), Fault> {
+    pub(crate) fn judge_live(&mut self, tx: &Transaction, on: Context<'_>, outcome: &mut Outcome) -> Result<(), Fault> {
+        let Context {
+            env,
+            state,
+            set,
+            options,
+        } = on;
         let execution = self.machine.execute(env, tx, state, options.expired, options.digest)?;
         let invalid = match &execution.status {
             Status::Invalid(why) => Some(Reason::InvalidTransaction(why.clone())),
@@ -137,23 +119,14 @@ impl Engine {
         views.clear();
         words.clear();
         triggered(&self.machine, set, learnt, places, slots, views);
-        views::after(&mut self.machine, env, state, set.views(), views, options, words)
+        views::after(&mut self.machine, on, views, words)
             .map(drop)
             .map_err(Fault::Broken)?;
         let live = Live {
             machine: &self.machine,
             state,
         };
-        let mut sources = Sources {
-            states: &live,
-            env,
-            tx,
-            set,
-            learnt,
-            after: words,
-            next: Cell::default(),
-            broken: None,
-        };
+        let mut sources = Sources::new(&live, on, tx, learnt, words);
         for Place { at, words } in places.iter() {
             let Some(watched) = set.at(*at) else { continue };
             if let (Watched::Slot(invariant), Some(words)) = (watched, slots.get(*words as usize)) {
@@ -173,22 +146,12 @@ impl Engine {
     }
 
     /// Makes sure that what the views say on this state is known.
-    pub(crate) fn learn(
-        &mut self,
-        env: &BlockEnv,
-        state: &dyn State,
-        set: &WatchSet,
-        options: &Options<'_>,
-    ) -> Result<(), EngineError> {
-        if set.views().is_empty() {
+    pub(crate) fn learn(&mut self, on: Context<'_>) -> Result<(), EngineError> {
+        if on.set.views().is_empty() {
             self.learnt = None;
-        } else if !self
-            .learnt
-            .as_ref()
-            .is_some_and(|learnt| learnt.is_of(set, env, options))
-        {
+        } else if !self.learnt.as_ref().is_some_and(|learnt| learnt.is_of(on)) {
             self.learnt = None;
-            self.learnt = Some(Learnt::learn(&mut self.machine, env, state, set, options)?);
+            self.learnt = Some(Learnt::learn(&mut self.machine, on)?);
         }
         Ok(())
     }

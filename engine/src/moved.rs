@@ -14,9 +14,7 @@ use alloy::{
     sol_types::SolEvent,
 };
 
-use crate::{
-    Address, BlockEnv, Engine, EngineError, Options, Outcome, State, Transaction, U256, ValueType, WatchSet, lang::Wide,
-};
+use crate::{Address, Context, Engine, EngineError, Outcome, Transaction, U256, ValueType, lang::Wide};
 
 sol! {
     /// ERC-20's. ERC-721's has the same first topic, but four of them: its last word is no amount.
@@ -111,15 +109,12 @@ impl Engine {
     /// See [`Engine::judge_behind`].
     pub fn judge_and_moved(
         &mut self,
-        env: &BlockEnv,
         predecessors: &[Transaction],
         tx: &Transaction,
-        state: &dyn State,
-        set: &WatchSet,
-        options: &Options<'_>,
+        on: Context<'_>,
     ) -> Result<(Outcome, Moved), EngineError> {
         let mut moved = Moved::default();
-        let outcome = self.judge_behind_then(env, predecessors, tx, state, set, options, &mut |machine| {
+        let outcome = self.judge_behind_then(predecessors, tx, on, &mut |machine| {
             moved = Moved::of(machine.logs(), machine.balances());
         })?;
         Ok((outcome, moved))

@@ -5,7 +5,7 @@ use std::{cell::Cell, sync::LazyLock};
 use alloy::primitives::{KECCAK256_EMPTY, Log};
 
 use crate::{
-    Account, Address, BlockEnv, EngineError, Reason, State, StateError, Transaction, U256, WatchSet,
+    Account, Address, Context, EngineError, Reason, State, StateError, Transaction, U256,
     evm::Machine,
     lang::{LogRef, Moment, Reader, Source},
     views::{Learnt, Word},
@@ -46,19 +46,37 @@ static NOT_RUN: LazyLock<Word> = LazyLock::new(|| Err(Reason::Unsupported("view 
 /// Reads for one set around one transaction.
 pub(crate) struct Sources<'a> {
     pub(crate) states: &'a dyn States,
-    pub(crate) env: &'a BlockEnv,
+    pub(crate) on: Context<'a>,
     pub(crate) tx: &'a Transaction,
-    pub(crate) set: &'a WatchSet,
-    pub(crate) learnt: Option<&'a Learnt>,
+    learnt: Option<&'a Learnt>,
     /// Words of those views that were run afterwards, in the order of the set's views.
-    pub(crate) after: &'a [(u32, Word)],
+    after: &'a [(u32, Word)],
     /// Where in `after` the next one is likely to stand.
-    pub(crate) next: Cell<usize>,
+    next: Cell<usize>,
     /// Why judging must stop.
     pub(crate) broken: Option<EngineError>,
 }
 
-impl Sources<'_> {
+impl<'a> Sources<'a> {
+    /// Reads from these two states; `after` has the words of those views that were run on the later one, in rising order.
+    pub(crate) fn new(
+        states: &'a dyn States,
+        on: Context<'a>,
+        tx: &'a Transaction,
+        learnt: Option<&'a Learnt>,
+        after: &'a [(u32, Word)],
+    ) -> Self {
+        Self {
+            states,
+            on,
+            tx,
+            learnt,
+            after,
+            next: Cell::default(),
+            broken: None,
+        }
+    }
+
     /// What a view says before and after.
     #[inline]
     pub(crate) fn view(&self, place: u32) -> (Result<U256, &Reason>, Result<U256, &Reason>) {
@@ -126,14 +144,14 @@ impl Reader for Sources<'_> {
                 .account(moment, *address)?
                 .map_or(U256::ZERO, |account| U256::from(account.nonce)),
             Source::CodeHash(address) => self.account(moment, *address)?.map_or(U256::ZERO, code_hash),
-            Source::View(view) => match self.set.place_of(view) {
+            Source::View(view) => match self.on.set.place_of(view) {
                 Some(place) => at(moment, self.view(place)).map_err(Reason::clone)?,
                 None => return Err(Reason::Unsupported("view is not of this set".to_owned())),
             },
             Source::Logs(_) => return Err(Reason::Unsupported("logs are not one word".to_owned())),
-            Source::BlockNumber => U256::from(self.env.number),
-            Source::BlockTimestamp => U256::from(self.env.timestamp),
-            Source::BaseFee => U256::from(self.env.base_fee),
+            Source::BlockNumber => U256::from(self.on.env.number),
+            Source::BlockTimestamp => U256::from(self.on.env.timestamp),
+            Source::BaseFee => U256::from(self.on.env.base_fee),
             Source::TxSender => address_word(self.tx.sender()),
             Source::TxTo => self.tx.to().map_or(U256::ZERO, address_word),
             Source::TxValue => self.tx.value(),

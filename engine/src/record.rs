@@ -4,8 +4,8 @@
 //! was read, gives the same verdicts.
 
 use crate::{
-    BlockEnv, Engine, EngineError, EnvReads, Options, Outcome, Prestate, Recorder, State, Transaction, WatchSet,
-    lang::Source, watch::Watched,
+    BlockEnv, Context, Engine, EngineError, EnvReads, Options, Outcome, Prestate, Recorder, State, Transaction,
+    WatchSet, lang::Source, watch::Watched,
 };
 
 /// What judging one transaction gave, and what it rests on.
@@ -26,7 +26,8 @@ impl Engine {
     /// # Errors
     /// See [`Engine::judge_watched`].
     pub fn record(&mut self, env: &BlockEnv, tx: &Transaction, state: &dyn State) -> Result<Recording, EngineError> {
-        self.record_watched(env, tx, state, &WatchSet::default(), &Options::default())
+        let (set, options) = (WatchSet::default(), Options::default());
+        self.record_watched(tx, Context::new(env, state, &set, &options))
     }
 
     /// [`Engine::judge_watched`], writing down what it read. Views are always run on the state given, whatever name
@@ -34,15 +35,8 @@ impl Engine {
     ///
     /// # Errors
     /// See [`Engine::judge_watched`].
-    pub fn record_watched(
-        &mut self,
-        env: &BlockEnv,
-        tx: &Transaction,
-        state: &dyn State,
-        set: &WatchSet,
-        options: &Options<'_>,
-    ) -> Result<Recording, EngineError> {
-        self.record_behind(env, &[], tx, state, set, options)
+    pub fn record_watched(&mut self, tx: &Transaction, on: Context<'_>) -> Result<Recording, EngineError> {
+        self.record_behind(&[], tx, on)
     }
 
     /// [`Engine::judge_behind`], writing down what that read: what its predecessors read, too.
@@ -51,27 +45,30 @@ impl Engine {
     /// See [`Engine::judge_behind`].
     pub fn record_behind(
         &mut self,
-        env: &BlockEnv,
         predecessors: &[Transaction],
         tx: &Transaction,
-        state: &dyn State,
-        set: &WatchSet,
-        options: &Options<'_>,
+        on: Context<'_>,
     ) -> Result<Recording, EngineError> {
-        let recorder = Recorder::new(state);
+        let recorder = Recorder::new(on.state);
         let options = Options {
             state_id: None,
-            ..*options
+            ..*on.options
         };
         self.machine.note(true);
-        let judged = self.judge_behind(env, predecessors, tx, &recorder, set, &options);
+        let noting = Context {
+            state: &recorder,
+            options: &options,
+            ..on
+        };
+        let judged = self.judge_behind(predecessors, tx, noting);
         let noted = self.machine.note(false);
         let outcome = judged?;
         let of_programs = outcome
             .judgements
             .iter()
             .filter_map(|judgement| {
-                set.watched()
+                on.set
+                    .watched()
                     .iter()
                     .find(|watched| watched.id() == judgement.invariant_id)
             })

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use crate::{
-    BlockEnv, CompleteState, Engine, EngineError, Execution, Judgement, Options, Outcome, Prestate, Reason, Recorder,
-    State, Transaction, WatchSet,
+    BlockEnv, CompleteState, Context, Engine, EngineError, Execution, Judgement, Options, Outcome, Prestate, Reason,
+    Recorder, Transaction, WatchSet,
     case::{Case, Expected},
     evm::Changes,
 };
@@ -142,14 +142,8 @@ impl Replay {
         outcome: &mut Outcome,
     ) -> Result<Judged, ReplayError> {
         let hash = transaction.hash();
-        let changes = execute(
-            &mut self.engine,
-            (&self.env, &self.state),
-            (index, &transaction),
-            set,
-            options,
-            outcome,
-        )?;
+        let on = Context::new(&self.env, &self.state, set, options);
+        let changes = execute(&mut self.engine, (index, &transaction), on, outcome)?;
         if outcome.execution.is_none() {
             return Err(undecided(index, hash, outcome));
         }
@@ -191,15 +185,8 @@ impl Replay {
             ..Options::default()
         };
         let mut outcome = Outcome::default();
-        let around = (&self.env, &recorder as &dyn State);
-        let changes = execute(
-            &mut self.engine,
-            around,
-            (index, &transaction),
-            &set,
-            &options,
-            &mut outcome,
-        )?;
+        let on = Context::new(&self.env, &recorder, &set, &options);
+        let changes = execute(&mut self.engine, (index, &transaction), on, &mut outcome)?;
         outcome.complete(&set);
         let Some(execution) = outcome.execution.take() else {
             return Err(undecided(index, hash, &outcome));
@@ -239,15 +226,13 @@ impl Iterator for Replay {
 /// Judges a transaction, and gives what it changed; an invalid one changes nothing.
 fn execute(
     engine: &mut Engine,
-    (env, state): (&BlockEnv, &dyn State),
     (index, transaction): (usize, &Transaction),
-    set: &WatchSet,
-    options: &Options<'_>,
+    on: Context<'_>,
     outcome: &mut Outcome,
 ) -> Result<Option<Changes>, ReplayError> {
     let mut changes = None;
     engine
-        .judge_watched_then(env, transaction, state, set, options, outcome, &mut |machine| {
+        .judge_watched_then(transaction, on, outcome, &mut |machine| {
             changes = Some(machine.changes());
         })
         .map_err(|source| ReplayError::Engine {

@@ -5,13 +5,13 @@
 //! bundle that breaks an invariant and mends it again, or one that breaks it in two steps of which neither does alone, shows
 //! only in one of the two.
 
-use std::{cell::Cell, iter};
+use std::iter;
 
 use alloy::primitives::Log;
 
 use crate::{
-    Account, Address, BlockEnv, Engine, EngineError, Judgement, Options, Outcome, Reason, State, Transaction,
-    Transition, U256, WatchSet,
+    Account, Address, Context, Engine, EngineError, Judgement, Outcome, Reason, State, Transaction, Transition, U256,
+    WatchSet,
     evm::{Fault, Machine, Written},
     judge,
     lang::Evaluator,
@@ -41,15 +41,12 @@ impl Engine {
     /// When the state source is broken. A bad transaction, missing state and spent budgets are undecided verdicts.
     pub fn judge_sequence(
         &mut self,
-        env: &BlockEnv,
         transactions: &[Transaction],
-        state: &dyn State,
-        set: &WatchSet,
-        options: &Options<'_>,
+        on: Context<'_>,
     ) -> Result<SequenceOutcome, EngineError> {
-        self.learn(env, state, set, options)?;
+        self.learn(on)?;
         let mut first = None;
-        let judged = self.run_sequence((env, state, set, options), transactions, &mut first);
+        let judged = self.run_sequence(transactions, on, &mut first);
         self.forget_sequence(first);
         judged
     }
@@ -61,46 +58,34 @@ impl Engine {
     /// See [`Engine::judge_sequence`].
     pub fn judge_behind(
         &mut self,
-        env: &BlockEnv,
         predecessors: &[Transaction],
         tx: &Transaction,
-        state: &dyn State,
-        set: &WatchSet,
-        options: &Options<'_>,
+        on: Context<'_>,
     ) -> Result<Outcome, EngineError> {
-        self.judge_behind_then(env, predecessors, tx, state, set, options, &mut |_| {})
+        self.judge_behind_then(predecessors, tx, on, &mut |_| {})
     }
 
     /// The same, showing the executed transaction before it is forgotten; not one that is invalid.
-    #[expect(clippy::too_many_arguments, reason = "those of judging, and what to do then")]
     pub(crate) fn judge_behind_then(
         &mut self,
-        env: &BlockEnv,
         predecessors: &[Transaction],
         tx: &Transaction,
-        state: &dyn State,
-        set: &WatchSet,
-        options: &Options<'_>,
+        on: Context<'_>,
         executed: &mut dyn FnMut(&Machine),
     ) -> Result<Outcome, EngineError> {
         if predecessors.is_empty() {
             let mut outcome = Outcome::default();
-            self.judge_watched_then(env, tx, state, set, options, &mut outcome, executed)?;
+            self.judge_watched_then(tx, on, &mut outcome, executed)?;
             return Ok(outcome);
         }
-        self.learn(env, state, set, options)?;
+        self.learn(on)?;
         let mut first = None;
         let transactions = predecessors.iter().chain(iter::once(tx));
-        let judged = self.run_each(
-            (env, state, set, options),
-            transactions,
-            &mut first,
-            &mut |engine, place| {
-                if place == predecessors.len() {
-                    executed(&engine.machine);
-                }
-            },
-        );
+        let judged = self.run_each(transactions, on, &mut first, &mut |engine, place| {
+            if place == predecessors.len() {
+                executed(&engine.machine);
+            }
+        });
         self.forget_sequence(first);
         Ok(judged?.each.pop().unwrap_or_default())
     }
@@ -118,12 +103,11 @@ impl Engine {
     /// that is invalid.
     fn run_each<'t>(
         &mut self,
-        around: Around<'_>,
         transactions: impl IntoIterator<Item = &'t Transaction>,
+        on: Context<'_>,
         first: &mut Option<Learnt>,
         executed: &mut dyn FnMut(&Self, usize),
     ) -> Result<SequenceOutcome, EngineError> {
-        let (env, state, set, options) = around;
         let mut sequence = SequenceOutcome::default();
         let mut stale: Vec<u32> = Vec::new();
         for (place, tx) in transactions.into_iter().enumerate() {
@@ -135,10 +119,10 @@ impl Engine {
             }
             if let (false, Some(learnt)) = (stale.is_empty(), &mut self.learnt) {
                 first.get_or_insert_with(|| learnt.clone());
-                learnt.learn_again(&mut self.machine, env, state, set, options, &stale)?;
+                learnt.learn_again(&mut self.machine, on, &stale)?;
             }
             stale.clear();
-            match self.step(around, tx, &mut outcome, &mut |engine| {
+            match self.step(tx, on, &mut outcome, &mut |engine| {
                 executed(engine, place);
                 stale.extend_from_slice(&engine.scratch.views);
             }) {
@@ -158,13 +142,13 @@ impl Engine {
     /// Leaves the journal as it is, and in `first` what was learnt before the first transaction, where that has changed since.
     fn run_sequence(
         &mut self,
-        around: Around<'_>,
         transactions: &[Transaction],
+        on: Context<'_>,
         first: &mut Option<Learnt>,
     ) -> Result<SequenceOutcome, EngineError> {
-        let (env, state, set, options) = around;
+        let set = on.set;
         let (mut written, mut logs) = (Vec::new(), Vec::new());
-        let mut sequence = self.run_each(around, transactions, first, &mut |engine, _| {
+        let mut sequence = self.run_each(transactions, on, first, &mut |engine, _| {
             let reads = |address, _| (set.index().reads_account(address) || !set.views().is_empty()).then_some(());
             let machine = &engine.machine;
             machine.written(reads, |address, (), what, _| written.push((address, what)));
@@ -176,22 +160,13 @@ impl Engine {
         let learnt = first.as_ref().or(self.learnt.as_ref());
         let (places, called) = concerned(set, learnt, &written, &logs);
         let mut words = Vec::new();
-        views::after(&mut self.machine, env, state, set.views(), &called, options, &mut words)?;
+        views::after(&mut self.machine, on, &called, &mut words)?;
         let states = Pair {
             machine: &self.machine,
-            before: state,
+            before: on.state,
             logs: &logs,
         };
-        let sources = Sources {
-            states: &states,
-            env,
-            tx: last,
-            set,
-            learnt,
-            after: &words,
-            next: Cell::default(),
-            broken: None,
-        };
+        let sources = Sources::new(&states, on, last, learnt, &words);
         sequence.whole = judge_whole(sources, &places, &mut self.scratch.evaluator)?;
         Ok(sequence)
     }
@@ -200,23 +175,23 @@ impl Engine {
     /// it is on the journal; not one that is invalid, which changes nothing.
     fn step(
         &mut self,
-        (env, state, set, options): Around<'_>,
         tx: &Transaction,
+        on: Context<'_>,
         outcome: &mut Outcome,
         executed: &mut dyn FnMut(&Self),
     ) -> Result<(), Fault> {
-        self.judge_live(env, tx, state, set, options, outcome)?;
+        self.judge_live(tx, on, outcome)?;
         if outcome.undecided.is_some() {
             return Ok(());
         }
         executed(self);
-        if Self::leaves_questions(options, outcome) {
+        if Self::leaves_questions(on.options, outcome) {
             // Run again from where it began, explained, and once more to go on from where it ended.
             self.machine.discard();
-            let explained = self.explain(env, tx, state, set, options, outcome);
+            let explained = self.explain(tx, on, outcome);
             self.machine.discard();
             explained.map_err(Fault::Broken)?;
-            self.machine.execute(env, tx, state, options.expired, false)?;
+            self.machine.execute(on.env, tx, on.state, on.options.expired, false)?;
         }
         self.machine.settle();
         Ok(())
@@ -256,7 +231,7 @@ fn judge_whole(
     places: &[u32],
     evaluator: &mut Evaluator,
 ) -> Result<Vec<Judgement>, EngineError> {
-    let set = sources.set;
+    let set = sources.on.set;
     let mut whole = Vec::with_capacity(places.len());
     for (place, watched) in places.iter().filter_map(|place| Some((*place, set.at(*place)?))) {
         let judgement = judge::judge_watched(place, watched, &mut sources, evaluator);
@@ -275,9 +250,6 @@ fn sort(numbers: &mut Vec<u32>) {
     numbers.sort_unstable();
     numbers.dedup();
 }
-
-/// Environment, state before the first, invariants and wishes.
-type Around<'a> = (&'a BlockEnv, &'a dyn State, &'a WatchSet, &'a Options<'a>);
 
 /// Before the first transaction, and after the last one on the journal.
 struct Pair<'a> {

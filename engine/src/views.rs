@@ -7,8 +7,7 @@ use std::{
 };
 
 use crate::{
-    Account, Address, B256, BlockEnv, Bytes, EngineError, Options, Reason, State, StateError, U256, ViewError,
-    WatchSet,
+    Account, Address, B256, BlockEnv, Bytes, Context, EngineError, Options, Reason, State, StateError, U256, ViewError,
     evm::{Fault, MOST_GAS, Machine, Moment, ViewCalls, ViewFault},
     judge,
     lang::View,
@@ -38,12 +37,13 @@ pub(crate) struct Learnt {
 
 impl Learnt {
     /// True when this is what learning again would give.
-    pub(crate) fn is_of(&self, set: &WatchSet, env: &BlockEnv, options: &Options<'_>) -> bool {
+    pub(crate) fn is_of(&self, on: Context<'_>) -> bool {
+        let options = on.options;
         self.state_id.is_some()
             && self.state_id == options.state_id
-            && self.set == set.number()
+            && self.set == on.set.number()
             && self.budgets == (options.view_gas, options.views_gas)
-            && self.env == *env
+            && self.env == *on.env
     }
 
     /// What a view says before the transaction.
@@ -52,18 +52,12 @@ impl Learnt {
     }
 
     /// Runs every view once on the state given, each from nothing, writing down what it asks the state for.
-    pub(crate) fn learn(
-        machine: &mut Machine,
-        env: &BlockEnv,
-        state: &dyn State,
-        set: &WatchSet,
-        options: &Options<'_>,
-    ) -> Result<Self, EngineError> {
-        let views = set.views();
+    pub(crate) fn learn(machine: &mut Machine, on: Context<'_>) -> Result<Self, EngineError> {
+        let (views, options) = (on.set.views(), on.options);
         let mut learnt = Self {
-            set: set.number(),
+            set: on.set.number(),
             state_id: options.state_id,
-            env: env.clone(),
+            env: on.env.clone(),
             budgets: (options.view_gas, options.views_gas),
             index: Index::default(),
             always: Vec::new(),
@@ -73,19 +67,10 @@ impl Learnt {
         };
         let mut keys = Vec::new();
         for place in (0_u32..).take(views.len()) {
-            let seen = Seen::new(state);
-            let (mut words, places) = (Vec::with_capacity(1), [place]);
-            let ended = run(
-                machine,
-                env,
-                &seen,
-                views,
-                &places,
-                options,
-                learnt.gas_left,
-                true,
-                &mut words,
-            );
+            let seen = Seen::new(on.state);
+            let on = Context { state: &seen, ..on };
+            let mut words = Vec::with_capacity(1);
+            let ended = run(machine, on, &[place], learnt.gas_left, true, &mut words);
             machine.reset();
             let ended = ended?;
             // Each of the two states has the whole budget, so that what was learnt earlier changes no verdict.
@@ -117,25 +102,21 @@ impl Learnt {
     pub(crate) fn learn_again(
         &mut self,
         machine: &mut Machine,
-        env: &BlockEnv,
-        state: &dyn State,
-        set: &WatchSet,
-        options: &Options<'_>,
+        on: Context<'_>,
         places: &[u32],
     ) -> Result<(), EngineError> {
-        let views = set.views();
         let is_other = |view: &u32| places.binary_search(view).is_err();
         self.state_id = None;
         self.always.retain(is_other);
         self.unknown.retain(is_other);
         let mut keys = self.index.keys();
         keys.retain(|(_, view)| is_other(view));
-        let mut gas_left = options.views_gas;
+        let mut gas_left = on.options.views_gas;
         for place in places {
             machine.forget_reads();
             let mut words = Vec::with_capacity(1);
             let one = std::slice::from_ref(place);
-            let ended = run(machine, env, state, views, one, options, gas_left, true, &mut words)?;
+            let ended = run(machine, on, one, gas_left, true, &mut words)?;
             gas_left = ended.gas_left;
             machine.read(&mut |address, slot| match slot {
                 Some(slot) => keys.push((Key::Slot(address, slot), *place)),
@@ -176,42 +157,28 @@ const fn is_late(reason: &Reason) -> bool {
 /// Runs these views on the state as the machine has it, and adds their words in this order. Returns the gas that is left for more.
 pub(crate) fn after(
     machine: &mut Machine,
-    env: &BlockEnv,
-    state: &dyn State,
-    views: &[View],
+    on: Context<'_>,
     places: &[u32],
-    options: &Options<'_>,
     words: &mut Vec<(u32, Word)>,
 ) -> Result<u64, EngineError> {
-    let gas = options.views_gas;
+    let gas = on.options.views_gas;
     if places.is_empty() {
         return Ok(gas);
     }
-    run(machine, env, state, views, places, options, gas, false, words).map(|ended| ended.gas_left)
+    run(machine, on, places, gas, false, words).map(|ended| ended.gas_left)
 }
 
 /// The same in the middle of an execution, on the state as a frame that ended badly leaves it. `gas_left` is what is left for all views
 /// of this execution. Of the limits in time only that of the challenge counts here.
 pub(crate) fn midway(
     moment: &mut Moment<'_, '_>,
-    views: &[View],
+    on: Context<'_>,
     places: &[u32],
-    options: &Options<'_>,
     gas_left: &mut u64,
     words: &mut Vec<(u32, Word)>,
 ) -> Result<(), EngineError> {
     let started = Cell::new(Duration::ZERO);
-    let mut calls = Calls {
-        views,
-        places: places.iter(),
-        options,
-        view_gas: options.view_gas.min(MOST_GAS),
-        gas_left: *gas_left,
-        current: None,
-        started: &started,
-        read_block: false,
-        words,
-    };
+    let mut calls = Calls::new(on, places, *gas_left, &started, words);
     let ended = moment.views(&mut calls);
     *gas_left = calls.gas_left;
     ended
@@ -263,21 +230,15 @@ struct Ended {
 }
 
 /// Runs views within the budgets.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "what, on what, within which budgets, and where to"
-)]
 fn run(
     machine: &mut Machine,
-    env: &BlockEnv,
-    state: &dyn State,
-    views: &[View],
+    on: Context<'_>,
     places: &[u32],
-    options: &Options<'_>,
     gas_left: u64,
     noted: bool,
     words: &mut Vec<(u32, Word)>,
 ) -> Result<Ended, EngineError> {
+    let options = on.options;
     let started = Cell::new(Duration::ZERO);
     let challenge_expired = || options.expired.is_some_and(|expired| expired());
     let expired = || {
@@ -286,21 +247,11 @@ fn run(
             .is_some_and(|time| (time.now)().saturating_sub(started.get()) > time.limit);
         view_expired || challenge_expired()
     };
-    let mut calls = Calls {
-        views,
-        places: places.iter(),
-        options,
-        view_gas: options.view_gas.min(MOST_GAS),
-        gas_left,
-        current: None,
-        started: &started,
-        read_block: false,
-        words,
-    };
+    let mut calls = Calls::new(on, places, gas_left, &started, words);
     let limited = options.expired.is_some() || options.view_time.is_some();
     let ended = machine.views(
-        env,
-        state,
+        on.env,
+        on.state,
         if limited { Some(&expired) } else { None },
         noted,
         &mut calls,
@@ -332,6 +283,28 @@ struct Calls<'a> {
     started: &'a Cell<Duration>,
     read_block: bool,
     words: &'a mut Vec<(u32, Word)>,
+}
+
+impl<'a> Calls<'a> {
+    fn new(
+        on: Context<'a>,
+        places: &'a [u32],
+        gas_left: u64,
+        started: &'a Cell<Duration>,
+        words: &'a mut Vec<(u32, Word)>,
+    ) -> Self {
+        Self {
+            views: on.set.views(),
+            places: places.iter(),
+            options: on.options,
+            view_gas: on.options.view_gas.min(MOST_GAS),
+            gas_left,
+            current: None,
+            started,
+            read_block: false,
+            words,
+        }
+    }
 }
 
 impl ViewCalls for Calls<'_> {

@@ -121,7 +121,11 @@ fn judging_allocates_nothing_beyond_what_revm_does() {
         let set = WatchSet::new(invariants).unwrap();
         counted(|| {
             engine
-                .judge_watched_into(&env, &tx, &state, &set, &Options::default(), &mut outcome)
+                .judge_watched_into(
+                    &tx,
+                    engine::Context::new(&env, &state, &set, &Options::default()),
+                    &mut outcome,
+                )
                 .unwrap();
             assert_eq!(outcome.judgements.len(), judged);
             assert!(
@@ -232,7 +236,9 @@ fn bombs_take_bounded_memory_and_leave_less() {
             ..call(VAULT, engine::Bytes::new())
         });
         let judge = |engine: &mut Engine| {
-            engine.judge_watched(&env, &tx, &state, &view, &options).unwrap();
+            engine
+                .judge_watched(&tx, engine::Context::new(&env, &state, &view, &options))
+                .unwrap();
         };
         let (asked, kept, ()) = bytes(|| judge(&mut engine));
         let (_, again, ()) = bytes(|| judge(&mut engine));

@@ -12,8 +12,8 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use engine::{
-    Account, Address, B256, BlockEnv, Bytes, Engine, EngineError, Missing, Options, Outcome, Reason, State, StateError,
-    Transaction, U256, Verdict, WatchSet, Watched, lang::Source,
+    Account, Address, B256, BlockEnv, Bytes, Context, Engine, EngineError, Missing, Options, Outcome, Reason, State,
+    StateError, Transaction, U256, Verdict, WatchSet, Watched, lang::Source,
 };
 use tokio::sync::oneshot;
 
@@ -140,14 +140,22 @@ pub(crate) fn run(
     let nothing = nothing.map_err(Unavailable::Engine)?;
     let credited = Credited::new(view, task.env.beneficiary);
     let mut recorded = engine
-        .record_behind(&task.env, &task.predecessors, &task.tx, &credited, &nothing, &options)
+        .record_behind(
+            &task.predecessors,
+            &task.tx,
+            Context::new(&task.env, &credited, &nothing, &options),
+        )
         .map_err(Unavailable::Engine)?;
     // Behind others it finds what the journal holds of the beneficiary: whether it looked at that, reads do not tell.
     let mut only_credited = credited.only() && task.predecessors.is_empty();
     let mut missing = missing_of(&recorded.outcome);
     if missing.is_none() && !task.set.watched().is_empty() {
         let judged = engine
-            .record_behind(&task.env, &task.predecessors, &task.tx, view, &task.set, &options)
+            .record_behind(
+                &task.predecessors,
+                &task.tx,
+                Context::new(&task.env, view, &task.set, &options),
+            )
             .map_err(Unavailable::Engine)?;
         missing = missing_of(&judged.outcome);
         only_credited &= !reads_account(&task.set, task.env.beneficiary);
@@ -240,7 +248,11 @@ fn ahead(engine: &mut Engine, task: &Task, view: &View, options: &Options<'_>) -
         wanted: RefCell::default(),
     };
     // What it comes to is worth nothing: only what it asked for counts.
-    drop(engine.record_behind(&task.env, &task.predecessors, &task.tx, &scout, &task.set, options));
+    drop(engine.record_behind(
+        &task.predecessors,
+        &task.tx,
+        Context::new(&task.env, &scout, &task.set, options),
+    ));
     scout.wanted.into_inner()
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Both are for people and for telling attacks apart; nothing is decided by them, and where the state for it is not there they are empty.
 
-use engine::{Call, Engine, Moved, Options, WatchSet};
+use engine::{Call, Context, Engine, Moved, Options, WatchSet};
 
 use crate::defend::Finding;
 
@@ -30,7 +30,7 @@ pub(crate) async fn rerun(finding: &Finding<'_>) -> Rerun {
         let set = WatchSet::of([invariant]).ok()?;
         let (env, before, tx) = (&challenge.env, &challenge.predecessors, &challenge.transaction);
         let mut engine = Engine::new(challenge.chain_id);
-        let ran = engine.judge_and_moved(env, before, tx, &state, &set, &Options::default());
+        let ran = engine.judge_and_moved(before, tx, Context::new(env, &state, &set, &Options::default()));
         let (outcome, moved) = ran.ok()?;
         let path = outcome.violations().next().map(|witness| witness.path.clone());
         Some(Rerun {

@@ -179,7 +179,7 @@ mod tests {
     use rand::rngs::StdRng;
     use wire::{FindingVerdict, Wire as _};
 
-    use engine::{Options, WatchSet};
+    use engine::{Context, Options, WatchSet};
 
     use super::*;
 
@@ -228,7 +228,10 @@ mod tests {
             ..Options::default()
         };
         let mut outcome = Engine::new(received.chain_id)
-            .judge_watched(&received.env, &received.transaction, &state, &set, &options)
+            .judge_watched(
+                &received.transaction,
+                Context::new(&received.env, &state, &set, &options),
+            )
             .unwrap();
         outcome.complete(&set);
         assert_eq!(judge(&canary.known, &Verdicts::from(&outcome)), Step::Passed);

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use benches::contest::{Contender, Contest, RawEvm};
 use benches::measure::{self, Case, Done, MeasureError};
 use criterion::Criterion;
-use engine::{Engine, Outcome, WatchSet};
+use engine::{Context, Engine, Outcome, WatchSet};
 use revm::ExecuteEvm as _;
 use revm::context_interface::ContextSetters as _;
 
@@ -86,7 +86,11 @@ fn judging<'a>(contest: &'a Contest, contender: &'a Contender, set: &'a WatchSet
     let (mut engine, mut outcome) = (contest.engine(), Outcome::default());
     move || {
         let (tx, options) = (&contender.transaction, contest.options());
-        let judged = engine.judge_watched_into(&contest.env, tx, &contest.state, set, &options, &mut outcome);
+        let judged = engine.judge_watched_into(
+            tx,
+            Context::new(&contest.env, &contest.state, set, &options),
+            &mut outcome,
+        );
         drop(black_box(judged));
         black_box(&outcome);
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use benches::contest::{Contender, Contest};
 use benches::measure::{self, Case, Done};
 use cpu_time::ThreadTime;
-use engine::{Outcome, WatchSet};
+use engine::{Context, Outcome, WatchSet};
 
 use crate::samples::quantile;
 
@@ -121,7 +121,11 @@ fn race(contest: &Contest, jobs: &[(&Contender, WatchSet)], threads: usize) -> P
             .collect();
         let mut all = || {
             for (tx, set) in &own {
-                let judged = engine.judge_watched_into(&contest.env, tx, &contest.state, set, &options, &mut outcome);
+                let judged = engine.judge_watched_into(
+                    tx,
+                    Context::new(&contest.env, &contest.state, set, &options),
+                    &mut outcome,
+                );
                 drop(black_box(judged));
                 black_box(&outcome);
             }

@@ -1,7 +1,7 @@
 //! That the two sides do the same: else comparing their times would mean nothing.
 
 use alloy::primitives::U256;
-use engine::{Comparison, Status, Transition, ViewInvariant, WatchSet, Watched};
+use engine::{Comparison, Context, Status, Transition, ViewInvariant, WatchSet, Watched};
 use revm::ExecuteEvm as _;
 
 use super::{Contest, ContestError};
@@ -36,7 +36,10 @@ impl Contest {
             }
             let set = self.crowd(contender, 3)?;
             let watched = engine
-                .judge_watched(&self.env, &contender.transaction, &self.state, &set, &self.options())
+                .judge_watched(
+                    &contender.transaction,
+                    Context::new(&self.env, &self.state, &set, &self.options()),
+                )
                 .map_err(|error| unequal(error.to_string()))?;
             let touched = outcome
                 .judgements
@@ -87,11 +90,8 @@ impl Contest {
             let outcome = self
                 .engine()
                 .judge_watched(
-                    &self.env,
                     &contender.transaction,
-                    &self.state,
-                    &at_least(target)?,
-                    &self.options(),
+                    Context::new(&self.env, &self.state, &at_least(target)?, &self.options()),
                 )
                 .map_err(|error| unequal(error.to_string()))?;
             let seen: Vec<_> = outcome

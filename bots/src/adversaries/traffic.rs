@@ -248,7 +248,7 @@ impl Traffic {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use engine::{Engine, Options, WatchSet};
+    use engine::{Context, Engine, Options, WatchSet};
 
     #[test]
     fn the_engine_says_what_arithmetic_says() {
@@ -259,11 +259,8 @@ mod tests {
             let pending = traffic.make().unwrap();
             let outcome = engine
                 .judge_watched(
-                    &env(5),
                     &pending.transaction,
-                    &pending.prestate,
-                    &set,
-                    &Options::default(),
+                    Context::new(&env(5), &pending.prestate, &set, &Options::default()),
                 )
                 .unwrap();
             let violated: Vec<u64> = outcome

@@ -23,7 +23,7 @@ mod view;
 
 pub(crate) use self::{
     changes::Changes,
-    machine::{Expired, Fault, MOST_GAS, Machine},
+    machine::{Fault, MOST_GAS, Machine},
     moment::Moment,
     post_state::Written,
     rewind::{Rewind, Undone},

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{B256, BlockEnv, Engine, EngineError, Options, Outcome, Prestate, State, Transaction, WatchSet};
+use crate::{B256, BlockEnv, Context, Engine, EngineError, Options, Outcome, Prestate, State, Transaction, WatchSet};
 
 /// One execution, judged with a set.
 pub struct Job {
@@ -92,7 +92,7 @@ impl Job {
             state_id: wishes.state_id,
         };
         let (env, before, tx) = (&self.env, &self.predecessors, &self.transaction);
-        let mut outcome = engine.judge_behind(env, before, tx, state, &self.set, &options)?;
+        let mut outcome = engine.judge_behind(before, tx, Context::new(env, state, &self.set, &options))?;
         if wishes.complete {
             outcome.complete(&self.set);
         }

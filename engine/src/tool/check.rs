@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, path::Path};
 
 use engine::{
-    CompleteState, Engine, Execution, Options, Outcome, Replay, Transaction, Transition, Verdict, Watched,
+    CompleteState, Context, Engine, Execution, Options, Outcome, Replay, Transaction, Transition, Verdict, Watched,
     case::{Case, CaseFile, Expected},
 };
 use serde::Serialize;
@@ -157,7 +157,7 @@ fn judge(case: Case, index: usize, invariants: &Invariants) -> Result<Judged, Fa
         warnings: true,
         ..Options::default()
     };
-    let outcome = engine.judge_watched(&env, &tx, &pre, &invariants.set, &options)?;
+    let outcome = engine.judge_watched(&tx, Context::new(&env, &pre, &invariants.set, &options))?;
     // A transaction that cannot be executed changes nothing; why not, the outcome says.
     let executed = matches!(replay.next(), Some(Ok(_)));
     let post: &CompleteState = if executed { replay.state() } else { &pre };

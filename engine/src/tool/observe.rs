@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use engine::{
-    Account, Address, BlockEnv, CompleteState, Engine, Margins, Options, ProgramInvariant, Reason, State, StateError,
-    Transaction, U256, ValueType, WatchSet, Watched,
+    Account, Address, BlockEnv, CompleteState, Context, Engine, Margins, Options, ProgramInvariant, Reason, State,
+    StateError, Transaction, U256, ValueType, WatchSet, Watched,
     lang::{Evaluator, LogRef, Moment, Names, Reader, Source, View, Wide, parse},
 };
 
@@ -61,7 +61,7 @@ impl<'a> Around<'a> {
         }
         let mut asked = BTreeMap::new();
         if let (false, Ok(set)) = (questions.is_empty(), WatchSet::new(questions)) {
-            let outcome = engine.judge_watched(env, tx, pre, &set, &Options::default())?;
+            let outcome = engine.judge_watched(tx, Context::new(env, pre, &set, &Options::default()))?;
             for judgement in outcome.judgements {
                 let key = usize::try_from(judgement.invariant_id)
                     .ok()

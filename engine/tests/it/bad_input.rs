@@ -7,8 +7,8 @@ use std::cell::Cell;
 
 use alloy::{consensus::TxLegacy, primitives::hex};
 use engine::{
-    Address, B256, Bytes, CompleteState, Engine, Hardfork, Options, Outcome, ProgramInvariant, Reason, State, Status,
-    Transaction, Transition, U256, ValueType, Verdict, ViewError, WatchSet, Watched,
+    Address, B256, Bytes, CompleteState, Context, Engine, Hardfork, Options, Outcome, ProgramInvariant, Reason, State,
+    Status, Transaction, Transition, U256, ValueType, Verdict, ViewError, WatchSet, Watched,
     lang::{Contract, Format, InvariantSet, LangError, MAX_SET_TEXT, MAX_TEXT, Names, parse},
 };
 use serde_json::json;
@@ -46,7 +46,10 @@ fn set(expressions: &[&str]) -> WatchSet {
 
 fn judged_under(hardfork: Hardfork, state: &dyn State, tx: &Transaction, expressions: &[&str]) -> Outcome {
     Engine::new(CHAIN)
-        .judge_watched(&env(hardfork), tx, state, &set(expressions), &Options::default())
+        .judge_watched(
+            tx,
+            Context::new(&env(hardfork), state, &set(expressions), &Options::default()),
+        )
         .unwrap()
 }
 
@@ -291,7 +294,10 @@ fn a_view_that_burns_all_gas_is_asked_for_the_deadline_all_the_while() {
     };
     let watched = set(&["target.value() >= 100"]);
     let outcome = Engine::new(CHAIN)
-        .judge_watched(&env(Hardfork::Cancun), &store(1, u(120)), &state, &watched, &options)
+        .judge_watched(
+            &store(1, u(120)),
+            Context::new(&env(Hardfork::Cancun), &state, &watched, &options),
+        )
         .unwrap();
     assert_eq!(outcome.undecided, Some(Reason::Deadline));
     assert!(looks.get() < 510, "it went on for {} looks", looks.get());
@@ -308,7 +314,10 @@ fn a_budget_beyond_any_block_buys_no_terabytes_of_memory() {
     };
     let watched = set(&["target.value() >= 100"]);
     let outcome = Engine::new(CHAIN)
-        .judge_watched(&env(Hardfork::Cancun), &store(1, u(120)), &state, &watched, &options)
+        .judge_watched(
+            &store(1, u(120)),
+            Context::new(&env(Hardfork::Cancun), &state, &watched, &options),
+        )
         .unwrap();
     assert!(
         matches!(
@@ -496,14 +505,18 @@ fn an_engine_is_as_good_as_new_after_all_that() {
     };
     let env = env(Hardfork::Cancun);
     let fresh = Engine::new(CHAIN)
-        .judge_watched(&env, &tx, &good, &watched, &options)
+        .judge_watched(&tx, Context::new(&env, &good, &watched, &options))
         .unwrap();
     assert_ne!(fresh.execution.as_ref().unwrap().post_state_digest, B256::ZERO);
     let mut engine = Engine::new(CHAIN);
     for (state, bad_tx) in &bad {
-        engine.judge_watched(&env, bad_tx, state, &watched, &options).unwrap();
+        engine
+            .judge_watched(bad_tx, Context::new(&env, state, &watched, &options))
+            .unwrap();
         assert_eq!(
-            engine.judge_watched(&env, &tx, &good, &watched, &options).unwrap(),
+            engine
+                .judge_watched(&tx, Context::new(&env, &good, &watched, &options))
+                .unwrap(),
             fresh
         );
     }

@@ -1,11 +1,4 @@
 //! Reading and writing case files: every form they come in, and every way they can be bad.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
 
 use std::{fs, io::Write, path::Path, sync::Arc};
 

@@ -2,8 +2,8 @@
 
 use alloy::primitives::{hex, keccak256};
 use engine::{
-    Address, Bytes, CompleteState, Engine, Hardfork, Options, Outcome, ProgramInvariant, Status, Transaction, U256,
-    WatchSet, Watched,
+    Address, Bytes, CompleteState, Context, Engine, Hardfork, Options, Outcome, ProgramInvariant, Status, Transaction,
+    U256, WatchSet, Watched,
     lang::{Contract, Names, parse},
 };
 
@@ -67,7 +67,7 @@ fn judged(state: &CompleteState, tx: &Transaction, watched: Vec<Watched>) -> Out
     };
     let set = WatchSet::new(watched).unwrap();
     Engine::new(CHAIN)
-        .judge_watched(&env(Hardfork::Cancun), tx, state, &set, &options)
+        .judge_watched(tx, Context::new(&env(Hardfork::Cancun), state, &set, &options))
         .unwrap()
 }
 
@@ -184,7 +184,7 @@ fn a_path_is_found_within_the_gas_of_the_views_or_is_that_of_the_last_write() {
             ..Options::default()
         };
         let outcome = Engine::new(CHAIN)
-            .judge_watched(&env(Hardfork::Cancun), &tx, &state, &set, &options)
+            .judge_watched(&tx, Context::new(&env(Hardfork::Cancun), &state, &set, &options))
             .unwrap();
         path(&outcome)
     };

@@ -2,8 +2,8 @@
 
 use alloy::consensus::TxLegacy;
 use engine::{
-    Address, Bytes, Engine, Hardfork, Invariant, Options, Outcome, ProgramInvariant, Reason, State, Transaction,
-    Transition, U256, Verdict, WatchSet, Watched,
+    Address, Bytes, Context, Engine, Hardfork, Invariant, Options, Outcome, ProgramInvariant, Reason, State,
+    Transaction, Transition, U256, Verdict, WatchSet, Watched,
     lang::{Names, parse},
 };
 
@@ -26,7 +26,10 @@ fn expression(id: u64, text: &str) -> Watched {
 fn judged(state: &dyn State, tx: &Transaction, text: &str) -> Outcome {
     let set = WatchSet::new(vec![expression(1, text)]).unwrap();
     Engine::new(CHAIN)
-        .judge_watched(&env(Hardfork::Cancun), tx, state, &set, &Options::default())
+        .judge_watched(
+            tx,
+            Context::new(&env(Hardfork::Cancun), state, &set, &Options::default()),
+        )
         .unwrap()
 }
 
@@ -80,11 +83,8 @@ fn an_expression_over_one_slot_says_what_the_original_form_says() {
         let mut judge = |set| {
             let outcome = engine
                 .judge_watched(
-                    &env(Hardfork::Cancun),
                     &store(1, value),
-                    &state,
-                    set,
-                    &Options::default(),
+                    Context::new(&env(Hardfork::Cancun), &state, set, &Options::default()),
                 )
                 .unwrap();
             outcome
@@ -137,11 +137,8 @@ fn a_code_hash_changes_with_creation_and_destruction() {
     .unwrap();
     let outcome = Engine::new(CHAIN)
         .judge_watched(
-            &env(Hardfork::Shanghai),
             &by_alice(call(VAULT, Bytes::new())),
-            &state,
-            &set,
-            &Options::default(),
+            Context::new(&env(Hardfork::Shanghai), &state, &set, &Options::default()),
         )
         .unwrap();
     assert_eq!(outcome.violations().count(), 2);
@@ -239,7 +236,7 @@ fn warnings_and_sequences_know_expressions_too() {
     let mut engine = Engine::new(CHAIN);
     let env = env(Hardfork::Cancun);
     let outcome = engine
-        .judge_watched(&env, &store(1, 100), &state, &set, &options)
+        .judge_watched(&store(1, 100), Context::new(&env, &state, &set, &options))
         .unwrap();
     assert_eq!(outcome.warnings.len(), 1);
     assert_eq!(outcome.warnings[0].frame.address, VAULT);
@@ -253,7 +250,10 @@ fn warnings_and_sequences_know_expressions_too() {
         })
     };
     let sequence = engine
-        .judge_sequence(&env, &[step(0, 140), step(1, 130)], &state, &set, &Options::default())
+        .judge_sequence(
+            &[step(0, 140), step(1, 130)],
+            Context::new(&env, &state, &set, &Options::default()),
+        )
         .unwrap();
     assert!(
         sequence
@@ -277,11 +277,13 @@ fn a_mixed_set_is_judged_in_its_order() {
     ];
     let outcome = Engine::new(CHAIN)
         .judge_watched(
-            &env(Hardfork::Cancun),
             &store(1, 9),
-            &state,
-            &WatchSet::new(watched).unwrap(),
-            &Options::default(),
+            Context::new(
+                &env(Hardfork::Cancun),
+                &state,
+                &WatchSet::new(watched).unwrap(),
+                &Options::default(),
+            ),
         )
         .unwrap();
     let seen: Vec<_> = outcome

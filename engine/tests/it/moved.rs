@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use alloy::primitives::{I256, TxKind, keccak256};
 use engine::{
-    Address, CompleteState, Engine, Hardfork, Moved, Options, Status, TokenDelta, Transaction, U256, WatchSet,
+    Address, CompleteState, Context, Engine, Hardfork, Moved, Options, Status, TokenDelta, Transaction, U256, WatchSet,
     case::CaseFile,
 };
 use serde_json::Value;
@@ -22,11 +22,13 @@ fn moved(state: &CompleteState, tx: &Transaction) -> (Status, Moved) {
     let (env, options) = (env(Hardfork::Cancun), Options::default());
     let mut engine = Engine::new(CHAIN);
     let (outcome, moved) = engine
-        .judge_and_moved(&env, &[], tx, state, &nothing, &options)
+        .judge_and_moved(&[], tx, Context::new(&env, state, &nothing, &options))
         .unwrap();
     assert_eq!(
         outcome,
-        engine.judge_watched(&env, tx, state, &nothing, &options).unwrap()
+        engine
+            .judge_watched(tx, Context::new(&env, state, &nothing, &options))
+            .unwrap()
     );
     (execution(&outcome).status.clone(), moved)
 }
@@ -105,12 +107,9 @@ fn the_recorded_attacks_moved_what_is_recorded_of_them() {
         let set = WatchSet::new(Vec::new()).unwrap();
         let (_, moved) = Engine::new(case.chain_id)
             .judge_and_moved(
-                &case.block,
                 &[],
                 &case.transactions[0],
-                &case.pre,
-                &set,
-                &Options::default(),
+                Context::new(&case.block, &case.pre, &set, &Options::default()),
             )
             .unwrap();
         let number = |value: &Value| I256::from_raw(value.as_str().unwrap().parse::<U256>().unwrap());

@@ -1,11 +1,4 @@
 //! The engine against everything that was recorded: real blocks, go-ethereum's fixtures and real attacks.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
 
 use std::{io::BufRead, sync::Arc};
 

@@ -1,7 +1,7 @@
 //! What one judgement read: state by key, the block by instruction.
 
 use engine::{
-    BlockEnv, Bytes, Engine, EnvReads, Hardfork, Missing, Options, ProgramInvariant, Reason, Recording, State,
+    BlockEnv, Bytes, Context, Engine, EnvReads, Hardfork, Missing, Options, ProgramInvariant, Reason, Recording, State,
     Transaction, WatchSet, Watched,
     lang::{Names, parse},
 };
@@ -93,17 +93,21 @@ fn views_and_predicates_read_the_block_too_and_their_state_is_in_the_record() {
     let (env, whole) = (cancun(), &state);
     for _ in 0..2 {
         // The second time the name is known; the record is the same.
-        let recording = engine.record_watched(&env, &tx, whole, &set, &options).unwrap();
+        let recording = engine
+            .record_watched(&tx, Context::new(&env, whole, &set, &options))
+            .unwrap();
         assert_eq!(recording.env_reads, EnvReads::TIMESTAMP | EnvReads::NUMBER);
         assert_eq!(recording.outcome.judgements.len(), 2);
         assert_eq!(recording.prestate.storage(ORACLE, u(7)), Ok(u(0)));
         let again = Engine::new(CHAIN)
-            .judge_watched(&env, &tx, &recording.prestate, &set, &options)
+            .judge_watched(&tx, Context::new(&env, &recording.prestate, &set, &options))
             .unwrap();
         assert_eq!(again, recording.outcome, "the record suffices");
         assert_eq!(
             recording.outcome,
-            engine.judge_watched(&env, &tx, whole, &set, &options).unwrap()
+            engine
+                .judge_watched(&tx, Context::new(&env, whole, &set, &options))
+                .unwrap()
         );
     }
 }

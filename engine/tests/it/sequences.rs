@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use alloy::primitives::{TxKind, hex, keccak256};
 use engine::{
-    Address, Comparison, CompleteState, Engine, Hardfork, Invariant, Options, Outcome, ProgramInvariant, Replay, State,
-    Transaction, Transition, ValueType, ViewInvariant, WatchSet, Watched,
+    Address, Comparison, CompleteState, Context, Engine, Hardfork, Invariant, Options, Outcome, ProgramInvariant,
+    Replay, State, Transaction, Transition, ValueType, ViewInvariant, WatchSet, Watched,
     case::{Case, CaseKind, Expect},
     lang::{Contract, Names, parse},
 };
@@ -22,7 +22,9 @@ fn one_by_one(case: Case, set: &WatchSet, options: &Options<'_>) -> (Vec<Outcome
     let outcomes = transactions
         .iter()
         .map(|tx| {
-            let outcome = engine.judge_watched(&env, tx, replay.state(), set, options).unwrap();
+            let outcome = engine
+                .judge_watched(tx, Context::new(&env, replay.state(), set, options))
+                .unwrap();
             replay.next().unwrap().unwrap();
             outcome
         })
@@ -40,7 +42,7 @@ fn both_ways(case: Case, set: &WatchSet) -> (usize, usize) {
     let (id, before) = (case.id.clone(), case.pre.clone());
     let mut engine = Engine::new(case.chain_id);
     let sequence = engine
-        .judge_sequence(&case.block, &case.transactions, &before, set, &options)
+        .judge_sequence(&case.transactions, Context::new(&case.block, &before, set, &options))
         .unwrap();
     let (expected, after) = one_by_one(case, set, &options);
     assert_eq!(sequence.undecided, None, "{id}");
@@ -284,17 +286,16 @@ fn what_a_sequence_learns_on_its_way_is_not_taken_for_the_state_before_it() {
     let mut engine = Engine::new(CHAIN);
     let judge = |engine: &mut Engine| {
         let tx = &case(Hardfork::Cancun, &[(1, vec![(1, 1, 40)])]).transactions[0];
-        engine.judge_watched(&block, tx, &state, &set, &options).unwrap()
+        engine
+            .judge_watched(tx, Context::new(&block, &state, &set, &options))
+            .unwrap()
     };
     let first = judge(&mut engine);
     let lists = [(1, vec![(1, 0, 2)]), (1, vec![(1, 2, 80)]), (1, vec![(1, 1, 3)])];
     let sequence = engine
         .judge_sequence(
-            &block,
             &case(Hardfork::Cancun, &lists).transactions,
-            &state,
-            &set,
-            &options,
+            Context::new(&block, &state, &set, &options),
         )
         .unwrap();
     assert_eq!(sequence.each.len(), 3);

@@ -5,8 +5,8 @@ use std::cell::Cell;
 use crate::world::*;
 use alloy::consensus::TxLegacy;
 use engine::{
-    Account, Address, B256, BlockEnv, Bytes, CompleteState, Engine, EngineError, Hardfork, Missing, Prestate, Reason,
-    Recorder, State, StateError, Status, U256,
+    Account, Address, B256, BlockEnv, Bytes, CompleteState, Context, Engine, EngineError, Hardfork, Missing, Options,
+    Prestate, Reason, Recorder, State, StateError, Status, U256, WatchSet,
 };
 
 #[test]
@@ -124,18 +124,23 @@ fn past_its_deadline_nothing_is_decided_not_even_in_an_endless_loop() {
         ..call(VAULT, Bytes::new())
     });
     let (mut engine, watched) = (Engine::new(CHAIN), [at_least_100(VAULT, 1)]);
+    let set = WatchSet::of(watched.to_vec()).unwrap();
     let asked_until_late = |engine: &mut Engine, looks: u64| {
         let asked = Cell::new(0);
         let expired = || {
             asked.set(asked.get() + 1);
             asked.get() > looks
         };
-        (
-            engine
-                .judge_with_deadline(&env, &tx, &state, &watched, &expired)
-                .unwrap(),
-            asked.get(),
-        )
+        let options = Options {
+            digest: true,
+            expired: Some(&expired),
+            ..Options::default()
+        };
+        let mut outcome = engine
+            .judge_watched(&tx, Context::new(&env, &state, &set, &options))
+            .unwrap();
+        outcome.complete(&set);
+        (outcome, asked.get())
     };
     for looks in [0, 1, 3, 10, 5_000] {
         let (outcome, asked) = asked_until_late(&mut engine, looks);

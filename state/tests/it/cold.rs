@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use engine::{
-    Comparison, Engine, Invariant, State as _, Status, Transaction, U256, ValueType, Verdict, WatchSet, Watched,
+    Comparison, Context, Engine, Invariant, State as _, Status, Transaction, U256, ValueType, Verdict, WatchSet,
+    Watched,
 };
 use state::{Prefetch, Reader, ReaderConfig, Recording};
 use testkit::Fault;
@@ -186,11 +187,8 @@ async fn what_judging_reads_is_fetched_and_recorded_too() {
     );
     let alone = Engine::new(recording.chain_id)
         .judge_watched(
-            &recording.env,
             &swap,
-            &recording.prestate,
-            &set,
-            &engine::Options::default(),
+            Context::new(&recording.env, &recording.prestate, &set, &engine::Options::default()),
         )
         .unwrap();
     assert_eq!(alone.judgements, recording.outcome.judgements);

@@ -9,7 +9,7 @@ use alloy::consensus::{EthereumTxEnvelope, SignableTransaction, TxEip1559, TxEip
 use alloy::eips::eip2718::Encodable2718;
 use alloy::primitives::{Signature, TxKind, keccak256};
 use engine::{
-    Address, BlockEnv, Bytes, Engine, EngineError, Missing, Options, Reason, SequenceOutcome, State, Status,
+    Address, BlockEnv, Bytes, Context, Engine, EngineError, Missing, Options, Reason, SequenceOutcome, State, Status,
     Transaction, TransactionError, U256, Verdict, WatchSet,
 };
 
@@ -124,7 +124,7 @@ pub fn simulate(
         expired: Some(expired),
         ..Options::default()
     };
-    let alone = engine.judge_sequence(env, &attack.transactions, state, set, &options)?;
+    let alone = engine.judge_sequence(&attack.transactions, Context::new(env, state, set, &options))?;
     match read(&alone, 0) {
         Read::Breaks => {}
         Read::Keeps => return Ok(Found::Cannot(Why::NoAttack(ending(&alone)))),
@@ -133,7 +133,7 @@ pub fn simulate(
     let mut sequence = |leading: usize| {
         let (before, after) = attack.transactions.split_at(leading.min(attack.transactions.len()));
         let all: Vec<Transaction> = before.iter().chain(pause).chain(after).cloned().collect();
-        engine.judge_sequence(env, &all, state, set, &options)
+        engine.judge_sequence(&all, Context::new(env, state, set, &options))
     };
     let both = sequence(0)?;
     let mut gas_used = Vec::with_capacity(pause.len());

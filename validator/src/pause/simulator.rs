@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engine::{
-    Address, B256, BlockEnv, Engine, Execution, Missing, Options, Prestate, Reason, Transaction, WatchSet, Watched,
+    Address, B256, BlockEnv, Context, Engine, Execution, Missing, Options, Prestate, Reason, Transaction, WatchSet,
+    Watched,
 };
-use state::{BlockRef, Node, NodeConfig, Reader, ReaderConfig, Snapshot, Unavailable};
+use state::{Node, NodeConfig, Reader, ReaderConfig, Snapshot, Unavailable};
 use url::Url;
 
 use super::layers::{Assuming, Assumption, Layers};
@@ -128,14 +129,11 @@ impl Simulator {
     /// # Errors
     /// The nodes do not answer.
     pub async fn follow(&self) -> Result<Vec<state::HeadChange>, Unavailable> {
-        let node = self.reader.node();
-        let newest = node.block(BlockRef::Latest, false, node.patience()).await?;
-        match newest {
-            Some(block) if block.header.hash != self.reader.head().hash() => {
-                self.reader.advance(block.header.hash).await
-            }
-            _ => Ok(Vec::new()),
+        let newest = self.reader.node().newest().await?.header.hash;
+        if newest == self.reader.head().hash() {
+            return Ok(Vec::new());
         }
+        self.reader.advance(newest).await
     }
 
     /// How each transaction of a pause would end on the newest state, after the ones before it. Whatever it reads is there afterwards.
@@ -165,7 +163,7 @@ impl Simulator {
                     assumed: &assumed,
                     state: &*state,
                 };
-                Engine::new(chain_id).judge_sequence(env, &steps, &state, &nothing, &options)
+                Engine::new(chain_id).judge_sequence(&steps, Context::new(env, &state, &nothing, &options))
             });
             let ran = ran
                 .await

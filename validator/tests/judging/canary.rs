@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use chain::auth::authentic;
-use engine::{B256, Bytes, Engine, Options, Recorder, Transaction, WatchSet};
+use engine::{B256, Bytes, Context, Engine, Options, Recorder, Transaction, WatchSet};
 use miner::behaviour::Behaviour;
 use prost::Message;
 use protos::v1;
@@ -60,11 +60,8 @@ fn violates(challenge: &Challenge) -> bool {
     let set = WatchSet::new(challenge.invariants.clone()).unwrap();
     let outcome = engine
         .judge_watched(
-            &challenge.env,
             &challenge.transaction,
-            &recorder,
-            &set,
-            &Options::default(),
+            Context::new(&challenge.env, &recorder, &set, &Options::default()),
         )
         .unwrap();
     assert_eq!(outcome.execution.as_ref().unwrap().status, engine::Status::Success);

@@ -7,7 +7,7 @@ use alloy::primitives::B256;
 use chain::AccountId;
 use chain::auth::{self, Checks, layer};
 use chain::wallet::Keypair;
-use engine::{Engine, Recorder};
+use engine::{Context, Engine, Recorder};
 use prost::Message as _;
 use protos::v1::miner_server::{Miner, MinerServer};
 use protos::v1::validator_server::{Validator, ValidatorServer};
@@ -108,7 +108,10 @@ fn execute(request: &v1::ChallengeRequest) -> (B256, Verdicts) {
         ..engine::Options::default()
     };
     let mut outcome = Engine::new(challenge.chain_id)
-        .judge_watched(&challenge.env, &challenge.transaction, &recorder, &set, &options)
+        .judge_watched(
+            &challenge.transaction,
+            Context::new(&challenge.env, &recorder, &set, &options),
+        )
         .unwrap();
     outcome.complete(&set);
     let digest = recorder.into_prestate().digest();

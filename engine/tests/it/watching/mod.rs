@@ -9,9 +9,9 @@ use std::{cell::Cell, time::Duration};
 
 use alloy::primitives::hex;
 use engine::{
-    Account, AccountState, Address, BlockEnv, Bytes, CompleteState, Engine, Hardfork, Invariant, Missing, Options,
-    Outcome, Prestate, Reason, State, Status, Transaction, Transition, U256, ValueType, Verdict, ViewError, ViewTime,
-    WatchError, WatchSet, Watched,
+    Account, AccountState, Address, BlockEnv, Bytes, CompleteState, Context, Engine, Hardfork, Invariant, Missing,
+    Options, Outcome, Prestate, Reason, State, Status, Transaction, Transition, U256, ValueType, Verdict, ViewError,
+    ViewTime, WatchError, WatchSet, Watched,
 };
 
 use crate::world::*;
@@ -36,7 +36,7 @@ fn at(hardfork: Hardfork) -> BlockEnv {
 
 fn watch(state: &dyn State, tx: &Transaction, set: &WatchSet, options: &Options<'_>) -> Outcome {
     Engine::new(CHAIN)
-        .judge_watched(&at(Hardfork::Cancun), tx, state, set, options)
+        .judge_watched(tx, Context::new(&at(Hardfork::Cancun), state, set, options))
         .unwrap()
 }
 

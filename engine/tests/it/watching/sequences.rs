@@ -17,7 +17,7 @@ fn a_sequence_is_judged_step_by_step_and_as_a_whole() {
     let mut judged = |transactions: &[Transaction]| {
         let env = at(Hardfork::Cancun);
         let sequence = engine
-            .judge_sequence(&env, transactions, &state, &watched, &Options::default())
+            .judge_sequence(transactions, Context::new(&env, &state, &watched, &Options::default()))
             .unwrap();
         let pairs = |judgements: &[engine::Judgement]| {
             judgements
@@ -60,11 +60,8 @@ fn a_sequence_with_views_compares_the_state_before_the_first_with_that_after_the
     let watched = set([Watched::View(view(4, ORACLE))]);
     let sequence = Engine::new(CHAIN)
         .judge_sequence(
-            &at(Hardfork::Cancun),
             &[nth(0, 1, 60), nth(1, 1, 49)],
-            &state,
-            &watched,
-            &Options::default(),
+            Context::new(&at(Hardfork::Cancun), &state, &watched, &Options::default()),
         )
         .unwrap();
     assert_eq!(sequence.each[0].judgements[0].transition, Some(Transition::Kept));
@@ -85,11 +82,13 @@ fn after_a_transaction_that_cannot_be_executed_a_sequence_is_undecided() {
     state.accounts.get_mut(&VAULT).unwrap().storage.insert(u(3), u(0));
     let sequence = Engine::new(CHAIN)
         .judge_sequence(
-            &at(Hardfork::Cancun),
             &[nth(0, 1, 120), nth(1, 2, 5), nth(2, 3, 5)],
-            &state,
-            &set([slot(1, VAULT, 1)]),
-            &Options::default(),
+            Context::new(
+                &at(Hardfork::Cancun),
+                &state,
+                &set([slot(1, VAULT, 1)]),
+                &Options::default(),
+            ),
         )
         .unwrap();
     let missing = Some(Reason::MissingState(Missing::Slot(VAULT, u(2))));
@@ -115,28 +114,42 @@ fn a_transaction_behind_others_is_judged_as_the_last_of_their_sequence() {
     let all = [nth(0, 1, 120), nth(1, 2, 60), nth(2, 1, 5)];
     for place in 0..all.len() {
         let sequence = engine
-            .judge_sequence(&env, &all[..=place], &state, &watched, &options)
+            .judge_sequence(&all[..=place], Context::new(&env, &state, &watched, &options))
             .unwrap();
-        let behind = engine.judge_behind(&env, &all[..place], &all[place], &state, &watched, &options);
+        let behind = engine.judge_behind(
+            &all[..place],
+            &all[place],
+            Context::new(&env, &state, &watched, &options),
+        );
         assert_eq!(Some(&behind.unwrap()), sequence.each.last());
         let recorded = engine
-            .record_behind(&env, &all[..place], &all[place], &state, &watched, &options)
+            .record_behind(
+                &all[..place],
+                &all[place],
+                Context::new(&env, &state, &watched, &options),
+            )
             .unwrap();
         assert_eq!(Some(&recorded.outcome), sequence.each.last());
-        let again = engine.judge_behind(&env, &all[..place], &all[place], &recorded.prestate, &watched, &options);
+        let again = engine.judge_behind(
+            &all[..place],
+            &all[place],
+            Context::new(&env, &recorded.prestate, &watched, &options),
+        );
         assert_eq!(again.unwrap(), recorded.outcome, "what was recorded is enough");
     }
     // A predecessor that is invalid changes nothing; behind a gap nothing is valid.
     let gap = engine
-        .judge_behind(&env, &all[1..2], &all[2], &state, &watched, &options)
+        .judge_behind(&all[1..2], &all[2], Context::new(&env, &state, &watched, &options))
         .unwrap();
     assert!(matches!(gap.undecided, Some(Reason::InvalidTransaction(_))));
     // And what was learnt behind others is forgotten.
     let alone = Engine::new(CHAIN)
-        .judge_watched(&env, &all[0], &state, &watched, &options)
+        .judge_watched(&all[0], Context::new(&env, &state, &watched, &options))
         .unwrap();
     assert_eq!(
-        engine.judge_watched(&env, &all[0], &state, &watched, &options).unwrap(),
+        engine
+            .judge_watched(&all[0], Context::new(&env, &state, &watched, &options))
+            .unwrap(),
         alone
     );
 }

@@ -60,7 +60,9 @@ fn a_set_says_what_the_slice_says() {
             call_path: false,
             ..Options::default()
         };
-        let watched = engine.judge_watched(&env, &tx, &state, &set, &options).unwrap();
+        let watched = engine
+            .judge_watched(&tx, Context::new(&env, &state, &set, &options))
+            .unwrap();
         let touched: Vec<_> = simple
             .judgements
             .into_iter()
@@ -88,11 +90,13 @@ fn a_destroyed_contract_triggers_whatever_reads_it() {
     let tx = by_alice(call(VAULT, Bytes::new()));
     let outcome = Engine::new(CHAIN)
         .judge_watched(
-            &at(Hardfork::Shanghai),
             &tx,
-            &state,
-            &set([slot(1, VAULT, 1), Watched::View(view(2, VAULT))]),
-            &Options::default(),
+            Context::new(
+                &at(Hardfork::Shanghai),
+                &state,
+                &set([slot(1, VAULT, 1), Watched::View(view(2, VAULT))]),
+                &Options::default(),
+            ),
         )
         .unwrap();
     assert_eq!(

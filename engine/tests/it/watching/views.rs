@@ -42,10 +42,14 @@ fn judging_with_views_leaves_execution_and_digest_as_they_are() {
         digest: true,
         ..Options::default()
     };
-    let with_view = engine.judge_watched(&env, &tx, &state, &watched, &options).unwrap();
+    let with_view = engine
+        .judge_watched(&tx, Context::new(&env, &state, &watched, &options))
+        .unwrap();
     assert_eq!(with_view.execution, plain.execution);
     assert_eq!(
-        engine.judge_watched(&env, &tx, &state, &watched, &options).unwrap(),
+        engine
+            .judge_watched(&tx, Context::new(&env, &state, &watched, &options))
+            .unwrap(),
         with_view,
         "and again"
     );
@@ -78,7 +82,9 @@ fn views_of_a_named_state_are_learnt_once() {
     let (env, mut engine) = (at(Hardfork::Cancun), Engine::new(CHAIN));
     let mut reads = |options: &Options<'_>, env: &BlockEnv| {
         state.1.set(0);
-        let outcome = engine.judge_watched(env, &store(2, 9), &state, &set, options).unwrap();
+        let outcome = engine
+            .judge_watched(&store(2, 9), Context::new(env, &state, &set, options))
+            .unwrap();
         assert!(outcome.judgements.is_empty());
         state.1.get()
     };
@@ -219,7 +225,10 @@ fn what_a_view_costs_does_not_depend_on_what_the_engine_ran_before() {
         };
         let judge = |engine: &mut Engine| {
             engine
-                .judge_watched(&at(Hardfork::Cancun), &store(1, 5), &state, &watched, &options)
+                .judge_watched(
+                    &store(1, 5),
+                    Context::new(&at(Hardfork::Cancun), &state, &watched, &options),
+                )
                 .unwrap()
         };
         let fresh = judge(&mut Engine::new(CHAIN));

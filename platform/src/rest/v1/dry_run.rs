@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use axum::Json;
 use axum::extract::State;
 use engine::{
-    B256, BlockEnv, Bytes, Engine, EngineError, Options, Outcome, Transaction, Transition, Verdict, WatchSet, Watched,
+    B256, BlockEnv, Bytes, Context, Engine, EngineError, Options, Outcome, Transaction, Transition, Verdict, WatchSet,
+    Watched,
 };
 use http::StatusCode;
 use protos::v1;
@@ -237,7 +238,7 @@ fn judge(watched: Watched, recent: &Recent, codes: &BTreeMap<B256, Bytes>) -> Re
             .entry(head.chain_id)
             .or_insert_with(|| Engine::new(head.chain_id));
         let outcome = engine
-            .judge_behind(&env, &before, &transaction, &state, &set, &options)
+            .judge_behind(&before, &transaction, Context::new(&env, &state, &set, &options))
             .map_err(|error: EngineError| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
         run.first_block = run.first_block.min(Some(head.number)).or(Some(head.number));
         run.last_block = run.last_block.max(Some(head.number));

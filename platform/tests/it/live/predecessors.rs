@@ -2,7 +2,9 @@
 
 use alloy::providers::Provider;
 use alloy::providers::ext::AnvilApi;
-use engine::{Address, B256, BlockEnv, Bytes, Comparison, Engine, Invariant, Options, Outcome, Reason, Status};
+use engine::{
+    Address, B256, BlockEnv, Bytes, Comparison, Context, Engine, Invariant, Options, Outcome, Reason, Status,
+};
 use engine::{Transaction, U256, ValueType, WatchSet};
 use platform::feed::FeedItem;
 use platform::log::Event;
@@ -67,7 +69,11 @@ fn judged(live: &Live, pending: &v1::PendingTransaction) -> Outcome {
     let set = WatchSet::new(vec![cap.into()]).unwrap();
     let options = Options::default();
     Engine::new(CHAIN)
-        .judge_behind(&env.unwrap(), &before, &transaction, &state, &set, &options)
+        .judge_behind(
+            &before,
+            &transaction,
+            Context::new(&env.unwrap(), &state, &set, &options),
+        )
         .unwrap()
 }
 
