@@ -48,12 +48,7 @@ pub enum WalletError {
 #[serde(default, deny_unknown_fields)]
 pub struct WalletArgs {
     /// Wallet, as btcli names it [default: default]
-    #[arg(
-        id = "wallet_name",
-        long = "wallet.name",
-        visible_alias = "wallet-name",
-        value_name = "NAME"
-    )]
+    #[arg(id = "wallet_name", long = "wallet.name", visible_alias = "wallet-name", value_name = "NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Hotkey in the wallet [default: default]
@@ -66,12 +61,7 @@ pub struct WalletArgs {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hotkey: Option<String>,
     /// Folder of the wallets [default: ~/.bittensor/wallets]
-    #[arg(
-        id = "wallet_path",
-        long = "wallet.path",
-        visible_alias = "wallet-path",
-        value_name = "FOLDER"
-    )]
+    #[arg(id = "wallet_path", long = "wallet.path", visible_alias = "wallet-path", value_name = "FOLDER")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
     /// Where the password of an encrypted key is: env:NAME or file:PATH; without it, btcli's variable BT_PW_... is looked at

@@ -61,11 +61,7 @@ pub fn normalize(scores: &[(u16, f64)]) -> (Vec<u16>, Vec<u16>) {
         .iter()
         .map(|(uid, score)| {
             let value = (usable(*score) / max * f64::from(u16::MAX)).round_ties_even();
-            #[allow(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "0 to 65535 by construction"
-            )]
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 65535 by construction")]
             let value = value as u16;
             (*uid, value)
         })

@@ -1,9 +1,6 @@
 //! Bytes of a case file, as [`fuzz::case_file`] takes them apart: under libFuzzer, or over the files given.
 #![cfg_attr(feature = "libfuzzer", no_main)]
-#![cfg_attr(
-    feature = "libfuzzer",
-    allow(unsafe_code, reason = "libFuzzer calls its entry points by name")
-)]
+#![cfg_attr(feature = "libfuzzer", allow(unsafe_code, reason = "libFuzzer calls its entry points by name"))]
 
 #[cfg(feature = "libfuzzer")]
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::case_file(bytes));

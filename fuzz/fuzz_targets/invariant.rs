@@ -1,9 +1,6 @@
 //! The text of an invariant, as [`fuzz::invariant`] takes them apart: under libFuzzer, or over the files given.
 #![cfg_attr(feature = "libfuzzer", no_main)]
-#![cfg_attr(
-    feature = "libfuzzer",
-    allow(unsafe_code, reason = "libFuzzer calls its entry points by name")
-)]
+#![cfg_attr(feature = "libfuzzer", allow(unsafe_code, reason = "libFuzzer calls its entry points by name"))]
 
 #[cfg(feature = "libfuzzer")]
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::invariant(bytes));

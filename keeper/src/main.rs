@@ -111,12 +111,7 @@ enum Command {
         /// The new file
         file: PathBuf,
         /// Its password: `env:NAME` or `file:PATH`
-        #[arg(
-            long,
-            value_name = "SECRET",
-            default_value = "env:KEEPER_PASSWORD",
-            hide_env_values = true
-        )]
+        #[arg(long, value_name = "SECRET", default_value = "env:KEEPER_PASSWORD", hide_env_values = true)]
         password: String,
         /// Not a new key but this one: `env:NAME` or `file:PATH`
         #[arg(long, value_name = "SECRET")]

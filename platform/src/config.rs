@@ -104,12 +104,7 @@ impl HttpArgs {
 #[derive(Debug, Clone, Default, clap::Args, Serialize)]
 struct TlsArgs {
     /// Encrypt gRPC and HTTP: the certificate, followed by those of its issuers (PEM)
-    #[arg(
-        id = "tls_certificate",
-        long = "tls-certificate",
-        value_name = "FILE",
-        requires = "tls_key"
-    )]
+    #[arg(id = "tls_certificate", long = "tls-certificate", value_name = "FILE", requires = "tls_key")]
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate: Option<PathBuf>,
     /// The certificate's private key (PEM)

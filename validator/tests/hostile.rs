@@ -2,13 +2,7 @@
 //!
 //! The servers are the tests' own, some of them below gRPC, on plain HTTP/2 frames. Whatever they send: the challenge ends within its
 //! deadline, what they can make the validator hold is bounded, it is a miss, and the log hears of it once a minute.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};

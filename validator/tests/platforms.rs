@@ -1,11 +1,5 @@
 //! A validator goes on at the next platform when one is gone: nothing is missed, nothing comes twice.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 use std::pin::Pin;
 use std::sync::Arc;

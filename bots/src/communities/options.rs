@@ -11,12 +11,7 @@ use clap::Args;
 #[derive(Debug, Clone, Args)]
 pub struct HomeArgs {
     /// The community's folder: its database, and its embedded ledger
-    #[arg(
-        long,
-        value_name = "FOLDER",
-        default_value = "community",
-        env = "PORTCULLIS_BOTS_STATE"
-    )]
+    #[arg(long, value_name = "FOLDER", default_value = "community", env = "PORTCULLIS_BOTS_STATE")]
     pub state: PathBuf,
     /// Live on this ledger (http://HOST:PORT) instead of an embedded one; its epochs are the ceremonies then
     #[arg(long, value_name = "URL", env = "PORTCULLIS_BOTS_LEDGER")]
@@ -138,12 +133,7 @@ pub struct SimulateOptions {
 #[derive(Debug, Clone, Args)]
 pub struct FaucetOptions {
     /// The community's folder
-    #[arg(
-        long,
-        value_name = "FOLDER",
-        default_value = "community",
-        env = "PORTCULLIS_BOTS_STATE"
-    )]
+    #[arg(long, value_name = "FOLDER", default_value = "community", env = "PORTCULLIS_BOTS_STATE")]
     pub state: PathBuf,
     /// Address to serve on
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:5000")]

@@ -1,13 +1,7 @@
 //! Dishonest miners earn nothing to speak of, hide no attack and invent none.
 //!
 //! `PORTCULLIS_ADVERSARY_TRANSACTIONS=5000` runs it in full; by default it is a tenth of that.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 use bots::adversaries::{Options, run};
 use miner::behaviour::Behaviour;

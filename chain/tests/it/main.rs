@@ -1,11 +1,5 @@
 //! The room from outside: the epoch's rule, the ledger embedded, over a socket and as a process, and the keys.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 mod binary;
 mod migration;

@@ -1,12 +1,6 @@
 //! Communities from outside: founded, run, driven, funded, killed; on the embedded ledger and on one over gRPC.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 mod common;
 mod faucet;

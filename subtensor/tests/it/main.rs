@@ -1,11 +1,5 @@
 //! The room against Bittensor's own bytes, and against a node stand-in that can be made to fail.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 mod binary;
 mod data;

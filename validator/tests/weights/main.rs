@@ -1,12 +1,6 @@
 //! Weights on their way to a ledger that is real but for its clock: in each form that a subnet may ask for, over restarts, and with
 //! calls whose answers never come.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 mod processes;
 mod world;
