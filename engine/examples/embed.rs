@@ -5,8 +5,7 @@
 
 use alloy::primitives::{address, bytes, keccak256};
 use engine::{
-    Account, AccountState, BlockEnv, Comparison, Engine, Hardfork, Invariant, Prestate, Transaction, U256, ValueType,
-    Verdict,
+    Account, BlockEnv, Comparison, Engine, Hardfork, Invariant, Prestate, Transaction, U256, ValueType, Verdict,
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -31,26 +30,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // The state that it reads, and no more: what is not listed here is missing, not zero.
     let ether = U256::from(10).pow(U256::from(18));
-    let account = |account| AccountState {
-        account: Some(account),
-        ..AccountState::default()
-    };
     let mut state = Prestate::default();
-    state.accounts.insert(
-        sender,
-        account(Account {
-            balance: ether,
-            ..Account::default()
-        }),
-    );
-    state.accounts.insert(
-        contract,
-        account(Account {
-            code_hash: keccak256(&code),
-            ..Account::default()
-        }),
-    );
-    state.codes.insert(keccak256(&code), code);
+    let wealth = Account {
+        balance: ether,
+        ..Account::default()
+    };
+    state.accounts.insert(sender, wealth.into());
+    state.insert_contract(contract, Account::default(), code, []);
 
     // The next block.
     let env = BlockEnv {

@@ -12,7 +12,7 @@
 //! ```
 //! use alloy::primitives::{address, bytes, keccak256};
 //! use engine::{
-//!     Account, AccountState, BlockEnv, Comparison, Engine, Hardfork, Invariant, Prestate, Transaction, U256, ValueType, Verdict,
+//!     Account, BlockEnv, Comparison, Engine, Hardfork, Invariant, Prestate, Transaction, U256, ValueType, Verdict,
 //! };
 //!
 //! // A contract that sets its slot 0 to 7, and an invariant that says that slot 0 stays zero.
@@ -27,11 +27,9 @@
 //!
 //! // The state that it reads, and no more: what is not listed here is missing, not zero.
 //! let ether = U256::from(10).pow(U256::from(18));
-//! let account = |account| AccountState { account: Some(account), ..AccountState::default() };
 //! let mut state = Prestate::default();
-//! state.accounts.insert(sender, account(Account { balance: ether, ..Account::default() }));
-//! state.accounts.insert(contract, account(Account { code_hash: keccak256(&code), ..Account::default() }));
-//! state.codes.insert(keccak256(&code), code);
+//! state.accounts.insert(sender, Account { balance: ether, ..Account::default() }.into());
+//! state.insert_contract(contract, Account::default(), code, []);
 //!
 //! // The next block.
 //! let env = BlockEnv {

@@ -3,9 +3,10 @@
 //! Whoever implements [`State`] answers for one block only and never guesses: what it does not know is
 //! [`StateError::Missing`], what it cannot reach is [`StateError::Broken`].
 
-use std::{cell::RefCell, collections::BTreeMap, fmt, sync::Arc};
+use std::{cell::RefCell, collections::BTreeMap, fmt};
 
-use alloy::primitives::{KECCAK256_EMPTY, Keccak256};
+use alloy::primitives::{KECCAK256_EMPTY, Keccak256, keccak256};
+use auto_impl::auto_impl;
 
 use crate::{Address, B256, Bytes, U256};
 
@@ -76,6 +77,7 @@ pub enum StateError {
 /// The state of one block.
 ///
 /// An account that the source knows not to exist is `Ok(None)`, a slot known to be empty is `Ok(U256::ZERO)`.
+#[auto_impl(&, Arc)]
 pub trait State {
     /// The account at this address.
     ///
@@ -107,42 +109,6 @@ pub trait State {
     fn block_hash(&self, number: u64) -> Result<B256, StateError>;
 }
 
-impl<S: State + ?Sized> State for &S {
-    fn account(&self, address: Address) -> Result<Option<Account>, StateError> {
-        (**self).account(address)
-    }
-    fn code(&self, code_hash: B256) -> Result<Bytes, StateError> {
-        (**self).code(code_hash)
-    }
-    fn has_code(&self, code_hash: B256) -> Result<(), StateError> {
-        (**self).has_code(code_hash)
-    }
-    fn storage(&self, address: Address, slot: U256) -> Result<U256, StateError> {
-        (**self).storage(address, slot)
-    }
-    fn block_hash(&self, number: u64) -> Result<B256, StateError> {
-        (**self).block_hash(number)
-    }
-}
-
-impl<S: State + ?Sized> State for Arc<S> {
-    fn account(&self, address: Address) -> Result<Option<Account>, StateError> {
-        (**self).account(address)
-    }
-    fn code(&self, code_hash: B256) -> Result<Bytes, StateError> {
-        (**self).code(code_hash)
-    }
-    fn has_code(&self, code_hash: B256) -> Result<(), StateError> {
-        (**self).has_code(code_hash)
-    }
-    fn storage(&self, address: Address, slot: U256) -> Result<U256, StateError> {
-        (**self).storage(address, slot)
-    }
-    fn block_hash(&self, number: u64) -> Result<B256, StateError> {
-        (**self).block_hash(number)
-    }
-}
-
 /// One account of a [`Prestate`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccountState {
@@ -150,6 +116,16 @@ pub struct AccountState {
     pub account: Option<Account>,
     /// The slots that are known, zero or not.
     pub storage: BTreeMap<U256, U256>,
+}
+
+/// An account of which no slot is known.
+impl From<Account> for AccountState {
+    fn from(account: Account) -> Self {
+        Self {
+            account: Some(account),
+            storage: BTreeMap::new(),
+        }
+    }
 }
 
 /// A part of a block's state, exact: what is not listed is missing, not zero.
@@ -166,6 +142,23 @@ pub struct Prestate {
 }
 
 impl Prestate {
+    /// Adds a contract, or whatever else has code: the account with its code's hash, the code under that hash, and these slots.
+    pub fn insert_contract(
+        &mut self,
+        address: Address,
+        account: Account,
+        code: Bytes,
+        storage: impl IntoIterator<Item = (U256, U256)>,
+    ) {
+        let code_hash = keccak256(&code);
+        self.codes.insert(code_hash, code);
+        let known = AccountState {
+            account: Some(Account { code_hash, ..account }),
+            storage: storage.into_iter().collect(),
+        };
+        self.accounts.insert(address, known);
+    }
+
     /// Tells one state from another: Keccak-256 over accounts, slots and block hashes in the order of their keys.
     ///
     /// Of an execution's own reads (what a [`Recorder`] wrote down) it is the same on every machine that executed the same

@@ -5,17 +5,16 @@
 //! question, so the answer does not depend on what the miner's own node knows; an answer that was made on another state is neither right nor
 //! wrong.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use alloy::consensus::{EthereumTxEnvelope, SignableTransaction as _, TxEip1559, TxEip4844};
 use alloy::eips::eip2718::Encodable2718 as _;
-use alloy::primitives::{TxKind, keccak256};
+use alloy::primitives::TxKind;
 use alloy::signers::SignerSync as _;
 use alloy::signers::local::PrivateKeySigner;
 use engine::{
-    Account, AccountState, Address, B256, BlockEnv, Bytes, Comparison, Engine, Hardfork, Invariant, Prestate, Recorder,
-    Transaction, U256, ValueType,
+    Account, Address, B256, BlockEnv, Bytes, Comparison, Engine, Hardfork, Invariant, Prestate, Recorder, Transaction,
+    U256, ValueType,
 };
 use rand::Rng;
 use wire::{Challenge, ShippedPrestate, Verdicts};
@@ -87,7 +86,6 @@ pub fn make(
     let transaction = Transaction::with_sender(&raw, key.address())?;
 
     let code = Bytes::from_static(&CODE);
-    let code_hash = keccak256(&code);
     let env = BlockEnv {
         number: head.number.saturating_add(1),
         timestamp,
@@ -99,32 +97,17 @@ pub fn make(
         excess_blob_gas: Some(0),
         hardfork: Some(Hardfork::Cancun),
     };
-    let account = |balance: u64, nonce: u64, code_hash: B256| Account {
+    let account = |balance: u64, nonce: u64| Account {
         balance: U256::from(balance),
         nonce,
-        code_hash,
+        ..Account::default()
     };
-    let sender = AccountState {
-        account: Some(account(GAS * FEE * 10, nonce, alloy::primitives::KECCAK256_EMPTY)),
-        ..AccountState::default()
-    };
-    let target = AccountState {
-        account: Some(account(0, 1, code_hash)),
-        storage: BTreeMap::from([(U256::ZERO, U256::ZERO)]),
-    };
-    let beneficiary = AccountState {
-        account: Some(account(0, 0, alloy::primitives::KECCAK256_EMPTY)),
-        ..AccountState::default()
-    };
-    let state = Prestate {
-        accounts: BTreeMap::from([
-            (key.address(), sender),
-            (contract, target),
-            (env.beneficiary, beneficiary),
-        ]),
-        codes: BTreeMap::from([(code_hash, code.clone())]),
-        block_hashes: BTreeMap::new(),
-    };
+    let mut state = Prestate::default();
+    state
+        .accounts
+        .insert(key.address(), account(GAS * FEE * 10, nonce).into());
+    state.accounts.insert(env.beneficiary, account(0, 0).into());
+    state.insert_contract(contract, account(0, 1), code.clone(), [(U256::ZERO, U256::ZERO)]);
     let invariant = Invariant {
         id: rng.random_range(1..100_000),
         name: "value".to_owned(),
@@ -175,6 +158,7 @@ pub fn judge(known: &Verdicts, answer: &Verdicts) -> Step {
 
 #[cfg(test)]
 mod tests {
+    use alloy::primitives::keccak256;
     use rand::SeedableRng as _;
     use rand::rngs::StdRng;
     use wire::{FindingVerdict, Wire as _};

@@ -243,13 +243,13 @@ mod tests {
     use alloy::{
         consensus::{SignableTransaction as _, TxLegacy},
         eips::eip2718::Encodable2718 as _,
-        primitives::{B256, Bytes, Signature, TxKind, hex, keccak256},
+        primitives::{B256, Bytes, Signature, TxKind, hex},
     };
     use proptest::prelude::*;
 
     use super::*;
     use crate::{
-        Account, AccountState, BlockEnv, CompleteState, Hardfork, Transaction,
+        Account, BlockEnv, CompleteState, Hardfork, Transaction,
         evm::{Fault, Machine, Rewind, Undone},
     };
 
@@ -275,15 +275,10 @@ mod tests {
         for (address, code) in PLACES.into_iter().zip([RUNNER, STORE, STORE_AND_REVERT].map(code)) {
             let account = Account {
                 nonce: 1,
-                code_hash: keccak256(&code),
                 ..Account::default()
             };
-            state.0.codes.insert(account.code_hash, code);
-            let known = AccountState {
-                account: Some(account),
-                storage: (0..3).map(|slot| (U256::from(slot), U256::from(7 + slot))).collect(),
-            };
-            state.0.accounts.insert(address, known);
+            let slots = (0..3).map(|slot| (U256::from(slot), U256::from(7 + slot)));
+            state.0.insert_contract(address, account, code, slots);
         }
         state
     }

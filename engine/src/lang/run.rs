@@ -67,6 +67,27 @@ trait Exact: Copy + Ord {
     fn scaled_down(self, power: u8) -> Option<Self>;
 }
 
+/// The operations whose checked form both kinds have under the standard library's names.
+macro_rules! checked {
+    () => {
+        fn plus(self, other: Self) -> Option<Self> {
+            self.checked_add(other)
+        }
+        fn minus(self, other: Self) -> Option<Self> {
+            self.checked_sub(other)
+        }
+        fn times(self, other: Self) -> Option<Self> {
+            self.checked_mul(other)
+        }
+        fn over(self, other: Self) -> Option<Self> {
+            self.checked_div(other)
+        }
+        fn rest(self, other: Self) -> Option<Self> {
+            self.checked_rem(other)
+        }
+    };
+}
+
 impl Exact for Wide {
     const ZERO: Self = Self::ZERO;
     const ONE: Self = Self::ONE;
@@ -80,21 +101,7 @@ impl Exact for Wide {
     fn negated(self) -> Option<Self> {
         Some(-self)
     }
-    fn plus(self, other: Self) -> Option<Self> {
-        self.checked_add(other)
-    }
-    fn minus(self, other: Self) -> Option<Self> {
-        self.checked_sub(other)
-    }
-    fn times(self, other: Self) -> Option<Self> {
-        self.checked_mul(other)
-    }
-    fn over(self, other: Self) -> Option<Self> {
-        self.checked_div(other)
-    }
-    fn rest(self, other: Self) -> Option<Self> {
-        self.checked_rem(other)
-    }
+    checked!();
     fn scaled_up(self, power: u8) -> Option<Self> {
         self.scaled_up(power)
     }
@@ -116,21 +123,7 @@ impl Exact for i128 {
     fn negated(self) -> Option<Self> {
         self.checked_neg()
     }
-    fn plus(self, other: Self) -> Option<Self> {
-        self.checked_add(other)
-    }
-    fn minus(self, other: Self) -> Option<Self> {
-        self.checked_sub(other)
-    }
-    fn times(self, other: Self) -> Option<Self> {
-        self.checked_mul(other)
-    }
-    fn over(self, other: Self) -> Option<Self> {
-        self.checked_div(other)
-    }
-    fn rest(self, other: Self) -> Option<Self> {
-        self.checked_rem(other)
-    }
+    checked!();
     fn scaled_up(self, power: u8) -> Option<Self> {
         self.checked_mul(10_i128.checked_pow(power.into())?)
     }

@@ -7,12 +7,12 @@ use alloy::{
         eip2930::{AccessList, AccessListItem},
         eip7702::Authorization,
     },
-    primitives::{Signature, TxKind, hex, keccak256},
+    primitives::{Signature, TxKind, hex},
     signers::{SignerSync, local::PrivateKeySigner},
 };
 use engine::{
-    Account, AccountState, Address, B256, BlockEnv, Bytes, Comparison, CompleteState, Engine, Execution, Hardfork,
-    Invariant, Outcome, Reason, Transaction, Transition, U256, ValueType, Verdict, ViewInvariant, lang::View,
+    Account, Address, B256, BlockEnv, Bytes, Comparison, CompleteState, Engine, Execution, Hardfork, Invariant,
+    Outcome, Reason, Transaction, Transition, U256, ValueType, Verdict, ViewInvariant, lang::View,
 };
 
 pub(crate) const CHAIN: u64 = 1;
@@ -100,16 +100,11 @@ pub(crate) fn world(vault: &str, slots: &[(u64, U256)]) -> CompleteState {
 }
 
 pub(crate) fn give(state: &mut CompleteState, address: Address, balance: U256) {
-    state.0.accounts.insert(
-        address,
-        AccountState {
-            account: Some(Account {
-                balance,
-                ..Account::default()
-            }),
-            ..AccountState::default()
-        },
-    );
+    let account = Account {
+        balance,
+        ..Account::default()
+    };
+    state.0.accounts.insert(address, account.into());
 }
 
 pub(crate) fn contract(state: &mut CompleteState, address: Address, code: &str) {
@@ -117,16 +112,9 @@ pub(crate) fn contract(state: &mut CompleteState, address: Address, code: &str) 
     let account = Account {
         balance: U256::from(5),
         nonce: 1,
-        code_hash: keccak256(&code),
+        ..Account::default()
     };
-    state.0.codes.insert(account.code_hash, code);
-    state.0.accounts.insert(
-        address,
-        AccountState {
-            account: Some(account),
-            ..AccountState::default()
-        },
-    );
+    state.0.insert_contract(address, account, code, []);
 }
 
 /// Calldata of two words.

@@ -12,7 +12,7 @@ use alloy::{
     primitives::{Signature, TxKind, hex, keccak256},
 };
 use engine::{
-    Account, AccountState, Address, BlockEnv, Bytes, CompleteState, Hardfork, Transaction, U256,
+    Account, Address, BlockEnv, Bytes, CompleteState, Hardfork, Transaction, U256,
     case::{Case, CaseKind, Expect},
 };
 use serde_json::Value;
@@ -95,18 +95,12 @@ pub(crate) fn contract(state: &mut CompleteState, address: Address, code: &str, 
     let code = Bytes::from(hex::decode(code).unwrap());
     let account = Account {
         nonce: 1,
-        code_hash: keccak256(&code),
         ..Account::default()
     };
-    state.0.codes.insert(account.code_hash, code);
-    let known = AccountState {
-        account: Some(account),
-        storage: slots
-            .iter()
-            .map(|(slot, value)| (U256::from(*slot), U256::from(*value)))
-            .collect(),
-    };
-    state.0.accounts.insert(address, known);
+    let slots = slots
+        .iter()
+        .map(|(slot, value)| (U256::from(*slot), U256::from(*value)));
+    state.0.insert_contract(address, account, code, slots);
 }
 
 /// `vault.store(slot, value)` by the user.

@@ -37,19 +37,8 @@ fn world() -> Prestate {
         BY_SLOT, LOOPS, REVERTS, INVALID, GARBAGE, WRITES, GREEDY, ASKS_WHO, BY_TIME,
     ] {
         let bytes: Bytes = code.replace(' ', "").parse().unwrap();
-        let account = Account {
-            code_hash: keccak256(&bytes),
-            ..Account::default()
-        };
-        state.codes.insert(keccak256(&bytes), bytes);
-        let mut entry = AccountState {
-            account: Some(account),
-            ..AccountState::default()
-        };
-        for slot in 0..100_u64 {
-            entry.storage.insert(U256::from(slot), U256::from(slot % 2));
-        }
-        state.accounts.insert(at(code), entry);
+        let slots = (0..100_u64).map(|slot| (U256::from(slot), U256::from(slot % 2)));
+        state.insert_contract(at(code), Account::default(), bytes, slots);
     }
     state.accounts.insert(AGENT, AccountState::default());
     state

@@ -60,27 +60,19 @@ fn setting(n: u64, before: u64, after: u64) -> (Transaction, Prestate) {
     let envelope = alloy::consensus::TxEnvelope::from(tx.into_signed(signature));
     let mut state = Prestate::default();
     let code = Bytes::from_static(&SET);
-    let account = |account| AccountState {
-        account: Some(account),
-        ..AccountState::default()
-    };
     let wealth = Account {
         balance: U256::from(10).pow(U256::from(18)),
         ..Account::default()
     };
-    state.accounts.insert(signer.address(), account(wealth));
+    state.accounts.insert(signer.address(), wealth.into());
     let vault = Account {
         nonce: 1,
-        code_hash: keccak256(&code),
         ..Account::default()
     };
-    let mut vault = account(vault);
-    vault.storage.insert(U256::ZERO, U256::from(before));
-    state.accounts.insert(VAULT, vault);
+    state.insert_contract(VAULT, vault, code, [(U256::ZERO, U256::from(before))]);
     state
         .accounts
         .insert(Address::repeat_byte(0xbe), AccountState::default());
-    state.codes.insert(keccak256(&code), code);
     (Transaction::decode(&envelope.encoded_2718()).unwrap(), state)
 }
 

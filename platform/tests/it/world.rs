@@ -13,7 +13,7 @@ use alloy::signers::{SignerSync, local::PrivateKeySigner};
 use chain::Keypair;
 use chain::auth::sign::{Signer, Signing};
 use engine::case::{Case, CaseKind, Expect, Expected, ExpectedStatus};
-use engine::{Account, AccountState, Address, B256, BlockEnv, Bytes, CompleteState, Hardfork, Transaction, U256};
+use engine::{Account, Address, B256, BlockEnv, Bytes, CompleteState, Hardfork, Transaction, U256};
 use node::database::Place;
 use platform::assignment::Hotkey;
 use platform::log::{Batch, Entry, Event, Log};
@@ -314,19 +314,10 @@ pub(crate) fn case(number: u64) -> Case {
     let code = Bytes::from_static(&[0x00]);
     let idle = Account {
         nonce: 1,
-        code_hash: keccak256(&code),
         ..Account::default()
     };
-    pre.0.codes.insert(idle.code_hash, code);
-    for (address, account) in [(alice().address(), wealth), (IDLE, idle)] {
-        pre.0.accounts.insert(
-            address,
-            AccountState {
-                account: Some(account),
-                ..AccountState::default()
-            },
-        );
-    }
+    pre.0.accounts.insert(alice().address(), wealth.into());
+    pre.0.insert_contract(IDLE, idle, code, []);
     let hash = |number: u64| keccak256(format!("block {number}"));
     // The parent's hash is part of what BLOCKHASH can read.
     pre.0.block_hashes.insert(number - 1, hash(number - 1));
