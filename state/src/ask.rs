@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     facts::Facts,
-    node::{Answer, Call, NodeError, read},
+    node::{Answer, BlockRef, Call, NodeError, block_call, read},
     trace,
 };
 
@@ -44,7 +44,7 @@ pub(crate) struct Pin {
 
 impl Pin {
     fn param(self) -> Value {
-        json!({ "blockHash": self.hash })
+        BlockRef::Hash(self.hash).parameter()
     }
 }
 
@@ -73,12 +73,10 @@ impl Request {
             Missing::BlockHash(number) => {
                 // By number a node tells of its own chain: it must be the one that the pinned block is on.
                 if !self.parts.contains(&Part::Canonical) {
-                    let params = json!([format!("{:#x}", pin.number), false]);
-                    self.calls.push(Call::new("eth_getBlockByNumber", params));
+                    self.calls.push(block_call(BlockRef::Number(pin.number), false));
                     self.parts.push(Part::Canonical);
                 }
-                let params = json!([format!("{number:#x}"), false]);
-                self.calls.push(Call::new("eth_getBlockByNumber", params));
+                self.calls.push(block_call(BlockRef::Number(number), false));
                 self.parts.push(Part::BlockHash(number));
             }
         }

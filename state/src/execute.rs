@@ -81,7 +81,7 @@ impl Reader {
         let Some(hardfork) = rules.filter(|rules| *rules >= Hardfork::Cancun) else {
             return Ok(None);
         };
-        let receipts = Call::new("eth_getBlockReceipts", json!([{ "blockHash": hash }]));
+        let receipts = Call::new("eth_getBlockReceipts", json!([BlockRef::Hash(hash).parameter()]));
         let calls = vec![block_call(BlockRef::Hash(hash), true), receipts];
         let deadline = node.patience();
         let answers = node.batch(calls, deadline).await?;

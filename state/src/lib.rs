@@ -33,6 +33,7 @@ mod known;
 mod node;
 mod reader;
 mod recording;
+mod rounds;
 mod snapshot;
 mod trace;
 

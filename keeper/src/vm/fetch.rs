@@ -24,7 +24,7 @@ pub(crate) async fn fetch(
     missing.retain(|piece| seen.insert(*piece));
     let batches: Vec<Vec<Missing>> = missing.chunks(BATCH).map(<[Missing]>::to_vec).collect();
     let fetched: Vec<_> = stream::iter(batches)
-        .map(|batch| reader.fetch_pieces(snapshot, batch, deadline))
+        .map(|batch| reader.fetch(snapshot, batch, deadline))
         .buffer_unordered(UNDER_WAY)
         .collect()
         .await;

@@ -7,7 +7,7 @@ use alloy::{
     rpc::types::Log,
     sol_types::SolCall,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Answer, BlockRef, Call, Node, NodeError, read};
 
@@ -28,18 +28,6 @@ pub fn returned<C: SolCall>(answer: &Answer) -> Result<C::Return, NodeError> {
     let output: Bytes = read(ETH_CALL, answer)?;
     C::abi_decode_returns_validate(&output)
         .map_err(|error| NodeError::malformed(ETH_CALL, format!("{}: {error}", C::SIGNATURE)))
-}
-
-impl BlockRef {
-    /// As `eth_call` and the like take it.
-    pub(super) fn parameter(self) -> Value {
-        match self {
-            Self::Latest => json!("latest"),
-            Self::Pending => json!("pending"),
-            Self::Number(number) => json!(format!("{number:#x}")),
-            Self::Hash(hash) => json!({ "blockHash": hash }),
-        }
-    }
 }
 
 impl Node {

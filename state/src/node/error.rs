@@ -1,8 +1,4 @@
-//! What a node is asked for, how its endpoints do, and why there is no answer.
-
-use std::time::Duration;
-
-use engine::B256;
+//! Why there is no answer.
 
 use super::call::RpcFailure;
 
@@ -56,34 +52,4 @@ impl NodeError {
             why: why.into(),
         }
     }
-}
-
-/// How an endpoint does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EndpointHealth {
-    /// Scheme, host and port.
-    pub endpoint: String,
-    /// False while it is set aside.
-    pub usable: bool,
-    /// Why it is or was set aside; `None` after a good answer.
-    pub reason: Option<String>,
-    /// Smoothed time of an answer.
-    pub latency: Option<Duration>,
-    /// Requests sent.
-    pub requests: u64,
-    /// Of these, without an answer that counts.
-    pub failures: u64,
-}
-
-/// Which block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BlockRef {
-    /// The newest one.
-    Latest,
-    /// The one that the node would make now.
-    Pending,
-    /// This one.
-    Hash(B256),
-    /// The one at this height of the node's chain.
-    Number(u64),
 }

@@ -8,6 +8,23 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// How an endpoint does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointHealth {
+    /// Scheme, host and port.
+    pub endpoint: String,
+    /// False while it is set aside.
+    pub usable: bool,
+    /// Why it is or was set aside; `None` after a good answer.
+    pub reason: Option<String>,
+    /// Smoothed time of an answer.
+    pub latency: Option<Duration>,
+    /// Requests sent.
+    pub requests: u64,
+    /// Of these, without an answer that counts.
+    pub failures: u64,
+}
+
 /// What is remembered of one endpoint.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Health {

@@ -4,6 +4,7 @@
 //! answer a size; a slow endpoint is not waited for while another one is there ([`NodeConfig::hedge_after`]), and one at fault is set
 //! aside with its reason; when none can be reached all are asked again a few times ([`NodeConfig::retries`]). A batch is one round trip.
 
+mod block;
 mod call;
 mod contract;
 mod error;
@@ -24,10 +25,13 @@ use futures::{StreamExt as _, stream::FuturesUnordered};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+pub(crate) use self::block::block_call;
 pub use self::{
+    block::BlockRef,
     call::{Answer, Call, RpcFailure, read},
     contract::{returned, view},
-    error::{BlockRef, EndpointHealth, NodeError},
+    error::NodeError,
+    health::EndpointHealth,
 };
 use self::{
     health::{Health, Patience, order},
@@ -401,13 +405,6 @@ fn patience(config: &NodeConfig) -> Patience {
         retry_after: config.retry_after,
         retry_at_most: config.retry_at_most,
         recheck: config.recheck,
-    }
-}
-
-pub(crate) fn block_call(block: BlockRef, full: bool) -> Call {
-    match block {
-        BlockRef::Hash(hash) => Call::new("eth_getBlockByHash", json!([hash, full])),
-        other => Call::new("eth_getBlockByNumber", json!([other.parameter(), full])),
     }
 }
 
