@@ -4,12 +4,10 @@ use alloy::primitives::{Address, B256, I256};
 use defence::violation::{BrokenInvariant, CallStep, ConfirmedViolation, NetworkView, Severity, Suspect, TokenDelta};
 use engine::{Call, CallKind, Moved, Transaction, U256, ValueType, Watched, Witness};
 use protos::v1;
-use wire::Verdicts;
+use wire::{MOST_READINGS, Verdicts};
 
 use crate::miners::Reply;
 
-/// Terms of an expression whose values are told.
-const READINGS: usize = 64;
 /// Characters of a term's label that are told.
 const LABEL: usize = 200;
 /// Characters of what its terms say together, and of the expression itself.
@@ -129,7 +127,7 @@ pub fn condition(invariant: &Watched) -> String {
     }
 }
 
-/// What each term of an invariant says before and after, for people, at most [`READINGS`] of them; none of one over a single value.
+/// What each term of an invariant says before and after, for people, at most [`MOST_READINGS`] of them; none of one over a single value.
 fn readings(invariant: &Watched, witness: &Witness) -> Vec<v1::Reading> {
     // Both list each source once, in the order of the invariant.
     let sources = invariant.sources();
@@ -145,7 +143,13 @@ fn readings(invariant: &Watched, witness: &Witness) -> Vec<v1::Reading> {
             post: show(reading.post),
         }
     };
-    witness.readings.iter().zip(&sources).take(READINGS).map(read).collect()
+    witness
+        .readings
+        .iter()
+        .zip(&sources)
+        .take(MOST_READINGS)
+        .map(read)
+        .collect()
 }
 
 /// At most so many characters of a text.

@@ -8,6 +8,8 @@ use crate::evm::{hash, hash_bytes, word, word_bytes};
 
 /// What an answer is signed for: not the path of its challenge, so that an answer can never pass for a challenge.
 pub const ANSWER_PATH: &str = "/portcullis.v1.Miner/Challenge#answer";
+/// The most readings of a witness that a report carries.
+pub const MOST_READINGS: usize = 64;
 
 /// A miner's answer to one challenge.
 #[derive(Debug, Clone, PartialEq, Eq)]

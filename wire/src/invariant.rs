@@ -49,29 +49,27 @@ fn slot_from(message: &v1::Invariant) -> Result<Invariant, DecodeError> {
     .map_err(|error| DecodeError::invalid("invariant", error))
 }
 
-fn program_from(message: &v1::Invariant) -> Result<ProgramInvariant, DecodeError> {
-    let v1::Invariant {
-        contract,
-        slot,
-        value_type,
-        offset,
-        comparison,
-        target,
-        ..
-    } = message;
-    let bytes = [contract, slot, target].iter().all(|field| field.is_empty());
-    if !bytes || *offset != 0 || !value_type.is_empty() || !comparison.is_empty() {
-        let reason = "stands beside the fields of a slot; an invariant has the one or the other";
-        return Err(DecodeError::invalid("invariant.expression", reason));
+/// The form of the text.
+fn program(id: u64, name: &str, expression: String) -> v1::Invariant {
+    v1::Invariant {
+        id,
+        name: name.to_owned(),
+        expression,
+        ..v1::Invariant::default()
     }
+}
+
+fn program_from(message: &v1::Invariant) -> Result<ProgramInvariant, DecodeError> {
+    let refused = |reason: &str| DecodeError::invalid("invariant.expression", reason);
     let text = &message.expression;
-    let program = lang::parse(text, &Names::default())
-        .map_err(|error| DecodeError::invalid("invariant.expression", error.message))?;
-    if format!("{program:#}") != *text {
-        return Err(DecodeError::invalid(
-            "invariant.expression",
-            "is not in its canonical form",
+    if *message != self::program(message.id, &message.name, text.clone()) {
+        return Err(refused(
+            "stands beside the fields of a slot; an invariant has the one or the other",
         ));
+    }
+    let program = lang::parse(text, &Names::default()).map_err(|error| refused(&error.message))?;
+    if format!("{program:#}") != *text {
+        return Err(refused("is not in its canonical form"));
     }
     Ok(ProgramInvariant {
         id: message.id,
@@ -87,12 +85,7 @@ impl Wire for Watched {
     fn to_wire(&self) -> v1::Invariant {
         match self {
             Self::Slot(invariant) => slot(invariant),
-            Self::View(_) | Self::Program(_) => v1::Invariant {
-                id: self.id(),
-                name: self.name().to_owned(),
-                expression: self.expression(),
-                ..v1::Invariant::default()
-            },
+            Self::View(_) | Self::Program(_) => program(self.id(), self.name(), self.expression()),
         }
     }
 

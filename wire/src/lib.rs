@@ -10,7 +10,9 @@ mod evm;
 mod invariant;
 mod predecessors;
 
-pub use answer::{ANSWER_PATH, Answer, AnswerOutcome, Finding, FindingVerdict, ReportedExecution, Verdicts, witness};
+pub use answer::{
+    ANSWER_PATH, Answer, AnswerOutcome, Finding, FindingVerdict, MOST_READINGS, ReportedExecution, Verdicts, witness,
+};
 pub use challenge::Challenge;
 pub use codes::{ShippedPrestate, code_from_wire, code_to_wire};
 pub use evm::{hash, hash_bytes, transaction_hash};

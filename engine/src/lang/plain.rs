@@ -184,11 +184,10 @@ pub fn network(entry: &Map<String, Value>) -> Result<Option<u64>, FieldError> {
         Some(name) if name == NETWORK => return Ok(None),
         Some(name) => name,
     };
-    let digits = name
-        .strip_prefix("chain-")
-        .filter(|id| id.bytes().all(|byte| byte.is_ascii_digit()));
-    match digits.map(str::parse) {
-        Some(Ok(id)) => Ok(Some(id)),
+    let digits = name.strip_prefix("chain-").unwrap_or_default();
+    match digits.parse::<u64>() {
+        // An id is written in one way.
+        Ok(id) if id > 0 && id.to_string() == digits => Ok(Some(id)),
         _ => wrong(
             "network",
             format!("{} is no network; use {NETWORK} or chain-<id>", quoted(name)),

@@ -269,6 +269,8 @@ fn a_field_of_the_original_form_that_does_not_fit_is_named() {
         ("network", json!("base")),
         ("network", json!("chain-")),
         ("network", json!("chain-+1")),
+        ("network", json!("chain-0")),
+        ("network", json!("chain-007")),
         ("network", json!("chain-99999999999999999999")),
         ("name", json!("x".repeat(201))),
         ("colour", json!("red")),
