@@ -263,7 +263,8 @@ impl Config {
         self.billing.endpoints()?;
         self.audits
             .as_ref()
-            .map_or(Ok(()), |audits| audits.source().map(drop))?;
+            .map_or(Ok(()), |audits| audits.source().map(drop))
+            .map_err(|error| format!("configuration: {error}"))?;
         self.live.check()
     }
 }

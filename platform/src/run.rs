@@ -177,9 +177,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         async move { options.serve(store, audited, tls.as_ref(), shutdown).await }
     });
     if let Some(options) = &config.audits {
-        let source = options
-            .source()
-            .map_err(|line| Failure::configuration(eyre::eyre!(line)))?;
+        let source = options.source().or_configuration()?;
         let shutdown = shutdown.clone();
         parts.spawn(async move {
             crate::audits::keep(source, auditing, shutdown).await;

@@ -55,11 +55,7 @@ pub fn windows(before: &[v1::MinerScore], now: &[v1::MinerScore]) -> Vec<Window>
 }
 
 /// A share as millionths; what is no share is none.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "clamped to 0 to a million"
-)]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0 to a million")]
 fn millionths(share: f64) -> u64 {
     if share.is_finite() {
         (share.clamp(0.0, 1.0) * 1e6).round() as u64

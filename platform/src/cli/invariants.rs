@@ -15,7 +15,7 @@ use super::{ListArgs, existing, say, table};
 use crate::proposal::of_set;
 use crate::registry::{self, Draft, display_value};
 use crate::run::open;
-use crate::store::RegisteredInvariant;
+use crate::store::{CatalogError, Described};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Invariants {
@@ -33,11 +33,11 @@ pub(super) struct AddArgs {
     #[arg(long, value_name = "DATABASE")]
     database: Place,
     /// One invariant or a list, as JSON (contract, type, target, storage [, slot_type, offset, name, network, variable]), or a set in the
-    /// language of invariants, as JSON or, with the ending .toml, as TOML
+    /// language of invariants, as JSON or, with the ending .toml, as TOML; severity and description are kept
     #[arg(long, value_name = "FILE", conflicts_with_all = ["contract", "comparison", "target", "slot", "slot_type", "offset", "name", "variable"])]
     file: Option<PathBuf>,
     /// What must hold, in the language of invariants, with addresses in the place of names
-    #[arg(long, value_name = "TEXT", requires = "name", conflicts_with_all = ["file", "contract", "comparison", "target", "slot", "slot_type", "offset"])]
+    #[arg(long, value_name = "TEXT", requires = "name", conflicts_with_all = ["file", "contract", "comparison", "target", "slot", "slot_type", "offset", "variable"])]
     expression: Option<String>,
     /// Address of the contract
     #[arg(long, value_name = "ADDRESS", required_unless_present_any = ["file", "expression"])]
@@ -121,13 +121,8 @@ fn drafts(args: &AddArgs) -> Result<Vec<Draft>, Failure> {
         return set(&text, format, file).map_err(|error| named(&error));
     }
     let mut entry = Map::new();
-    if let (Some(expression), Some(name)) = (&args.expression, &args.name) {
-        entry.insert("name".to_owned(), Value::from(name.as_str()));
-        entry.insert("expression".to_owned(), Value::from(expression.as_str()));
-        let text = Value::Array(vec![Value::Object(entry)]).to_string();
-        return set(&text, Format::Json, Path::new("")).map_err(|error| Failure::configuration(eyre!(error)));
-    }
     let fields = [
+        ("expression", &args.expression),
         ("contract", &args.contract),
         ("type", &args.comparison),
         ("target", &args.target),
@@ -144,16 +139,21 @@ fn drafts(args: &AddArgs) -> Result<Vec<Draft>, Failure> {
     if let Some(offset) = args.offset {
         entry.insert("offset".to_owned(), Value::from(offset));
     }
-    registry::parse(&Value::Object(entry).to_string()).or_configuration()
+    if args.expression.is_some() {
+        let text = Value::Array(vec![Value::Object(entry)]).to_string();
+        return set(&text, Format::Json, Path::new("")).map_err(|error| Failure::configuration(eyre!(error)));
+    }
+    Ok(vec![Draft::from_entry(&entry).or_configuration()?])
 }
 
-/// Whether a JSON text is a set in the language, and not in the original form alone.
+/// Whether a JSON text is a set, or has entries that say more than the original form can.
 fn is_set(text: &str) -> bool {
-    let expression = |entry: &Value| entry.get("expression").is_some();
+    let has = |entry: &Value, fields: &[&str]| fields.iter().any(|field| entry.get(field).is_some());
+    let more = ["expression", "severity", "description"];
     match serde_json::from_str(text) {
-        Ok(Value::Object(set)) => set.contains_key("invariants") || set.contains_key("contracts"),
-        Ok(Value::Array(entries)) => entries.iter().any(expression),
-        _ => false,
+        Ok(Value::Array(entries)) => entries.iter().any(|entry| has(entry, &more)),
+        Ok(set) => has(&set, &["invariants", "contracts"]) || has(&set, &more),
+        Err(_) => false,
     }
 }
 
@@ -169,13 +169,14 @@ fn set(text: &str, format: Format, file: &Path) -> Result<Vec<Draft>, String> {
 }
 
 async fn list(args: ListArgs) -> Result<(), Failure> {
-    let invariants = existing(&args.database).await?.invariants().await?;
+    let invariants = existing(&args.database).await?.described(0, u32::MAX).await?;
     if args.json {
-        let rows: Vec<Value> = invariants.iter().map(row_as_json).collect();
+        let rows: Vec<Value> = invariants.iter().map(as_json).collect();
         return say(serde_json::to_string_pretty(&rows)?);
     }
     let mut table = table(["id", "name", "contract", "slot", "type", "must be"]);
-    for RegisteredInvariant { invariant, .. } in invariants {
+    for Described { row, .. } in invariants {
+        let invariant = row.invariant;
         let [slot, value_type, must_be] = match &invariant {
             Watched::Slot(slot) => {
                 let at = if slot.offset == 0 {
@@ -196,44 +197,45 @@ async fn list(args: ListArgs) -> Result<(), Failure> {
     say(table)
 }
 
-/// In the form of the file that `add` takes, with the id.
-fn row_as_json(row: &RegisteredInvariant) -> Value {
-    let invariant = match &row.invariant {
-        Watched::Slot(invariant) => invariant,
-        expression => {
-            return json!({
-                "id": expression.id(),
-                "name": expression.name(),
-                "expression": expression.expression(),
-                "contract": expression.contract().to_string(),
-                "network": row.network,
-                "created_at_ms": row.created_at_ms,
-            });
-        }
+/// In the form of an entry that `add` takes, with what else is known of it.
+fn as_json(Described { row, source, .. }: &Described) -> Value {
+    let source = source.as_ref();
+    let common = [
+        ("id", json!(row.invariant.id())),
+        ("name", json!(row.invariant.name())),
+        ("contract", json!(row.invariant.contract().to_string())),
+        ("network", json!(row.network)),
+        ("severity", json!(source.and_then(|source| source.severity.as_deref()))),
+        (
+            "description",
+            json!(source.and_then(|source| source.description.as_deref())),
+        ),
+        ("created_at_ms", json!(row.created_at_ms)),
+    ];
+    let said = match &row.invariant {
+        Watched::Slot(slot) => vec![
+            ("type", json!(slot.comparison.symbol())),
+            ("target", json!(display_value(slot.target, slot.value_type))),
+            ("storage", json!(engine::B256::from(slot.slot).to_string())),
+            ("slot_type", json!(slot.value_type.to_string())),
+            ("offset", json!(slot.offset)),
+            ("variable", json!(row.variable)),
+        ],
+        invariant => vec![("expression", json!(invariant.expression()))],
     };
-    json!({
-        "id": invariant.id,
-        "name": invariant.name,
-        "contract": invariant.contract.to_string(),
-        "type": invariant.comparison.symbol(),
-        "target": display_value(invariant.target, invariant.value_type),
-        "storage": engine::B256::from(invariant.slot).to_string(),
-        "slot_type": invariant.value_type.to_string(),
-        "offset": invariant.offset,
-        "network": row.network,
-        "variable": row.variable,
-        "created_at_ms": row.created_at_ms,
-    })
+    let fields = common.into_iter().chain(said);
+    Value::Object(fields.map(|(field, value)| (field.to_owned(), value)).collect())
 }
 
 async fn remove(args: RemoveArgs) -> Result<(), Failure> {
     let store = existing(&args.database).await?;
-    if !store.remove_invariant(args.id).await? {
-        return Err(Failure::configuration(eyre!(
+    store.remove_invariant(args.id).await.map_err(|error| match error {
+        CatalogError::Unknown(..) => Failure::configuration(eyre!(
             "there is no active invariant {}; `platform invariants list` shows them",
             args.id
-        )));
-    }
+        )),
+        CatalogError::Log(error) => error.into(),
+    })?;
     super::made(&store, &http::Method::DELETE, &format!("/v1/invariants/{}", args.id)).await?;
     let version = store.invariant_set_version().await?;
     say(format_args!(

@@ -25,8 +25,8 @@ use crate::log::Event;
 /// How many bytecodes are remembered as given; when it is full it is emptied, and some are given again.
 const GIVEN_CODES: usize = 1 << 16;
 
-/// The invariants in force, for what judging them reads beyond executing.
-pub type Watched = watch::Receiver<Arc<WatchSet>>;
+/// The invariants in force, as they change: a feed records what judging them reads beyond executing.
+pub type InForce = watch::Receiver<Arc<WatchSet>>;
 
 /// Recorded cases as a feed.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub struct ReplayFeed {
     path: PathBuf,
     name: String,
     pace: Pace,
-    watched: Option<Watched>,
+    watched: Option<InForce>,
 }
 
 /// Where a replay goes on.
@@ -83,7 +83,7 @@ impl ReplayFeed {
 
     /// Records in each prestate what judging these invariants reads beyond executing. Looked at anew for each case.
     #[must_use]
-    pub fn watching(mut self, watched: Watched) -> Self {
+    pub fn watching(mut self, watched: InForce) -> Self {
         self.watched = Some(watched);
         self
     }

@@ -64,7 +64,7 @@ const LOOKED_AT = 500;
 const standing = (invariants, values) => {
   const name = new Map(invariants.items.map((one) => [one.id, one.name]));
   const broken = values.items.filter((one) => one.holds === false);
-  const unread = values.items.filter((one) => one.holds === null || one.holds === undefined).length;
+  const unread = values.items.filter((one) => (one.holds ?? null) === null).length;
   const count = values.items.length;
   const all = `${values.next ? "the first " : ""}${number(count)} ${count === 1 ? "invariant" : "invariants"}`;
   const row = (one) => [
@@ -76,7 +76,7 @@ const standing = (invariants, values) => {
   const lead = broken.length > 0 ? `${number(broken.length)} of ${all} broken now` : count > 0 ? "Nothing that was read is broken" : "Nothing is watched";
   return section("Invariants",
     h("p", { class: `lead ${broken.length > 0 ? "bad" : "good"}` }, lead),
-    unread > 0 ? h("p", { class: "hint" }, `Of ${all}, ${number(unread)} not known: no transaction has read what they speak of.`) : null,
+    unread > 0 ? h("p", { class: "hint" }, `Of ${all}, ${number(unread)} not known: no transaction has read their slots, or they speak of more than slots.`) : null,
     broken.length > 0 ? table("Broken now", ["invariant", "value", "margin", "at block"], broken.map(row)) : null);
 };
 

@@ -5,18 +5,18 @@
 //! streamed says what was written ([`Proposal::streamed`]): one stored value against a constant as an invariant over a slot, which is the
 //! form that everybody knows, everything else as the canonical text of its expression.
 
+mod flaw;
 mod storage;
 
 use std::collections::BTreeMap;
 
-use engine::lang::{Format, InvariantSet, NamedProgram, Names, Problem, SetError, Severity};
+use engine::lang::{Format, InvariantSet, NamedProgram, Names, Severity};
 use engine::{ProgramInvariant, Watched};
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use utoipa::ToSchema;
 
+pub use self::flaw::{Flaw, Place};
 use self::storage::as_storage;
-use crate::registry::{Draft, NETWORK, is_network};
+use crate::registry::{Draft, NETWORK, Source, is_network};
 
 /// The most contracts that a proposal may bring along.
 const CONTRACTS: usize = 50;
@@ -24,44 +24,6 @@ const CONTRACTS: usize = 50;
 const LONGEST_NAME: usize = 200;
 /// The longest description, in characters.
 const LONGEST_DESCRIPTION: usize = 10_000;
-
-/// One thing that does not fit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Flaw {
-    /// Where in the body, as a JSON pointer (RFC 6901); the parameter's name where it is about the query; empty: the whole.
-    pub pointer: String,
-    /// What is wrong, and what to do.
-    pub detail: String,
-    /// Of an expression: where in its text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub place: Option<Place>,
-}
-
-/// A place in a text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Place {
-    /// From 1.
-    pub line: u64,
-    /// From 1, in characters.
-    pub column: u64,
-    /// The first byte.
-    pub start: u64,
-    /// The byte behind the last one.
-    pub end: u64,
-    /// The line with a caret under the place, and help.
-    pub shown: String,
-}
-
-impl Flaw {
-    /// Of a field.
-    pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self {
-            pointer: pointer.into(),
-            detail: detail.into(),
-            place: None,
-        }
-    }
-}
 
 /// Something that is proposed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,8 +37,7 @@ pub struct Proposal {
 }
 
 /// A severity's name.
-#[must_use]
-pub const fn severity_name(severity: Severity) -> &'static str {
+const fn severity_name(severity: Severity) -> &'static str {
     match severity {
         Severity::Info => "info",
         Severity::Low => "low",
@@ -109,15 +70,8 @@ impl Proposal {
             ("description", LONGEST_DESCRIPTION),
         ] {
             let text = text(field, &mut flaws).unwrap_or_default();
-            if text.chars().count() > longest {
-                flaws.push(Flaw::new(
-                    format!("/{field}"),
-                    format!("has more than {longest} characters"),
-                ));
-            }
-            // PostgreSQL cannot hold it.
-            if text.contains('\0') {
-                flaws.push(Flaw::new(format!("/{field}"), "contains NUL, which no text may"));
+            if let Err(detail) = storable(&text, longest) {
+                flaws.push(Flaw::new(format!("/{field}"), detail));
             }
         }
         let network = text("network", &mut flaws).unwrap_or_else(|| NETWORK.to_owned());
@@ -180,7 +134,7 @@ impl Proposal {
                 None => Err(flaws),
             },
             Err(errors) => {
-                flaws.extend(errors.into_iter().map(flaw));
+                flaws.extend(errors.into_iter().map(Flaw::from));
                 Err(flaws)
             }
         }
@@ -191,10 +145,10 @@ impl Proposal {
     /// # Errors
     /// Why the network cannot judge it.
     pub fn streamed(&self) -> Result<Draft, String> {
+        let variable = self.variable.clone();
         Ok(Draft {
-            invariant: streamed(&self.named)?,
-            network: self.network.clone(),
-            variable: self.variable.clone(),
+            variable,
+            ..draft(&self.named, self.network.clone())?
         })
     }
 
@@ -235,50 +189,48 @@ fn streamed(named: &NamedProgram) -> Result<Watched, String> {
     }
 }
 
+fn draft(named: &NamedProgram, network: String) -> Result<Draft, String> {
+    Ok(Draft {
+        invariant: streamed(named)?,
+        network,
+        variable: None,
+        source: Some(Source {
+            expression: named.expression.clone(),
+            severity: named.severity.map(|severity| severity_name(severity).to_owned()),
+            description: named.description.clone(),
+        }),
+    })
+}
+
 /// The invariants of a set, as they are streamed; of one that names its chain, those of that chain.
 ///
 /// # Errors
-/// The first that the network cannot judge, by its name.
+/// The first that the network cannot judge, or whose texts cannot be kept, by its name.
 pub fn of_set(set: &InvariantSet) -> Result<Vec<Draft>, String> {
     let network = match set.chain {
         None | Some(1) => NETWORK.to_owned(),
         Some(chain) => format!("chain-{chain}"),
     };
     let draft = |named: &NamedProgram| {
-        let invariant = streamed(named).map_err(|why| format!("{:?}: {why}", named.name))?;
-        Ok(Draft {
-            invariant,
-            network: network.clone(),
-            variable: None,
-        })
+        let description = named.description.as_deref().unwrap_or_default();
+        storable(&named.name, LONGEST_NAME)
+            .and_then(|()| storable(description, LONGEST_DESCRIPTION).map_err(|why| format!("its description {why}")))
+            .and_then(|()| draft(named, network.clone()))
+            .map_err(|why| format!("{:?}: {why}", named.name))
     };
     set.invariants.iter().map(draft).collect()
 }
 
-/// The keys of a set are the fields of the one entry that it has.
-fn flaw(error: SetError) -> Flaw {
-    let key = error.key.strip_prefix("invariants[0]").unwrap_or(&error.key);
-    let pointer: String = key
-        .split('.')
-        .filter(|step| !step.is_empty())
-        .map(|step| format!("/{}", step.replace('~', "~0").replace('/', "~1")))
-        .collect();
-    match error.problem {
-        Problem::Entry(detail) => Flaw::new(pointer, detail),
-        Problem::Expression(error) => {
-            let (line, column) = error.position();
-            Flaw {
-                place: Some(Place {
-                    line: line as u64,
-                    column: column as u64,
-                    start: error.span.start as u64,
-                    end: error.span.end as u64,
-                    shown: error.clone().in_text("expression").to_string(),
-                }),
-                ..Flaw::new(pointer, error.message)
-            }
-        }
+/// Whether the database takes a text.
+fn storable(text: &str, longest: usize) -> Result<(), String> {
+    if text.chars().count() > longest {
+        return Err(format!("has more than {longest} characters"));
     }
+    // PostgreSQL cannot hold it.
+    if text.contains('\0') {
+        return Err("contains NUL, which no text may".to_owned());
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use utoipa::ToSchema;
 
 use super::body::Fields;
 use super::error::{Detail, Refusal, Unprocessable};
-use super::invariants::of;
 use super::{Id, Message, Pair, Rest};
 use crate::registry::is_network;
 use crate::store::{Contract, Kind, Relation};
@@ -66,7 +65,7 @@ impl Rest {
         let rows = self.store.contracts(None).await?;
         Ok(rows
             .into_iter()
-            .map(|(id, contract)| ContractOut::new(id, contract, of(&links, id)))
+            .map(|(id, contract)| ContractOut::new(id, contract, links.of(id)))
             .collect())
     }
 

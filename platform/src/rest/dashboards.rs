@@ -11,7 +11,7 @@ use super::actions::ActionOut;
 use super::body::Fields;
 use super::contracts::ContractOut;
 use super::error::{Detail, Refusal, Unprocessable};
-use super::invariants::{InvariantOut, of};
+use super::invariants::InvariantOut;
 use super::{Id, Message, Pair, Rest};
 use crate::store::{Kind, Relation};
 
@@ -122,9 +122,9 @@ pub(super) async fn list(State(rest): State<Rest>) -> Result<Json<Vec<DashboardO
     let dashboard = |(id, name)| DashboardOut {
         id,
         name,
-        contract_ids: of(&contracts, id),
-        invariant_ids: of(&invariants, id),
-        defense_action_ids: of(&actions, id),
+        contract_ids: contracts.of(id),
+        invariant_ids: invariants.of(id),
+        defense_action_ids: actions.of(id),
     };
     Ok(Json(rows.into_iter().map(dashboard).collect()))
 }

@@ -1,18 +1,16 @@
 //! `/invariants`: those over one slot. An expression is not found here: it is at `/v1/invariants`.
 
-use std::collections::BTreeSet;
-
 use axum::Json;
 use axum::extract::State;
 use engine::Watched;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Map;
 use utoipa::ToSchema;
 
 use super::body::Fields;
 use super::error::{Detail, Misfit, Refusal, Unprocessable};
 use super::{Id, Message, Rest};
-use crate::registry::{self, Draft, NETWORK, display_value};
+use crate::registry::{Draft, NETWORK, display_value};
 use crate::store::{Kind, RegisteredInvariant, Relation};
 
 /// An invariant as it is sent.
@@ -95,21 +93,13 @@ impl InvariantOut {
     }
 }
 
-/// Those that are members of `owners` in the set of links.
-pub(super) fn of(links: &BTreeSet<(u64, u64)>, owner: u64) -> Vec<u64> {
-    links
-        .range((owner, 0)..=(owner, u64::MAX))
-        .map(|(_, member)| *member)
-        .collect()
-}
-
 impl Rest {
     pub(super) async fn all_invariants(&self) -> Result<Vec<InvariantOut>, Refusal> {
         let actions = self.store.all_members(Relation::InvariantAction).await?;
         let rows = self.store.invariants().await?;
         Ok(rows
             .iter()
-            .filter_map(|row| InvariantOut::new(row, of(&actions, row.invariant.id())))
+            .filter_map(|row| InvariantOut::new(row, actions.of(row.invariant.id())))
             .collect())
     }
 
@@ -140,13 +130,9 @@ fn draft(mut fields: Fields) -> Result<(Draft, Vec<u64>), Refusal> {
     entry.insert("network".to_owned(), network.into());
     let actions = fields.ids("defense_action_ids");
     fields.end()?;
-    let drafts = registry::parse(&Value::Object(entry).to_string());
-    let drafts =
-        drafts.map_err(|error| Misfit::body(&error.field, format!("Value error, {}", error.reason), "value_error"))?;
-    match <[Draft; 1]>::try_from(drafts) {
-        Ok([draft]) => Ok((draft, actions)),
-        Err(_) => Err(Misfit::body("contract", "Field required", "missing").into()),
-    }
+    let draft = Draft::from_entry(&entry)
+        .map_err(|error| Misfit::body(&error.field, format!("Value error, {}", error.reason), "value_error"))?;
+    Ok((draft, actions))
 }
 
 /// All invariants, by number
@@ -160,16 +146,7 @@ pub(super) async fn list(State(rest): State<Rest>) -> Result<Json<Vec<InvariantO
     responses((status = 200, body = InvariantOut), (status = 401, body = Detail), (status = 403, body = Detail), (status = 404, body = Detail), (status = 422, body = Unprocessable)))]
 pub(super) async fn create(State(rest): State<Rest>, fields: Fields) -> Result<Json<InvariantOut>, Refusal> {
     let (draft, actions) = draft(fields)?;
-    for action in &actions {
-        if !rest.store.exists(Kind::Action, *action).await? {
-            return Err(Refusal::NotFound(Kind::Action));
-        }
-    }
-    let ids = rest.store.add_invariants(std::slice::from_ref(&draft)).await?;
-    let id = ids.first().copied().unwrap_or_default();
-    rest.store
-        .replace_members(id, &[(Relation::InvariantAction, actions)])
-        .await?;
+    let id = rest.store.add_invariant(None, &draft, &actions).await?;
     Ok(Json(rest.invariant(id).await?))
 }
 
@@ -190,12 +167,7 @@ pub(super) async fn update(
 ) -> Result<Json<InvariantOut>, Refusal> {
     let (draft, actions) = draft(fields)?;
     rest.invariant(id).await?;
-    rest.store
-        .replace_members(id, &[(Relation::InvariantAction, actions)])
-        .await?;
-    if !rest.store.replace_invariant(id, &draft).await? {
-        return Err(Refusal::NotFound(Kind::Invariant));
-    }
+    rest.store.replace_invariant(id, &draft, &actions).await?;
     Ok(Json(rest.invariant(id).await?))
 }
 
@@ -204,10 +176,7 @@ pub(super) async fn update(
     responses((status = 200, body = Message), (status = 401, body = Detail), (status = 403, body = Detail), (status = 404, body = Detail), (status = 422, body = Unprocessable)))]
 pub(super) async fn delete(State(rest): State<Rest>, Id(id): Id) -> Result<Json<Message>, Refusal> {
     rest.invariant(id).await?;
-    if !rest.store.remove_invariant(id).await? {
-        return Err(Refusal::NotFound(Kind::Invariant));
-    }
-    rest.store.delete(Kind::Invariant, id).await?;
+    rest.store.remove_invariant(id).await?;
     Ok(Message::deleted(Kind::Invariant))
 }
 

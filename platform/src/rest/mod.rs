@@ -18,6 +18,8 @@ pub mod serve;
 pub mod v1;
 pub mod vault;
 
+pub(crate) use node::clock::date_ms as date;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -268,12 +270,6 @@ fn key_of(headers: &HeaderMap) -> Option<&str> {
             .ok()?
             .strip_prefix("Bearer ")
     })
-}
-
-/// RFC 3339.
-pub(crate) fn date(unix_ms: u64) -> String {
-    let time = std::time::UNIX_EPOCH.checked_add(Duration::from_millis(unix_ms));
-    time.map_or_else(String::new, |time| humantime::format_rfc3339_millis(time).to_string())
 }
 
 /// A word of welcome; who comes with a browser is sent to the page

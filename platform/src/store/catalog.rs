@@ -1,9 +1,8 @@
-//! Contracts, defence actions, dashboards, and what belongs to what.
-
-use std::collections::BTreeSet;
+//! Contracts, defence actions, dashboards.
 
 use sqlx::{AnyConnection, Row as _};
 
+use super::links::{self, Members};
 use super::{Store, now_ms, signed, unsigned};
 use crate::log::LogError;
 
@@ -27,61 +26,6 @@ impl Kind {
             Self::Invariant => "SELECT id FROM invariants WHERE id = $1 AND removed_at_ms IS NULL",
             Self::Action => "SELECT id FROM defense_actions WHERE id = $1",
             Self::Dashboard => "SELECT id FROM dashboards WHERE id = $1",
-        }
-    }
-}
-
-/// Which belongs to which: the owner first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Relation {
-    /// A contract's invariants.
-    ContractInvariant,
-    /// An invariant's actions.
-    InvariantAction,
-    /// A dashboard's contracts.
-    DashboardContract,
-    /// A dashboard's own invariants.
-    DashboardInvariant,
-    /// A dashboard's own actions.
-    DashboardAction,
-}
-
-impl Relation {
-    const ALL: [Self; 5] = [
-        Self::ContractInvariant,
-        Self::InvariantAction,
-        Self::DashboardContract,
-        Self::DashboardInvariant,
-        Self::DashboardAction,
-    ];
-
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::ContractInvariant => "contract_invariant",
-            Self::InvariantAction => "invariant_action",
-            Self::DashboardContract => "dashboard_contract",
-            Self::DashboardInvariant => "dashboard_invariant",
-            Self::DashboardAction => "dashboard_action",
-        }
-    }
-
-    /// What the owner is.
-    #[must_use]
-    pub const fn owner(self) -> Kind {
-        match self {
-            Self::ContractInvariant => Kind::Contract,
-            Self::InvariantAction => Kind::Invariant,
-            Self::DashboardContract | Self::DashboardInvariant | Self::DashboardAction => Kind::Dashboard,
-        }
-    }
-
-    /// What belongs to it.
-    #[must_use]
-    pub const fn member(self) -> Kind {
-        match self {
-            Self::ContractInvariant | Self::DashboardInvariant => Kind::Invariant,
-            Self::InvariantAction | Self::DashboardAction => Kind::Action,
-            Self::DashboardContract => Kind::Contract,
         }
     }
 }
@@ -133,84 +77,7 @@ pub struct Action {
     pub calldata: Option<String>,
 }
 
-/// New members of an owner, by relation.
-pub type Members = [(Relation, Vec<u64>)];
-
 impl Store {
-    /// Whether it is there.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn exists(&self, kind: Kind, id: u64) -> Result<bool, LogError> {
-        Ok(exists(&mut *self.pool().acquire().await?, kind, id).await?)
-    }
-
-    /// The members of an owner, by number.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn members(&self, relation: Relation, owner: u64) -> Result<Vec<u64>, LogError> {
-        let ids: Vec<i64> =
-            sqlx::query_scalar("SELECT member FROM links WHERE relation = $1 AND owner = $2 ORDER BY member")
-                .bind(relation.name())
-                .bind(signed(owner))
-                .fetch_all(self.pool())
-                .await?;
-        Ok(ids.into_iter().map(unsigned).collect())
-    }
-
-    /// All links of a relation, owner first.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn all_members(&self, relation: Relation) -> Result<BTreeSet<(u64, u64)>, LogError> {
-        let pairs: Vec<(i64, i64)> = sqlx::query_as("SELECT owner, member FROM links WHERE relation = $1")
-            .bind(relation.name())
-            .fetch_all(self.pool())
-            .await?;
-        Ok(pairs
-            .into_iter()
-            .map(|(owner, member)| (unsigned(owner), unsigned(member)))
-            .collect())
-    }
-
-    /// Links or unlinks a member; both are there, and doing it again changes nothing.
-    ///
-    /// # Errors
-    /// [`CatalogError::Unknown`] for whichever is not there.
-    pub async fn link(&self, relation: Relation, owner: u64, member: u64, linked: bool) -> Result<(), CatalogError> {
-        let mut writing = self.begin().await?;
-        for (kind, id) in [(relation.owner(), owner), (relation.member(), member)] {
-            if !exists(writing.connection(), kind, id).await? {
-                return Err(CatalogError::Unknown(kind, id));
-            }
-        }
-        let change = if linked {
-            "INSERT INTO links (relation, owner, member) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
-        } else {
-            "DELETE FROM links WHERE relation = $1 AND owner = $2 AND member = $3"
-        };
-        sqlx::query(change)
-            .bind(relation.name())
-            .bind(signed(owner))
-            .bind(signed(member))
-            .execute(writing.connection())
-            .await?;
-        writing.commit().await?;
-        Ok(())
-    }
-
-    /// Replaces the members of an owner.
-    ///
-    /// # Errors
-    /// [`CatalogError::Unknown`] for the owner or a member that is not there; then nothing changed.
-    pub async fn replace_members(&self, owner: u64, members: &Members) -> Result<(), CatalogError> {
-        let mut writing = self.begin().await?;
-        replace(writing.connection(), owner, members).await?;
-        writing.commit().await?;
-        Ok(())
-    }
-
     /// The contracts (that of `id` alone, where one is given), by number.
     ///
     /// # Errors
@@ -259,7 +126,7 @@ impl Store {
                 id
             }
         };
-        replace(writing.connection(), id, members).await?;
+        links::replace(writing.connection(), id, members).await?;
         writing.commit().await?;
         Ok(id)
     }
@@ -354,13 +221,12 @@ impl Store {
         let id = written
             .map(unsigned)
             .ok_or(CatalogError::Unknown(Kind::Dashboard, id.unwrap_or_default()))?;
-        replace(writing.connection(), id, members).await?;
+        links::replace(writing.connection(), id, members).await?;
         writing.commit().await?;
         Ok(id)
     }
 
-    /// Deletes a contract, an action or a dashboard, with its links. Invariants are [`Store::remove_invariant`]'s; only their
-    /// links go here.
+    /// Deletes a contract, an action or a dashboard, with its links. Invariants are [`Store::remove_invariant`]'s.
     ///
     /// # Errors
     /// [`CatalogError::Unknown`].
@@ -395,19 +261,17 @@ pub(super) async fn insert_contract(db: &mut AnyConnection, contract: &Contract)
     Ok(unsigned(id))
 }
 
-/// Deletes it with its links, of an invariant its links alone; false when it is not there.
+/// Deletes it with its links; false when it is not there, or is an invariant, which is the registry's.
 pub(super) async fn delete(db: &mut AnyConnection, kind: Kind, id: u64) -> Result<bool, LogError> {
     let statement = match kind {
-        Kind::Contract => Some("DELETE FROM contracts WHERE id = $1"),
-        Kind::Action => Some("DELETE FROM defense_actions WHERE id = $1"),
-        Kind::Dashboard => Some("DELETE FROM dashboards WHERE id = $1"),
-        Kind::Invariant => None,
+        Kind::Contract => "DELETE FROM contracts WHERE id = $1",
+        Kind::Action => "DELETE FROM defense_actions WHERE id = $1",
+        Kind::Dashboard => "DELETE FROM dashboards WHERE id = $1",
+        Kind::Invariant => return Ok(false),
     };
-    if let Some(statement) = statement {
-        let deleted = sqlx::query(statement).bind(signed(id)).execute(&mut *db).await?;
-        if deleted.rows_affected() == 0 {
-            return Ok(false);
-        }
+    let deleted = sqlx::query(statement).bind(signed(id)).execute(&mut *db).await?;
+    if deleted.rows_affected() == 0 {
+        return Ok(false);
     }
     if kind == Kind::Contract {
         sqlx::query("DELETE FROM descriptions WHERE contract = $1")
@@ -415,47 +279,6 @@ pub(super) async fn delete(db: &mut AnyConnection, kind: Kind, id: u64) -> Resul
             .execute(&mut *db)
             .await?;
     }
-    for relation in Relation::ALL {
-        for (is, unlink) in [
-            (relation.owner(), "DELETE FROM links WHERE relation = $1 AND owner = $2"),
-            (
-                relation.member(),
-                "DELETE FROM links WHERE relation = $1 AND member = $2",
-            ),
-        ] {
-            if is == kind {
-                sqlx::query(unlink)
-                    .bind(relation.name())
-                    .bind(signed(id))
-                    .execute(&mut *db)
-                    .await?;
-            }
-        }
-    }
+    links::unlink(db, kind, id).await?;
     Ok(true)
-}
-
-pub(super) async fn replace(db: &mut AnyConnection, owner: u64, members: &Members) -> Result<(), CatalogError> {
-    for (relation, members) in members {
-        if !exists(db, relation.owner(), owner).await? {
-            return Err(CatalogError::Unknown(relation.owner(), owner));
-        }
-        sqlx::query("DELETE FROM links WHERE relation = $1 AND owner = $2")
-            .bind(relation.name())
-            .bind(signed(owner))
-            .execute(&mut *db)
-            .await?;
-        for member in members {
-            if !exists(db, relation.member(), *member).await? {
-                return Err(CatalogError::Unknown(relation.member(), *member));
-            }
-            sqlx::query("INSERT INTO links (relation, owner, member) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
-                .bind(relation.name())
-                .bind(signed(owner))
-                .bind(signed(*member))
-                .execute(&mut *db)
-                .await?;
-        }
-    }
-    Ok(())
 }

@@ -10,7 +10,7 @@ use sqlx::{Any, AnyConnection, Row as _};
 use wire::{InvariantSet, Wire};
 
 use super::append::KIND_INVARIANT_SET;
-use super::{Store, Writing, fixed, now_ms, signed, unsigned};
+use super::{CatalogError, Kind, Relation, Store, Writing, fixed, links, now_ms, signed, unsigned};
 use crate::log::{Entry, Event, LogError};
 use crate::registry::Draft;
 
@@ -53,35 +53,46 @@ impl Store {
         Ok(ids)
     }
 
-    /// Puts another invariant in the place of `id`, as a new version, and logs it; false when there is no active one of this id.
+    /// Registers an invariant with its actions as one new version and logs it; gives its id.
     ///
     /// # Errors
-    /// When the database fails; then it stays as it was.
-    pub async fn replace_invariant(&self, id: u64, draft: &Draft) -> Result<bool, LogError> {
+    /// [`CatalogError::Unknown`] for an action that is not there; then nothing changed.
+    pub async fn add_invariant(
+        &self,
+        service: Option<u64>,
+        draft: &Draft,
+        actions: &[u64],
+    ) -> Result<u64, CatalogError> {
         let mut writing = self.begin().await?;
-        if !update(writing.connection(), id, draft).await? {
-            return Ok(false);
-        }
+        let id = insert(writing.connection(), service, draft).await?;
+        links::replace(
+            writing.connection(),
+            id,
+            &[(Relation::InvariantAction, actions.to_vec())],
+        )
+        .await?;
         self.publish(writing).await?;
-        Ok(true)
+        Ok(id)
     }
 
-    /// Removes an invariant as a new version and logs it; false when there is no active one of this id.
+    /// Puts another invariant, with its actions, in the place of `id`, as a new version, and logs it.
     ///
     /// # Errors
-    /// When the database fails; then it stays.
-    pub async fn remove_invariant(&self, id: u64) -> Result<bool, LogError> {
+    /// [`CatalogError::Unknown`] when there is no active one of this id, or for an action that is not there; then nothing changed.
+    pub async fn replace_invariant(&self, id: u64, draft: &Draft, actions: &[u64]) -> Result<(), CatalogError> {
         let mut writing = self.begin().await?;
-        let removed = sqlx::query("UPDATE invariants SET removed_at_ms = $1 WHERE id = $2 AND removed_at_ms IS NULL")
-            .bind(now_ms())
-            .bind(signed(id))
-            .execute(writing.connection())
-            .await?;
-        if removed.rows_affected() == 0 {
-            return Ok(false);
-        }
-        self.publish(writing).await?;
-        Ok(true)
+        update(writing.connection(), id, draft, actions).await?;
+        Ok(self.publish(writing).await?)
+    }
+
+    /// Removes an invariant, with what it is linked to, as a new version, and logs it.
+    ///
+    /// # Errors
+    /// [`CatalogError::Unknown`] when there is no active one of this id.
+    pub async fn remove_invariant(&self, id: u64) -> Result<(), CatalogError> {
+        let mut writing = self.begin().await?;
+        remove(writing.connection(), id).await?;
+        Ok(self.publish(writing).await?)
     }
 
     /// The active invariants, by id.
@@ -169,7 +180,7 @@ impl Store {
 }
 
 /// Writes an invariant; gives its number. The caller makes the new version.
-pub(super) async fn insert(db: &mut AnyConnection, service: Option<u64>, draft: &Draft) -> Result<u64, LogError> {
+async fn insert(db: &mut AnyConnection, service: Option<u64>, draft: &Draft) -> Result<u64, LogError> {
     let insert = sqlx::query(
         "INSERT INTO invariants
            (name, contract, slot, value_type, byte_offset, comparison, target, network, variable, program, created_at_ms, service)
@@ -178,54 +189,83 @@ pub(super) async fn insert(db: &mut AnyConnection, service: Option<u64>, draft: 
     let inserted = written(insert, draft)
         .bind(now_ms())
         .bind(service.map(signed))
-        .fetch_one(db)
+        .fetch_one(&mut *db)
         .await?;
-    Ok(unsigned(inserted.try_get("id")?))
+    let id = unsigned(inserted.try_get("id")?);
+    put_source(db, id, draft).await?;
+    Ok(id)
 }
 
 /// The first ten parameters of a query: what an invariant is.
 fn written<'q>(query: Query<'q, Any, AnyArguments>, draft: &'q Draft) -> Query<'q, Any, AnyArguments> {
-    let Draft {
-        invariant,
-        network,
-        variable,
-    } = draft;
-    let query = query.bind(invariant.name()).bind(invariant.contract().to_vec());
-    let query = match invariant {
-        Watched::Slot(invariant) => query
-            .bind(B256::from(invariant.slot).to_vec())
-            .bind(invariant.value_type.to_string())
-            .bind(i64::from(invariant.offset))
-            .bind(invariant.comparison.symbol())
-            .bind(B256::from(invariant.target).to_vec()),
-        Watched::View(_) | Watched::Program(_) => query
-            .bind(B256::ZERO.to_vec())
-            .bind(String::new())
-            .bind(0_i64)
-            .bind("")
-            .bind(B256::ZERO.to_vec()),
+    let invariant = &draft.invariant;
+    let (slot, program) = match invariant {
+        Watched::Slot(slot) => (Some(slot), None),
+        Watched::View(_) | Watched::Program(_) => (None, Some(invariant.expression())),
     };
-    let program = match invariant {
-        Watched::Slot(_) => None,
-        Watched::View(_) | Watched::Program(_) => Some(invariant.expression()),
-    };
-    query.bind(network).bind(variable.as_deref()).bind(program)
+    let word = |word: Option<U256>| B256::from(word.unwrap_or_default()).to_vec();
+    query
+        .bind(invariant.name())
+        .bind(invariant.contract().to_vec())
+        .bind(word(slot.map(|slot| slot.slot)))
+        .bind(slot.map(|slot| slot.value_type.to_string()).unwrap_or_default())
+        .bind(slot.map_or(0, |slot| i64::from(slot.offset)))
+        .bind(slot.map_or("", |slot| slot.comparison.symbol()))
+        .bind(word(slot.map(|slot| slot.target)))
+        .bind(&draft.network)
+        .bind(draft.variable.as_deref())
+        .bind(program)
 }
 
-/// Puts an invariant in the place of the active one of this number, without what that was written as; false when there is none. The
-/// caller makes the new version.
-pub(super) async fn update(db: &mut AnyConnection, id: u64, draft: &Draft) -> Result<bool, LogError> {
+/// Puts an invariant in the place of the active one of this number, with what it was written as and its actions. The caller makes the new
+/// version.
+pub(super) async fn update(
+    db: &mut AnyConnection,
+    id: u64,
+    draft: &Draft,
+    actions: &[u64],
+) -> Result<(), CatalogError> {
     let update = sqlx::query(
         "UPDATE invariants SET name = $1, contract = $2, slot = $3, value_type = $4, byte_offset = $5, comparison = $6,
            target = $7, network = $8, variable = $9, program = $10 WHERE id = $11 AND removed_at_ms IS NULL",
     );
-    let replaced = written(update, draft).bind(signed(id)).execute(&mut *db).await?;
-    // What it was written as says something else now.
+    let updated = written(update, draft).bind(signed(id)).execute(&mut *db).await?;
+    if updated.rows_affected() == 0 {
+        return Err(CatalogError::Unknown(Kind::Invariant, id));
+    }
     sqlx::query("DELETE FROM sources WHERE invariant = $1")
         .bind(signed(id))
-        .execute(db)
+        .execute(&mut *db)
         .await?;
-    Ok(replaced.rows_affected() > 0)
+    put_source(db, id, draft).await?;
+    links::replace(db, id, &[(Relation::InvariantAction, actions.to_vec())]).await
+}
+
+/// Takes the active invariant of this number out of force, and its links away. The caller makes the new version.
+pub(super) async fn remove(db: &mut AnyConnection, id: u64) -> Result<(), CatalogError> {
+    let removed = sqlx::query("UPDATE invariants SET removed_at_ms = $1 WHERE id = $2 AND removed_at_ms IS NULL")
+        .bind(now_ms())
+        .bind(signed(id))
+        .execute(&mut *db)
+        .await?;
+    if removed.rows_affected() == 0 {
+        return Err(CatalogError::Unknown(Kind::Invariant, id));
+    }
+    Ok(links::unlink(db, Kind::Invariant, id).await?)
+}
+
+/// Of an invariant that has no source yet.
+async fn put_source(db: &mut AnyConnection, id: u64, draft: &Draft) -> Result<(), LogError> {
+    if let Some(source) = &draft.source {
+        sqlx::query("INSERT INTO sources (invariant, expression, severity, description) VALUES ($1, $2, $3, $4)")
+            .bind(signed(id))
+            .bind(&source.expression)
+            .bind(&source.severity)
+            .bind(&source.description)
+            .execute(db)
+            .await?;
+    }
+    Ok(())
 }
 
 async fn current_set(db: &mut AnyConnection) -> Result<InvariantSet, LogError> {

@@ -7,14 +7,12 @@ use prost::Message;
 use protos::v1::{self, judgement::Verdict};
 use protos::{DecodeError, required};
 use sqlx::AnyConnection;
-use wire::{Finding, ReportedExecution, Wire};
+use wire::{Finding, MOST_READINGS, ReportedExecution, Wire};
 
 use super::{Store, now_ms, signed, subnet, timelines};
 use crate::assignment::Hotkey;
 use crate::log::LogError;
 
-/// Values that a witness may tell.
-const READINGS: usize = 64;
 /// Bytes that each of their fields may have.
 const READING_BYTES: usize = 1_024;
 
@@ -188,8 +186,8 @@ fn check_incident(report: &v1::IncidentReport) -> Result<(), DecodeError> {
     wire::hash("witness.pre", &witness.pre)?;
     wire::hash("witness.post", &witness.post)?;
     wire::hash("witness.digest", &witness.digest)?;
-    if witness.readings.len() > READINGS {
-        let reason = format!("{} are more than {READINGS}", witness.readings.len());
+    if witness.readings.len() > MOST_READINGS {
+        let reason = format!("{} are more than {MOST_READINGS}", witness.readings.len());
         return Err(DecodeError::invalid("witness.readings", reason));
     }
     let fields = |reading: &v1::Reading| reading.label.len().max(reading.pre.len()).max(reading.post.len());

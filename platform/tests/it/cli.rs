@@ -1,12 +1,13 @@
 //! The binary: each bad input is one clear line and exit code 2, and a kill at any moment loses nothing.
 
+mod invariants;
+
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Output;
 
 use engine::case::Case;
 use platform::log::Event;
-use serde_json::Value;
 use testkit::process::Running;
 use testkit::until;
 
@@ -158,93 +159,6 @@ fn check_says_that_all_is_well_and_changes_nothing() {
     let output = output(&["run", "--check", "--config", text(&config)]);
     assert!(output.status.success(), "{output:?}");
     assert!(!database.exists());
-}
-
-#[test]
-fn invariants_are_added_listed_and_removed() {
-    let folder = tempfile::tempdir().unwrap();
-    let database = folder.path().join("p.db");
-    let at = ["--database", text(&database)];
-    let invariants = |command: &str, more: &[&str]| {
-        let mut args = vec!["invariants", command];
-        args.extend_from_slice(&at);
-        args.extend_from_slice(more);
-        args.into_iter().map(str::to_owned).collect::<Vec<_>>()
-    };
-    let works = |args: Vec<String>| {
-        let output = output(&args.iter().map(String::as_str).collect::<Vec<_>>());
-        assert!(
-            output.status.success(),
-            "{args:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8(output.stdout).unwrap()
-    };
-    let refused = |args: Vec<String>| refusal(&args.iter().map(String::as_str).collect::<Vec<_>>(), 2);
-    let contract = "0x1d1D1d1D1D1d1D1D1d1d1d1D1D1d1d1d1d1d1D1d";
-
-    works(invariants(
-        "add",
-        &[
-            "--contract",
-            contract,
-            "--type",
-            ">=",
-            "--target",
-            "-5",
-            "--slot",
-            "0x03",
-            "--slot-type",
-            "int128",
-            "--offset",
-            "16",
-            "--name",
-            "floor",
-        ],
-    ));
-    let file = folder.path().join("invariants.json");
-    let wire = |target: &str| {
-        format!(
-            r#"{{"contract":"{contract}","type":"<=","target":"{target}","storage":"0x{:064x}"}}"#,
-            7
-        )
-    };
-    std::fs::write(&file, format!("[{},{}]", wire("10"), wire("20"))).unwrap();
-    works(invariants("add", &["--file", text(&file)]));
-    works(invariants("remove", &["2"]));
-
-    let listed: Value = serde_json::from_str(&works(invariants("list", &["--json"]))).unwrap();
-    let column = |name: &str| {
-        listed
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|row| row[name].clone())
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(column("id"), [1, 3]);
-    assert_eq!(column("target"), ["-5", "20"]);
-    assert_eq!(column("slot_type"), ["int128", "uint256"]);
-    let table = works(invariants("list", &[]));
-    assert!(table.contains("floor") && table.contains(">= -5"), "{table}");
-
-    // What is bad is named, and changes nothing.
-    std::fs::write(&file, format!("[{},{}]", wire("30"), wire("many"))).unwrap();
-    let line = refused(invariants("add", &["--file", text(&file)]));
-    assert!(
-        line.contains("invariants.json") && line.contains("[1]") && line.contains("`target`"),
-        "{line}"
-    );
-    std::fs::write(&file, wire("30").replace("target", "goal")).unwrap();
-    let line = refused(invariants("add", &["--file", text(&file)]));
-    assert!(line.contains("`goal`"), "{line}");
-    assert!(refused(invariants("add", &["--file", "nowhere.json"])).contains("nowhere.json"));
-    assert!(refused(invariants("add", &["--contract", contract])).contains("--type"));
-    let flags = ["--contract", "0x12", "--type", "==", "--target", "1", "--slot", "0"];
-    assert!(refused(invariants("add", &flags)).contains("0x12"));
-    assert!(refused(invariants("remove", &["2"])).contains("invariant 2"));
-    let again: Value = serde_json::from_str(&works(invariants("list", &["--json"]))).unwrap();
-    assert_eq!(again, listed);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use billing::monitor::rule::Conclusion;
 use platform::rest::actions::MASK;
 use reqwest::Method;
 use serde_json::{Value, json};
+use testkit::until;
 
 use crate::browser::Page;
 use crate::seen;
@@ -138,6 +139,9 @@ async fn every_view_shows_what_is_known() {
     page.go(&world.url("/app#contracts")).await;
     shows(&mut page, &seen::VAULT.to_string()).await;
     seen::log(&world.store, &[(60, 60), (60, 60), (60, 50)]).await;
+    // What was looked up is kept for half a second.
+    let look = async || world.get("/v1/values/1").await.1;
+    until("the new value is known", look, |one| one["holds"] == false).await;
     page.go(&world.url("/app#overview")).await;
     for text in ["1 of 1 invariant broken now", "-40"] {
         shows(&mut page, text).await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use engine::B256;
 use platform::log::{Batch, Event, FeedLog, Log, LogError, Progress};
 use platform::registry;
+use platform::store::{CatalogError, Kind};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use prost::bytes::Bytes;
@@ -165,8 +166,12 @@ async fn a_change_by_another_process_is_logged_once_and_noticed() {
         .await
         .unwrap();
     assert_eq!(ids, [1]);
-    assert!(command.remove_invariant(1).await.unwrap());
-    assert!(!command.remove_invariant(1).await.unwrap(), "it is gone already");
+    command.remove_invariant(1).await.unwrap();
+    let gone = command.remove_invariant(1).await;
+    assert!(
+        matches!(gone, Err(CatalogError::Unknown(Kind::Invariant, 1))),
+        "{gone:?}"
+    );
     // An id is never used again.
     assert_eq!(
         command

@@ -4,7 +4,7 @@
 //! - an item of a transaction is logged before the item that says what became of it;
 //! - a transaction is logged with the state that it reads, or, when that cannot be read in time, without it, and then again with
 //!   it at a later head;
-//! - a transaction is logged with those of its sender that wait and go before it, and again when these change ([`super::behind`]);
+//! - a transaction is logged with those of its sender that wait and go before it, and again when these change ([`super::turns`]);
 //! - what is heard and not logged yet is bounded: while it is at its bound, nothing more is taken from the nodes.
 
 mod chain;
@@ -24,7 +24,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use wire::{ShippedPrestate, Wire};
 
-use super::behind::Turns;
 use super::body::ticket;
 use super::check::{self, Checked};
 use super::endpoint::{Heard, Seen, View};
@@ -34,6 +33,7 @@ use super::pool::{DropReason, Pool, PoolEvent};
 use super::record::{Recorded, StateSource, StaysGood, Unreadable};
 use super::rpc::Client;
 use super::status::{Count, LiveStatus};
+use super::turns::Turns;
 use super::{LiveOptions, Position};
 use crate::feed::{FeedError, FeedItem};
 use crate::log::{Event, Waiting};
@@ -91,13 +91,7 @@ pub(super) struct Inputs {
 }
 
 pub(super) struct Follower {
-    pub(super) options: LiveOptions,
-    pub(super) chain_id: Arc<std::sync::OnceLock<u64>>,
-    pub(super) status: LiveStatus,
-    pub(super) state: Arc<dyn StateSource>,
-    pub(super) view: watch::Sender<View>,
-    pub(super) seen: Arc<Seen>,
-    pub(super) items: mpsc::Sender<Result<FeedItem, FeedError>>,
+    parts: Parts,
     pool: Pool<Held>,
     heads: Heads,
     newest: Option<Newest>,
@@ -121,7 +115,7 @@ pub(super) struct Follower {
     origin: Instant,
 }
 
-/// What a follower is made of.
+/// What a follower works with.
 pub(super) struct Parts {
     pub(super) options: LiveOptions,
     pub(super) chain_id: Arc<std::sync::OnceLock<u64>>,
@@ -135,24 +129,9 @@ pub(super) struct Parts {
 impl Follower {
     /// Goes on behind `position`, with what waited then.
     pub(super) fn new(parts: Parts, nodes: usize, position: Option<Position>, waiting: Vec<Waiting>) -> Self {
-        let Parts {
-            options,
-            chain_id,
-            status,
-            state,
-            view,
-            seen,
-            items,
-        } = parts;
         let mut follower = Self {
-            pool: Pool::new(options.limits()),
-            options,
-            chain_id,
-            status,
-            state,
-            view,
-            seen,
-            items,
+            pool: Pool::new(parts.options.limits()),
+            parts,
             heads: Heads::default(),
             newest: None,
             position: String::new(),
@@ -174,7 +153,7 @@ impl Follower {
             follower.heads = Heads::from_newest(position.link());
             follower.position = position.to_text();
             let heads = Arc::new(follower.heads.clone());
-            follower.view.send_modify(|view| view.heads = heads);
+            follower.parts.view.send_modify(|view| view.heads = heads);
         }
         let now = follower.now();
         for Waiting {
@@ -206,14 +185,14 @@ impl Follower {
         let Inputs { heard, bodies, watched } = inputs;
         let mut recording: FuturesUnordered<BoxFuture<'static, Done>> = FuturesUnordered::new();
         let mut checking: FuturesUnordered<BoxFuture<'static, Checked>> = FuturesUnordered::new();
-        let mut ticks = tokio::time::interval(self.options.check_interval);
+        let mut ticks = tokio::time::interval(self.parts.options.check_interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let items = self.items.clone();
+        let items = self.parts.items.clone();
         self.watched = watched.borrow_and_update().clone();
         let mut watches = true;
         loop {
             self.begin_recording(&mut recording);
-            self.status.pending(self.pool.len());
+            self.parts.status.pending(self.pool.len());
             let turn = self.turns.next().map(|at| self.origin + at);
             let takes_bodies = self.newest.is_some() && self.unlogged.len() < UNLOGGED;
             tokio::select! {
@@ -258,13 +237,8 @@ impl Follower {
             .iter()
             .filter(|watched| !matches!(watched, Watched::Slot(_)));
         if more.any(|watched| !known(watched)) {
-            let waiting: Vec<B256> = self.pool.waiting_since(self.now()).collect();
-            for hash in waiting {
-                if let Some(held) = self.pool.get_mut(&hash) {
-                    held.recorded = None;
-                    self.again.push_back(hash);
-                }
-            }
+            let waiting = self.pool.waiting_since(self.now()).collect();
+            self.record_again(waiting);
             self.outdated.extend(&self.under_way);
         }
         self.watched = set;
@@ -290,7 +264,7 @@ impl Follower {
                 }
                 PoolEvent::Replaced { old, new } => {
                     self.flush(old).await?;
-                    self.status.count(Count::Replaced, 1);
+                    self.parts.status.count(Count::Replaced, 1);
                     let replaced = v1::Replaced {
                         old_hash: wire::hash_bytes(old),
                         new_hash: wire::hash_bytes(new),
@@ -299,9 +273,9 @@ impl Follower {
                 }
                 PoolEvent::Dropped { hash, reason } => {
                     self.flush(hash).await?;
-                    self.status.count(Count::Dropped, 1);
+                    self.parts.status.count(Count::Dropped, 1);
                     if !matches!(reason, DropReason::NonceUsed { .. }) {
-                        self.seen.forget(&hash);
+                        self.parts.seen.forget(&hash);
                     }
                     let dropped = v1::Dropped {
                         hash: wire::hash_bytes(hash),
@@ -311,7 +285,7 @@ impl Follower {
                 }
                 PoolEvent::Included { hash, .. } => {
                     self.flush(hash).await?;
-                    self.status.count(Count::Included, 1);
+                    self.parts.status.count(Count::Included, 1);
                 }
             }
         }
@@ -355,19 +329,19 @@ impl Follower {
     }
 
     fn choose(&mut self) {
-        let before = self.view.borrow().followed;
+        let before = self.parts.view.borrow().followed;
         let now = lead(before, &self.candidates);
         if now != before {
-            self.status.followed(now);
+            self.parts.status.followed(now);
             tracing::info!(?before, ?now, "the heads of another node are followed");
-            self.view.send_modify(|view| view.followed = now);
+            self.parts.view.send_modify(|view| view.followed = now);
         }
     }
 
     /// A look at the nodes for those that have waited for a while.
     fn check(&mut self) -> Option<BoxFuture<'static, Checked>> {
         let clients: Vec<Client> = self.clients.iter().flatten().cloned().collect();
-        let before = self.now().checked_sub(self.options.check_interval)?;
+        let before = self.now().checked_sub(self.parts.options.check_interval)?;
         let mut hashes: Vec<B256> = self
             .pool
             .waiting_since(before)
@@ -434,6 +408,6 @@ impl Follower {
             due: Duration::ZERO,
             seen,
         };
-        self.items.send(Ok(item)).await.map_err(|_| Closed)
+        self.parts.items.send(Ok(item)).await.map_err(|_| Closed)
     }
 }

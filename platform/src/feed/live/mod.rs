@@ -9,7 +9,6 @@
 //! Each node is listened to by a task of its own and taken up again when it breaks off; the heads of one of them are followed, and
 //! the transactions of all. A restart goes on with the chain where the log ends, and with what waited then.
 
-mod behind;
 pub mod body;
 mod check;
 mod endpoint;
@@ -21,6 +20,7 @@ mod reading;
 pub mod record;
 pub mod rpc;
 pub mod status;
+mod turns;
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -39,7 +39,7 @@ use self::reading::NodeState;
 use self::record::StateSource;
 use self::rpc::RpcLimits;
 use self::status::LiveStatus;
-use super::replay::Watched;
+use super::replay::InForce;
 use super::{Feed, FeedError, FeedItem};
 use crate::log::FeedLog;
 
@@ -194,7 +194,7 @@ pub struct LiveFeed {
     urls: Vec<Url>,
     options: LiveOptions,
     log: Arc<dyn FeedLog>,
-    watched: Watched,
+    watched: InForce,
     status: LiveStatus,
     state: Arc<dyn StateSource>,
     /// Set by the configuration, the log's position or the first node that answers, whichever is first.
@@ -207,7 +207,7 @@ impl LiveFeed {
 
     /// A feed of these nodes. `log` knows what waited before; `watched` are the invariants in force.
     #[must_use]
-    pub fn new(urls: Vec<Url>, options: LiveOptions, log: Arc<dyn FeedLog>, watched: Watched) -> Self {
+    pub fn new(urls: Vec<Url>, options: LiveOptions, log: Arc<dyn FeedLog>, watched: InForce) -> Self {
         let chain_id = Arc::default();
         let state = NodeState::new(&urls, &options, Arc::clone(&chain_id));
         Self {
@@ -222,7 +222,7 @@ impl LiveFeed {
         urls: Vec<Url>,
         options: LiveOptions,
         log: Arc<dyn FeedLog>,
-        watched: Watched,
+        watched: InForce,
         state: Arc<dyn StateSource>,
     ) -> Self {
         Self {

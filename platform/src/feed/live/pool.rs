@@ -9,18 +9,20 @@
 //! - Memory is bounded: so many wait ([`Limits::waiting`]), each so long ([`Limits::age`]), and so many blocks and hashes are
 //!   remembered. What was not delivered yet is never given up; it is bounded by whoever delivers.
 //!
-//! A transaction may stand behind others that wait: those of its sender with the nonces right below its own ([`Pool::before`]). Of
-//! several that may be the one of a nonce, that which pays most is taken for it.
+//! A transaction may stand behind others of its sender that wait ([`order`]).
 //!
 //! Several transactions of one sender and nonce may wait together (nodes need not agree which one they keep): a rival that pays
 //! less is judged too, since it may be the one that is mined.
 
-use std::cmp::Reverse;
+mod event;
+mod order;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
-use std::fmt;
 use std::time::Duration;
 
 use engine::{Address, B256};
+
+pub use self::event::{DropReason, PoolEvent};
 
 /// Blocks whose effect can be taken back.
 const UNDOABLE: usize = 128;
@@ -71,70 +73,6 @@ pub struct Block {
     pub hash: B256,
     /// What it includes: hash, sender, nonce.
     pub included: Vec<(B256, Address, u64)>,
-}
-
-/// Why a transaction was dropped.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DropReason {
-    /// An included transaction has used its nonce, or a later one of its sender.
-    NonceUsed {
-        /// The included one.
-        by: B256,
-    },
-    /// No node that is listened to knows it any more.
-    Forgotten,
-    /// It is part of an old block that was not followed.
-    IncludedUnseen(u64),
-    /// It has waited too long.
-    Expired(Duration),
-    /// Too many wait; it waited longest.
-    Full(usize),
-    /// Too many of the same sender and nonce wait; it pays least.
-    Outbid,
-}
-
-impl fmt::Display for DropReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NonceUsed { by } => write!(f, "its nonce was used by transaction {by}"),
-            Self::Forgotten => f.write_str("no node knows it any more"),
-            Self::IncludedUnseen(number) => write!(f, "block {number} includes it, which was not followed"),
-            Self::Expired(age) => write!(f, "it waited longer than {}", humantime::format_duration(*age)),
-            Self::Full(limit) => write!(f, "more than {limit} transactions wait"),
-            Self::Outbid => write!(
-                f,
-                "more than {RIVALS} transactions of its sender and nonce wait, and it pays least"
-            ),
-        }
-    }
-}
-
-/// What happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PoolEvent {
-    /// It waits now: it is new, or a reorg has put it back.
-    Pending(B256),
-    /// It gave way to another one.
-    Replaced {
-        /// Waits no more.
-        old: B256,
-        /// Waits in its place.
-        new: B256,
-    },
-    /// It is part of a block.
-    Included {
-        /// Waits no more.
-        hash: B256,
-        /// The block.
-        block: B256,
-    },
-    /// It waits no more.
-    Dropped {
-        /// It.
-        hash: B256,
-        /// Why.
-        reason: DropReason,
-    },
 }
 
 #[derive(Debug, Clone)]
@@ -190,60 +128,6 @@ impl<T> Pool<T> {
             next: 0,
             changed: BTreeSet::new(),
         }
-    }
-
-    /// Those that go before this one: the waiting ones of its sender with the nonces right below its own, without a gap, in their
-    /// order. None when there are more than `most`.
-    #[must_use]
-    pub fn before(&self, hash: &B256, most: usize) -> Vec<B256> {
-        let Some(entry) = self.waiting.get(hash) else {
-            return Vec::new();
-        };
-        let (sender, mut nonce) = entry.ticket.place();
-        let mut before = Vec::new();
-        while let Some(below) = nonce.checked_sub(1)
-            && let Some(best) = self.best(sender, below)
-        {
-            if before.len() == most {
-                return Vec::new();
-            }
-            before.push(best);
-            nonce = below;
-        }
-        before.reverse();
-        before
-    }
-
-    /// Of those that wait at a place, the one that pays most; of equals, the one that came first.
-    fn best(&self, sender: Address, nonce: u64) -> Option<B256> {
-        let here = self.places.get(&(sender, nonce))?;
-        let entries = here.iter().filter_map(|hash| self.waiting.get(hash));
-        let pays = |entry: &&Entry<T>| (entry.ticket.max_fee, entry.ticket.priority_fee, Reverse(entry.order));
-        entries.max_by_key(pays).map(|entry| entry.ticket.hash)
-    }
-
-    /// Those that wait behind a place, within `most` nonces of it.
-    pub fn behind(&self, (sender, nonce): (Address, u64), most: usize) -> Vec<B256> {
-        let last = nonce.saturating_add(u64::try_from(most).unwrap_or(u64::MAX));
-        let places = self.places.range((sender, nonce.saturating_add(1))..=(sender, last));
-        places.flat_map(|(_, hashes)| hashes.iter().copied()).collect()
-    }
-
-    /// Those of this sender that wait, in the order of their nonces.
-    pub fn sent_by(&self, sender: Address) -> Vec<B256> {
-        let places = self.places.range((sender, 0)..=(sender, u64::MAX));
-        places.flat_map(|(_, hashes)| hashes.iter().copied()).collect()
-    }
-
-    /// Who sends one that waits.
-    #[must_use]
-    pub fn sender(&self, hash: &B256) -> Option<Address> {
-        self.waiting.get(hash).map(|entry| entry.ticket.sender)
-    }
-
-    /// The places (sender and nonce) at which somebody came or left since this was asked last.
-    pub fn take_changed(&mut self) -> BTreeSet<(Address, u64)> {
-        std::mem::take(&mut self.changed)
     }
 
     /// How many wait.

@@ -18,8 +18,7 @@ use super::{Changing, Reading, created, tag};
 use crate::proposal::{Flaw, Proposal};
 use crate::registry::{NETWORK, is_network};
 use crate::rest::Rest;
-use crate::rest::invariants::of;
-use crate::store::{Contract, DescribeError, DescribedContract, Description, Relation};
+use crate::store::{Contract, DescribedContract, Description, Kind};
 
 /// Where they are.
 const PATH: &str = "/v1/contracts";
@@ -68,8 +67,8 @@ fn json_of(text: Option<&String>) -> Option<Value> {
     text.and_then(|text| serde_json::from_str(text).ok())
 }
 
-impl ContractView {
-    fn new(found: &DescribedContract, invariant_ids: Vec<u64>) -> Self {
+impl From<&DescribedContract> for ContractView {
+    fn from(found: &DescribedContract) -> Self {
         let known = found.description.as_ref();
         Self {
             id: found.id,
@@ -78,7 +77,7 @@ impl ContractView {
             layout: json_of(known.and_then(|known| known.layout.as_ref())),
             abi: json_of(known.and_then(|known| known.abi.as_ref())),
             name: known.map(|known| known.name.clone()),
-            invariant_ids,
+            invariant_ids: found.invariants.clone(),
         }
     }
 }
@@ -92,17 +91,6 @@ fn entry(address: &str, layout: Option<&Value>, abi: Option<&Value>) -> Value {
         }
     }
     Value::Object(entry)
-}
-
-impl From<DescribeError> for Problem {
-    fn from(error: DescribeError) -> Self {
-        match error {
-            DescribeError::Unknown(_) => Self::not_found("contract"),
-            DescribeError::Stale(_) => tag::changed(),
-            DescribeError::Taken(_) => Self::new(StatusCode::CONFLICT, error.to_string()),
-            DescribeError::Log(error) => error.into(),
-        }
-    }
 }
 
 fn read_body(body: &Body) -> Result<(Contract, Option<Description>), Problem> {
@@ -188,8 +176,7 @@ impl Rest {
     async fn contract_view(&self, id: u64) -> Result<(DescribedContract, ContractView), Problem> {
         let found = self.store.described_contract(id).await?;
         let found = found.ok_or_else(|| Problem::not_found("contract"))?;
-        let invariants = self.store.members(Relation::ContractInvariant, id).await?;
-        let view = ContractView::new(&found, invariants);
+        let view = ContractView::from(&found);
         Ok((found, view))
     }
 }
@@ -200,16 +187,7 @@ impl Rest {
 pub(super) async fn list(State(rest): State<Rest>, paging: Paging) -> Result<Paged<ContractView>, Problem> {
     let after = paging.after.unwrap_or_default();
     let found = rest.store.described_contracts(after, paging.wanted()).await?;
-    let number = |found: Option<&DescribedContract>| found.map_or(0, |found| found.id);
-    let (first, last) = (number(found.first()), number(found.last()));
-    let links = rest
-        .store
-        .members_between(Relation::ContractInvariant, first, last)
-        .await?;
-    let views = found
-        .iter()
-        .map(|found| ContractView::new(found, of(&links, found.id)))
-        .collect();
+    let views = found.iter().map(ContractView::from).collect();
     Ok(Paged::new(PATH, paging, views, |view: &ContractView| view.id))
 }
 
@@ -264,7 +242,10 @@ pub(super) async fn delete(
 ) -> Result<StatusCode, Problem> {
     let (seen, view) = rest.contract_view(id).await?;
     tag::check(&headers, &view, false)?;
-    let seen = headers.contains_key(header::IF_MATCH).then_some(&seen);
-    rest.store.forget_contract(id, seen).await?;
+    if headers.contains_key(header::IF_MATCH) {
+        rest.store.forget_contract(&seen).await?;
+    } else {
+        rest.store.delete(Kind::Contract, id).await?;
+    }
     Ok(StatusCode::NO_CONTENT)
 }

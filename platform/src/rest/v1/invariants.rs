@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use engine::Watched;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -13,11 +13,10 @@ use super::body::{Body, Number};
 use super::paging::{Page, Paged, Paging};
 use super::problem::Problem;
 use super::{Changing, Reading, created, tag};
-use crate::proposal::{Flaw, Proposal, severity_name};
+use crate::proposal::{Flaw, Proposal};
 use crate::registry::{Draft, display_value};
-use crate::rest::invariants::of;
 use crate::rest::{Rest, date};
-use crate::store::{Change, Described, Kind, Relation, ServiceError, Source};
+use crate::store::{Described, ServiceError};
 
 /// Where they are.
 const PATH: &str = "/v1/invariants";
@@ -105,8 +104,8 @@ pub struct InvariantView {
     pub created_at: String,
 }
 
-impl InvariantView {
-    fn new(found: &Described, defense_action_ids: Vec<u64>) -> Self {
+impl From<&Described> for InvariantView {
+    fn from(found: &Described) -> Self {
         let invariant = &found.row.invariant;
         let source = found.source.as_ref();
         let slot = match invariant {
@@ -133,7 +132,7 @@ impl InvariantView {
             severity: source.and_then(|source| source.severity.clone()),
             description: source.and_then(|source| source.description.clone()),
             service: found.service.clone(),
-            defense_action_ids,
+            defense_action_ids: found.actions.clone(),
             created_at: date(found.row.created_at_ms),
         }
     }
@@ -142,7 +141,6 @@ impl InvariantView {
 /// What a body asks for.
 struct Asked {
     draft: Draft,
-    source: Source,
     service: Option<u64>,
     actions: Vec<u64>,
 }
@@ -164,20 +162,18 @@ impl Rest {
             body.text("service", &mut flaws),
             body.ids("defense_action_ids", &mut flaws),
         );
-        let proposal = match self.proposal(body).await {
-            Ok(proposal) => Some(proposal),
+        let draft = match self.proposal(body).await {
+            Ok(proposal) => {
+                let unstreamed = |why| flaws.push(Flaw::new("/expression", why));
+                proposal.streamed().map_err(unstreamed).ok()
+            }
             Err(problem) if problem.errors.is_empty() => return Err(problem),
             Err(problem) => {
                 flaws.extend(problem.errors);
                 None
             }
         };
-        let draft = proposal.as_ref().map(Proposal::streamed).transpose();
-        let draft = draft.unwrap_or_else(|why| {
-            flaws.push(Flaw::new("/expression", why));
-            None
-        });
-        let (Some(proposal), Some(draft), true) = (proposal, draft, flaws.is_empty()) else {
+        let (Some(draft), true) = (draft, flaws.is_empty()) else {
             return Err(Problem::unfit(flaws));
         };
         let service = match service.filter(|name| !name.is_empty()) {
@@ -187,23 +183,8 @@ impl Rest {
                 unknown => Problem::field("/service", unknown.to_string()),
             })?),
         };
-        for action in &actions {
-            if !self.store.exists(Kind::Action, *action).await? {
-                let detail = format!("there is no defense action {action}");
-                return Err(Problem::new(StatusCode::NOT_FOUND, detail));
-            }
-        }
-        let source = Source {
-            expression: proposal.named.expression,
-            severity: proposal
-                .named
-                .severity
-                .map(|severity| severity_name(severity).to_owned()),
-            description: proposal.named.description,
-        };
         Ok(Asked {
             draft,
-            source,
             service,
             actions,
         })
@@ -212,8 +193,7 @@ impl Rest {
     async fn described(&self, id: u64) -> Result<(Described, InvariantView), Problem> {
         let found = self.store.described_one(id).await?;
         let found = found.ok_or_else(|| Problem::not_found("invariant"))?;
-        let actions = self.store.members(Relation::InvariantAction, id).await?;
-        let view = InvariantView::new(&found, actions);
+        let view = InvariantView::from(&found);
         Ok((found, view))
     }
 }
@@ -226,16 +206,7 @@ pub(super) async fn list(State(rest): State<Rest>, paging: Paging) -> Result<Pag
         .store
         .described(paging.after.unwrap_or_default(), paging.wanted())
         .await?;
-    let number = |found: Option<&Described>| found.map_or(0, |found| found.row.invariant.id());
-    let (first, last) = (number(found.first()), number(found.last()));
-    let actions = rest
-        .store
-        .members_between(Relation::InvariantAction, first, last)
-        .await?;
-    let views = found
-        .iter()
-        .map(|found| InvariantView::new(found, of(&actions, found.row.invariant.id())))
-        .collect();
+    let views = found.iter().map(InvariantView::from).collect();
     Ok(Paged::new(PATH, paging, views, |view: &InvariantView| view.id))
 }
 
@@ -246,7 +217,7 @@ pub(super) async fn create(State(rest): State<Rest>, body: Body) -> Result<Respo
     let asked = rest.asked(&body).await?;
     let id = rest
         .store
-        .add_described(asked.service, &asked.draft, Some(&asked.source), &asked.actions)
+        .add_invariant(asked.service, &asked.draft, &asked.actions)
         .await?;
     let (_, view) = rest.described(id).await?;
     Ok(created(PATH, id, &view))
@@ -272,15 +243,10 @@ pub(super) async fn replace(
     let (seen, view) = rest.described(id).await?;
     let asked = rest.asked(&body).await?;
     tag::check(&headers, &view, true)?;
-    let change = rest
-        .store
-        .replace_described(&seen, &asked.draft, Some(&asked.source), &asked.actions)
+    rest.store
+        .replace_described(&seen, &asked.draft, &asked.actions)
         .await?;
-    match change {
-        Change::Made => Ok(Json(rest.described(id).await?.1)),
-        Change::Unknown => Err(Problem::not_found("invariant")),
-        Change::Stale => Err(tag::changed()),
-    }
+    Ok(Json(rest.described(id).await?.1))
 }
 
 /// Take an invariant out of force
@@ -292,11 +258,12 @@ pub(super) async fn delete(
     Number(id): Number,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    let (_, view) = rest.described(id).await?;
+    let (seen, view) = rest.described(id).await?;
     tag::check(&headers, &view, false)?;
-    if !rest.store.remove_invariant(id).await? {
-        return Err(Problem::not_found("invariant"));
+    if headers.contains_key(header::IF_MATCH) {
+        rest.store.remove_described(&seen).await?;
+    } else {
+        rest.store.remove_invariant(id).await?;
     }
-    rest.store.delete(Kind::Invariant, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

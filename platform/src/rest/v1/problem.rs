@@ -7,10 +7,11 @@ use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::tag;
 use crate::log::LogError;
 use crate::proposal::Flaw;
 use crate::rest::error::{Refusal, name};
-use crate::store::CatalogError;
+use crate::store::{CatalogError, DescribeError};
 
 /// The media type of a problem.
 pub const MEDIA: &str = "application/problem+json";
@@ -88,6 +89,16 @@ impl From<CatalogError> for Problem {
                 format!("there is no {} {id}", name(kind).to_lowercase()),
             ),
             CatalogError::Log(error) => error.into(),
+        }
+    }
+}
+
+impl From<DescribeError> for Problem {
+    fn from(error: DescribeError) -> Self {
+        match error {
+            DescribeError::Stale(..) => tag::changed(),
+            DescribeError::Taken(_) => Self::new(StatusCode::CONFLICT, error.to_string()),
+            DescribeError::Catalog(error) => error.into(),
         }
     }
 }

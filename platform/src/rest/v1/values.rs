@@ -13,7 +13,7 @@ use axum::extract::State;
 use engine::lang::{LogRef, Moment, Program, Reader, Source, evaluate, from_invariant};
 use engine::{Address, Reason, U256, Watched};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use utoipa::ToSchema;
 
 use super::Reading;
@@ -107,8 +107,8 @@ fn slots(invariants: &[Watched]) -> BTreeMap<Address, Vec<U256>> {
 }
 
 impl Values {
-    /// What these invariants' values are, where it is known.
-    async fn of(&self, store: &Store, asked: &[Watched]) -> Result<Vec<ValueView>, LogError> {
+    /// What is known by now.
+    async fn fresh(&self, store: &Store) -> Result<MutexGuard<'_, Slots>, LogError> {
         let mut slots = self.0.lock().await;
         let stale = slots.looked.is_none_or(|looked| looked.elapsed() > FRESH);
         if stale {
@@ -124,7 +124,7 @@ impl Values {
             slots.learn(&recent);
             slots.looked = Some(Instant::now());
         }
-        Ok(asked.iter().map(|invariant| view(invariant, &slots.known)).collect())
+        Ok(slots)
     }
 }
 
@@ -208,8 +208,9 @@ pub(super) async fn list(State(rest): State<Rest>, paging: Paging) -> Result<Pag
         .store
         .described(paging.after.unwrap_or_default(), paging.wanted())
         .await?;
-    let invariants: Vec<Watched> = found.into_iter().map(|found| found.row.invariant).collect();
-    let views = rest.values.of(&rest.store, &invariants).await?;
+    let slots = rest.values.fresh(&rest.store).await?;
+    let views = found.iter().map(|found| view(&found.row.invariant, &slots.known));
+    let views = views.collect();
     Ok(Paged::new("/v1/values", paging, views, |view: &ValueView| view.id))
 }
 
@@ -222,12 +223,8 @@ pub(super) async fn read(
 ) -> Result<Json<ValueView>, Problem> {
     let found = rest.store.invariant(id).await?;
     let invariant = found.ok_or_else(|| Problem::not_found("invariant"))?.invariant;
-    let views = rest.values.of(&rest.store, std::slice::from_ref(&invariant)).await?;
-    views
-        .into_iter()
-        .next()
-        .map(Json)
-        .ok_or_else(|| Problem::not_found("invariant"))
+    let slots = rest.values.fresh(&rest.store).await?;
+    Ok(Json(view(&invariant, &slots.known)))
 }
 
 #[cfg(test)]

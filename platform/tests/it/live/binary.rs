@@ -6,7 +6,7 @@ use serde_json::Value;
 use testkit::process::Running;
 use testkit::{Mining, anvil, until};
 
-use super::world::Person;
+use super::person::Person;
 use crate::world::{PATIENCE, open, permitted, platform, run_alone};
 
 #[tokio::test]

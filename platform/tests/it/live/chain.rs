@@ -9,7 +9,8 @@ use platform::log::Event;
 use testkit::{Mining, TestAnvil, anvil};
 use wire::{ShippedPrestate, Wire};
 
-use super::world::{CHAIN, Live, Person, assert_true, created, hash_of, includes, mine, one_call_a_block, options};
+use super::person::{Person, created};
+use super::world::{CHAIN, Live, assert_true, hash_of, includes, mine, one_call_a_block, options};
 use crate::world::open;
 
 /// A feed over this address of the node, on a database of its own.

@@ -8,7 +8,8 @@ use platform::feed::live::LiveOptions;
 use platform::log::Event;
 use testkit::{Fault, Mining, Proxy, anvil};
 
-use super::world::{CHAIN, Live, Person, heights, includes, mine, one_call_a_block, options};
+use super::person::Person;
+use super::world::{CHAIN, Live, heights, includes, mine, one_call_a_block, options};
 use crate::world::open;
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod binary;
 mod chain;
 mod faults;
 mod flood;
+mod person;
 mod predecessors;
 mod restart;
 mod world;

@@ -1,6 +1,5 @@
 //! Transactions that wait behind others of their sender: what they are shown with, and what the network makes of that.
 
-use alloy::providers::Provider;
 use alloy::providers::ext::AnvilApi;
 use engine::{
     Address, B256, BlockEnv, Bytes, Comparison, Context, Engine, Invariant, Options, Outcome, Reason, Status,
@@ -12,7 +11,8 @@ use protos::v1;
 use testkit::{Mining, TestAnvil, anvil};
 use wire::{ShippedPrestate, Wire};
 
-use super::world::{CHAIN, Live, Person, hash_of, includes, options};
+use super::person::Person;
+use super::world::{CHAIN, Live, hash_of, includes, mine, one_call_a_block, options};
 use crate::world::open;
 
 const TILL: Address = Address::repeat_byte(0xc0);
@@ -29,10 +29,6 @@ async fn node() -> Option<TestAnvil> {
     anvil.provider().anvil_set_code(TILL, CODE).await.unwrap();
     mine(&anvil).await;
     Some(anvil)
-}
-
-async fn mine(anvil: &TestAnvil) {
-    anvil.provider().anvil_mine(Some(1), None).await.unwrap();
 }
 
 async fn live(anvil: &TestAnvil) -> (Live, tempfile::TempDir) {
@@ -158,11 +154,7 @@ async fn what_is_left_behind_a_block_that_takes_the_first_is_shown_behind_the_re
     assert_eq!(breaks(&judged(&live, &shown)), Some((U256::from(2), U256::from(6))));
 
     // Only one fits into the block.
-    let provider = anvil.provider();
-    let _: bool = provider
-        .raw_request("evm_setBlockGasLimit".into(), (U256::from(120_000),))
-        .await
-        .unwrap();
+    one_call_a_block(&anvil).await;
     mine(&anvil).await;
     let head = live.head(|head| includes(head, first)).await;
     assert!(!includes(&head, second) && !includes(&head, third));

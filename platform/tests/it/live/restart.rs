@@ -5,7 +5,8 @@ use alloy::providers::ext::AnvilApi;
 use platform::log::Event;
 use testkit::{Mining, anvil};
 
-use super::world::{Person, Pumped, Relay, assert_true, created, hash_of, heights, includes, shown};
+use super::person::{Person, created};
+use super::world::{Pumped, Relay, assert_true, hash_of, heights, includes, shown};
 use crate::world::open;
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! `/v1` as its clients see it.
 
 mod access;
+mod changes;
 mod network;
 mod registry;
 

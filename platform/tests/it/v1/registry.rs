@@ -1,6 +1,5 @@
 //! Contracts, expressions, dry runs, values, pages.
 
-use platform::store::DescribeError;
 use reqwest::Method;
 use serde_json::{Value, json};
 use testkit::until;
@@ -8,13 +7,18 @@ use testkit::until;
 use crate::seen::{self, layout};
 use crate::served::{VAULT, World};
 
-fn vault() -> Value {
+pub(super) fn vault() -> Value {
     json!({ "address": seen::VAULT.to_string(), "name": "vault", "layout": layout(),
         "abi": ["function totalSupply() view returns (uint256)"] })
 }
 
 fn solvency() -> Value {
     json!({ "name": "solvency", "expression": "vault.totalAssets >= 100", "severity": "critical", "description": "All is there." })
+}
+
+/// The original form.
+pub(super) fn floor(target: &str) -> Value {
+    json!({ "contract": VAULT, "type": ">=", "target": target, "storage": "0x2" })
 }
 
 #[tokio::test]
@@ -237,60 +241,10 @@ async fn a_contracts_name_is_its_own_and_its_layout_is_checked() {
 }
 
 #[tokio::test]
-async fn of_many_who_change_what_they_have_read_one_does_and_the_others_are_told() {
-    let world = World::new().await;
-    let id = world.make("/v1/contracts", vault()).await;
-    let path = format!("/v1/contracts/{id}");
-    for round in 0..5 {
-        let seen = world.send("", Method::GET, &path, None, &[]).await;
-        let tag = [("if-match", seen.header("etag"))];
-        let (path, world) = (path.as_str(), &world);
-        let change = async |n: u32| {
-            let mut body = vault();
-            body["name"] = json!(format!("vault_{round}_{n}"));
-            world.send(&world.key, Method::PUT, path, Some(body), &tag).await
-        };
-        let answers = futures::future::join_all((0..16).map(change)).await;
-        let taken: Vec<&Value> = answers
-            .iter()
-            .filter(|one| one.status == 200)
-            .map(|one| &one.body["name"])
-            .collect();
-        let late = answers.iter().filter(|one| one.status == 412).count();
-        assert_eq!(
-            (taken.len(), late),
-            (1, 15),
-            "{taken:?} were told that their change is made"
-        );
-        assert_eq!(world.get(path).await.1["name"], *taken[0]);
-    }
-}
-
-#[tokio::test]
-async fn what_was_changed_since_it_was_read_is_neither_written_over_nor_forgotten() {
-    let world = World::new().await;
-    let id = world.make("/v1/contracts", vault()).await;
-    let seen = world.store.described_contract(id).await.unwrap().unwrap();
-    let mut renamed = seen.description.clone().unwrap();
-    renamed.name = "safe".to_owned();
-    world.store.describe_contract(&seen, Some(&renamed)).await.unwrap();
-    let late = world.store.describe_contract(&seen, None).await;
-    assert!(matches!(late, Err(DescribeError::Stale(of)) if of == id), "{late:?}");
-    let late = world.store.forget_contract(id, Some(&seen)).await;
-    assert!(matches!(late, Err(DescribeError::Stale(_))), "{late:?}");
-    let now = world.store.described_contract(id).await.unwrap().unwrap();
-    assert_eq!(now.description, Some(renamed));
-    world.store.forget_contract(id, Some(&now)).await.unwrap();
-    let gone = world.store.forget_contract(id, None).await;
-    assert!(matches!(gone, Err(DescribeError::Unknown(_))), "{gone:?}");
-}
-
-#[tokio::test]
 async fn a_list_is_walked_page_by_page() {
     let world = World::new().await;
     for n in 0..7 {
-        let body = json!({ "contract": VAULT, "type": ">=", "target": n.to_string(), "storage": "0x2" });
-        world.make("/v1/invariants", body).await;
+        world.make("/v1/invariants", floor(&n.to_string())).await;
     }
     let (mut path, mut ids, mut pages) = ("/v1/invariants?limit=3".to_owned(), Vec::new(), 0);
     loop {

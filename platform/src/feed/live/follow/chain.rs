@@ -40,7 +40,11 @@ impl Follower {
         };
         self.settle(&blocks, recording).await?;
 
-        let advanced = tokio::time::timeout(self.options.advance_deadline, self.state.advance(newest.hash)).await;
+        let advanced = tokio::time::timeout(
+            self.parts.options.advance_deadline,
+            self.parts.state.advance(newest.hash),
+        )
+        .await;
         let (diff, reason) = match advanced {
             Ok(Ok(diff)) => (diff, None),
             Ok(Err(Unreadable(reason))) => (state::Diff::everything(), Some(reason)),
@@ -55,13 +59,13 @@ impl Follower {
         }
         let missed = adoption.missed + if self.resuming { links.len() as u64 - 1 } else { 0 };
         if missed > 0 {
-            self.status.missed(missed, newest.number);
+            self.parts.status.missed(missed, newest.number);
         }
         self.resuming = false;
-        self.status.count(Count::Orphaned, adoption.orphaned.len() as u64);
+        self.parts.status.count(Count::Orphaned, adoption.orphaned.len() as u64);
 
-        let chain_id = self.chain_id.get().copied().unwrap_or_default();
-        let block_time = self.options.block_time.as_secs();
+        let chain_id = self.parts.chain_id.get().copied().unwrap_or_default();
+        let block_time = self.parts.options.block_time.as_secs();
         let mut orphaned = adoption.orphaned.iter().copied().map(wire::hash_bytes).collect();
         let mut next = None;
         for block in blocks.iter().rev() {
@@ -105,14 +109,15 @@ impl Follower {
     /// After a restart: the head is one that is logged already. What waits was recorded by the process before.
     pub(super) async fn go_on(&mut self, block: &FullBlock) -> Result<(), Closed> {
         let link = block.link;
-        let advanced = tokio::time::timeout(self.options.advance_deadline, self.state.advance(link.hash)).await;
+        let advanced =
+            tokio::time::timeout(self.parts.options.advance_deadline, self.parts.state.advance(link.hash)).await;
         if let Ok(Err(Unreadable(reason))) = advanced {
             tracing::warn!(head = link.number, reason, "the state at the head cannot be read yet");
         }
         self.resuming = false;
         self.stand(link);
-        let chain_id = self.chain_id.get().copied().unwrap_or_default();
-        let next = state::next_env(&block.header, chain_id, self.options.block_time.as_secs());
+        let chain_id = self.parts.chain_id.get().copied().unwrap_or_default();
+        let next = state::next_env(&block.header, chain_id, self.parts.options.block_time.as_secs());
         self.carry_over(&state::Diff::everything(), &next);
         Ok(())
     }
@@ -123,9 +128,9 @@ impl Follower {
             hash: link.hash,
             number: link.number,
         });
-        self.status.head(link.number, link.hash);
+        self.parts.status.head(link.number, link.hash);
         let heads = Arc::new(self.heads.clone());
-        self.view.send_modify(|view| {
+        self.parts.view.send_modify(|view| {
             view.heads = heads;
             view.stands = true;
         });
@@ -142,7 +147,7 @@ impl Follower {
             .map(|(hash, ..)| *hash)
             .filter(|hash| self.unlogged.contains_key(hash))
             .collect();
-        let until = Instant::now() + self.options.grace;
+        let until = Instant::now() + self.parts.options.grace;
         while !late.is_empty() {
             self.begin_recording(recording);
             match tokio::time::timeout_at(until, recording.next()).await {
@@ -176,6 +181,6 @@ impl Follower {
                 self.again.push_back(hash);
             }
         }
-        self.status.count(Count::CarriedOver, carried);
+        self.parts.status.count(Count::CarriedOver, carried);
     }
 }

@@ -59,13 +59,4 @@ impl Follower {
         let Some(held) = self.pool.get(hash) else { return false };
         !self.unlogged.contains_key(hash) && held.before != self.pool.before(hash, MOST_PREDECESSORS)
     }
-
-    fn record_again(&mut self, hashes: Vec<B256>) {
-        for hash in hashes {
-            if let Some(held) = self.pool.get_mut(&hash) {
-                held.recorded = None;
-                self.again.push_back(hash);
-            }
-        }
-    }
 }

@@ -17,13 +17,23 @@ impl Follower {
         let (Some(transaction), Some(newest)) = (self.unlogged.remove(&hash), self.newest) else {
             return Ok(());
         };
-        self.status.count(Count::WithoutPrestate, 1);
+        self.parts.status.count(Count::WithoutPrestate, 1);
         self.give_pending(&transaction, &[], newest.hash, None).await
+    }
+
+    /// Queues transactions that wait, and whose items are not good any more.
+    pub(super) fn record_again(&mut self, hashes: Vec<B256>) {
+        for hash in hashes {
+            if let Some(held) = self.pool.get_mut(&hash) {
+                held.recorded = None;
+                self.again.push_back(hash);
+            }
+        }
     }
 
     pub(super) fn begin_recording(&mut self, recording: &mut FuturesUnordered<BoxFuture<'static, Done>>) {
         let Some(newest) = self.newest else { return };
-        while recording.len() < self.options.recordings {
+        while recording.len() < self.parts.options.recordings {
             let next = match self.first.pop_front() {
                 Some(hash) => self
                     .unlogged
@@ -44,16 +54,15 @@ impl Follower {
                 continue;
             }
             let predecessors = self.predecessors(&hash);
-            let deadline = Instant::now() + self.options.record_deadline;
-            let before = predecessors.clone();
-            let recorded = self.state.record(
+            let limit = self.parts.options.record_deadline;
+            let deadline = Instant::now() + limit;
+            let recorded = self.parts.state.record(
                 newest.hash,
-                before,
+                predecessors.clone(),
                 transaction,
                 Arc::clone(&self.watched),
                 deadline.into_std(),
             );
-            let limit = self.options.record_deadline;
             recording.push(Box::pin(async move {
                 let late = |_| {
                     Err(Unreadable(format!(
@@ -78,14 +87,13 @@ impl Follower {
                 Ok(recorded) => Some(recorded.prestate.clone()),
                 Err(Unreadable(reason)) => {
                     tracing::debug!(tx = %hash, reason, "logged without its state");
-                    self.status.count(Count::WithoutPrestate, 1);
+                    self.parts.status.count(Count::WithoutPrestate, 1);
                     None
                 }
             };
             let logged = prestate.as_ref().map(engine::Prestate::digest);
             self.give_pending(&transaction, going_before(&predecessors, &result), head, prestate)
                 .await?;
-            self.pool.delivered(&hash);
             self.keep(hash, &predecessors, result.ok().filter(|_| is_newest), logged);
             if !is_newest {
                 self.again.push_back(hash);
@@ -107,9 +115,9 @@ impl Follower {
                 let digest = recorded.prestate.digest();
                 // Only where what was read before is not known any more: after a restart.
                 if before == Some(digest) && !recorded.reads_environment && alone {
-                    self.status.count(Count::CarriedOver, 1);
+                    self.parts.status.count(Count::CarriedOver, 1);
                 } else {
-                    self.status.count(Count::Rejudged, 1);
+                    self.parts.status.count(Count::Rejudged, 1);
                     let prestate = recorded.prestate.clone();
                     self.give_pending(&transaction, going, head, Some(prestate)).await?;
                 }
@@ -119,7 +127,7 @@ impl Follower {
                 // Once: its last item is not good any more. With each head it is tried again.
                 if before.is_some() {
                     tracing::debug!(tx = %hash, reason, "logged again without its state");
-                    self.status.count(Count::WithoutPrestate, 1);
+                    self.parts.status.count(Count::WithoutPrestate, 1);
                     self.give_pending(&transaction, going, head, None).await?;
                 }
                 self.keep(hash, &predecessors, None, None);
