@@ -1,7 +1,7 @@
 //! What a binary that is a neuron of the subnet is told: whose hotkey it has, and which ledger it is registered on.
 //!
-//! Miner and validator have the same flags, checks and first steps. Their configurations keep the keys at the top level, where they
-//! always were; [`Identity`] looks at them together.
+//! Miner and validator have the same flags, checks and first steps. Their configurations keep the keys at the top level, each with fields
+//! of its own: of what is flattened (serde) a wrong value is told without its key and its file. [`Identity`] looks at them together.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

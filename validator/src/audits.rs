@@ -16,11 +16,10 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use alloy::primitives::Address;
-use audit::results::{Results, Source, follow};
-use node::config::Secret;
+use audit::results::{Results, follow};
+use audit::source::Source;
+use sender::client::ClientError;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
@@ -30,26 +29,15 @@ use crate::store::Hotkey;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuditOptions {
-    /// The AuditManager.
-    pub contract: Address,
-    /// The block that it was created in.
-    #[serde(default)]
-    pub deployed_at: u64,
-    /// JSON-RPC nodes of its chain, the preferred one first; each may be `env:NAME` or `file:PATH`.
-    pub endpoints: Vec<Secret>,
-    /// How often what is new is read.
-    #[serde(default = "five_minutes", with = "humantime_serde")]
-    pub every: Duration,
+    /// Where the audits are read: every five minutes, where nobody says otherwise.
+    #[serde(flatten)]
+    pub source: audit::source::AuditOptions<300>,
     /// Weight of the uptime, the part of its newest settled epoch in which a miner served: 0 switches it off.
     #[serde(default = "one")]
     pub exponent: f64,
     /// The factor of a miner that is not audited, or on which too few have reported: 0 to 1.
     #[serde(default = "one")]
     pub unknown: f64,
-}
-
-const fn five_minutes() -> Duration {
-    Duration::from_secs(300)
 }
 
 const fn one() -> f64 {
@@ -62,33 +50,13 @@ impl AuditOptions {
     /// # Errors
     /// Which one is out of its range, in one line.
     pub fn check(&self) -> Result<(), String> {
-        if self.contract.is_zero() {
-            return Err("audits.contract: give the address of the AuditManager".into());
-        }
-        if self.endpoints.is_empty() || self.every.is_zero() {
-            return Err("audits: name at least one of `endpoints`, and `every` above 0".into());
-        }
         if !self.exponent.is_finite() || self.exponent < 0.0 {
             return Err("audits.exponent: must be a number, 0 or more".into());
         }
         if !(0.0..=1.0).contains(&self.unknown) {
             return Err(format!("audits.unknown: {} is not between 0 and 1", self.unknown));
         }
-        Ok(())
-    }
-
-    fn source(&self) -> Result<Source, String> {
-        let endpoints = sender::client::urls("audits.endpoints", &self.endpoints);
-        let endpoints = endpoints.map_err(|error| error.to_string())?;
-        Ok(Source {
-            nodes: state::NodeConfig {
-                endpoints,
-                ..state::NodeConfig::default()
-            },
-            contract: self.contract,
-            deployed_at: self.deployed_at,
-            every: self.every,
-        })
+        self.source.source().map(drop).map_err(|error| error.to_string())
     }
 }
 
@@ -111,9 +79,9 @@ impl Audits {
     ///
     /// # Errors
     /// An endpoint that is none, or a secret that is not where it is said to be.
-    pub fn new(options: AuditOptions) -> Result<Self, String> {
+    pub fn new(options: AuditOptions) -> Result<Self, ClientError> {
         Ok(Self {
-            source: options.source()?,
+            source: options.source.source()?,
             options,
             uptimes: Mutex::default(),
         })
@@ -151,17 +119,28 @@ mod tests {
 
     #[test]
     fn options_out_of_range_are_named_without_a_secret() {
-        let options = |more: &str| {
+        let load = |more: &str| {
             let text = format!(
                 "contract = \"{}\"\nendpoints = [\"http://user:s3cret@x y\"]\n{more}",
-                Address::repeat_byte(1)
+                alloy::primitives::Address::repeat_byte(1)
             );
             let mut file = tempfile::NamedTempFile::new().unwrap();
             std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
             #[derive(serde::Serialize)]
             struct NoFlags {}
-            node::config::load::<AuditOptions>("auditstest", Some(file.path()), &NoFlags {}).unwrap()
+            node::config::load::<AuditOptions>("auditstest", Some(file.path()), &NoFlags {})
         };
+        let options = |more: &str| load(more).unwrap();
+        let usual = options("");
+        assert_eq!(
+            (usual.source.every.as_secs(), usual.exponent, usual.unknown),
+            (300, 1.0, 1.0)
+        );
+        assert_eq!(options("every = \"7s\"").source.every.as_secs(), 7);
+        for (wrong, word) in [("exponnt = 1.0", "exponnt"), ("every = \"soon\"", "soon")] {
+            let error = load(wrong).unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
+        }
         assert!(options("unknown = 2.0").check().unwrap_err().contains("audits.unknown"));
         assert!(
             options("exponent = -1.0")
@@ -169,7 +148,7 @@ mod tests {
                 .unwrap_err()
                 .contains("audits.exponent")
         );
-        let error = Audits::new(options("")).unwrap_err();
+        let error = Audits::new(options("")).unwrap_err().to_string();
         assert!(
             error.contains("audits.endpoints") && !error.contains("s3cret"),
             "{error}"

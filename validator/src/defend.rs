@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use defence::clock::Clock;
-use defence::config::Kind;
 use defence::incident::Moment;
 use defence::violation::NetworkView;
 use defence::{Defence, IncidentId, Pauser, TimelineEntry};
@@ -90,7 +89,7 @@ impl Defender {
         let Some(actions) = &config.defence else {
             return Ok(None);
         };
-        let ways = pause_ways(actions);
+        let ways = PauseWay::all(actions);
         let (mut gatekeeper, mut sender, mut late) = (None, None, None);
         if !ways.is_empty() {
             let opened = open_sender(config).await?;
@@ -182,7 +181,7 @@ impl Defender {
         incidents.push(incident);
         self.incidents.insert(tx.hash(), incidents);
         if let Some(gatekeeper) = &self.gatekeeper {
-            gatekeeper.repeated(invariant, tx).await;
+            gatekeeper.repeated(invariant, &challenge.predecessors, tx).await;
         }
         Ok(incident)
     }
@@ -296,18 +295,6 @@ async fn next(late: &mut Option<mpsc::Receiver<Late>>) -> Option<Late> {
         Some(late) => late.recv().await,
         None => std::future::pending().await,
     }
-}
-
-/// What the pause actions pause by.
-fn pause_ways(config: &defence::config::Config) -> Vec<PauseWay> {
-    let way = |action: &defence::config::ActionConfig| match &action.kind {
-        Kind::PauseAgent { way } => Some(PauseWay {
-            way: way.clone(),
-            invariants: action.invariants.clone(),
-        }),
-        _ => None,
-    };
-    config.actions.iter().filter_map(way).collect()
 }
 
 /// The keys, off the runtime's threads: a key file takes about a second.

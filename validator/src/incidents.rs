@@ -3,7 +3,6 @@
 //! It reads the defence's database, which may be in use; nothing is done about what it finds there.
 
 use std::path::PathBuf;
-use std::time::{Duration, UNIX_EPOCH};
 
 use alloy::primitives::utils::format_ether;
 use defence::violation::{Suspect, TokenDelta};
@@ -60,7 +59,7 @@ fn told(incident: &Incident) -> String {
         invariant.id,
         invariant.condition,
         incident.violation.chain_id,
-        time(incident.opened_ms),
+        node::clock::date_ms(incident.opened_ms),
         view.agreed,
         view.answered,
         view.asked,
@@ -115,10 +114,4 @@ fn told_of(suspect: &Suspect) -> String {
         text += &format!("and {} more balances\n", suspect.more_deltas);
     }
     text
-}
-
-fn time(ms: u64) -> String {
-    // A time that the calendar does not have is the last one that it has.
-    let at = UNIX_EPOCH + Duration::from_millis(ms.min(253_402_300_799_000));
-    humantime::format_rfc3339_millis(at).to_string()
 }

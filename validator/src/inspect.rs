@@ -8,9 +8,9 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use wire::{Challenge, ShippedPrestate, Verdicts};
 
-use crate::arbiter::Own;
 use crate::canary::deck::Card;
-use crate::canary::shape::{Means, changes, probes, shape};
+use crate::canary::probe::{changes, probes};
+use crate::canary::shape::{Means, shape};
 use crate::canary::{self, Here, resign};
 use crate::consensus::{self, Dispute};
 use crate::judge::{Asked, Judge, dispute, sample};
@@ -133,13 +133,12 @@ impl Judge {
         let found = if questions.is_empty() {
             Vec::new()
         } else {
-            let asked = questions;
             let probe = Challenge {
-                invariants: asked.iter().cloned().map(Into::into).collect(),
+                invariants: questions.iter().cloned().map(Into::into).collect(),
                 ..with_state(&challenge, state.clone())
             };
             match self.arbiter.judge(&probe, &codes).await {
-                Ok(answers) => changes(&asked, &answers.verdicts),
+                Ok(own) => changes(&questions, &own.verdicts),
                 Err(_) => return Ok(None),
             }
         };
@@ -150,9 +149,10 @@ impl Judge {
             invariants,
             ..with_state(&challenge, state)
         };
-        let Ok(Own { verdicts: answer, .. }) = self.arbiter.judge(&challenge, &codes).await else {
+        let Ok(own) = self.arbiter.judge(&challenge, &codes).await else {
             return Ok(None);
         };
+        let answer = own.verdicts;
         let fits = canary::ran(&answer) && consensus::claims_violation(&answer) == wanted.1;
         Ok(fits.then_some(Known {
             challenge,

@@ -241,11 +241,14 @@ impl Judge {
         drop(span);
         match &own {
             Ok(Own { verdicts, witnesses }) => {
-                if !witnesses.is_empty() {
+                let stated = |of: &Witness| challenge.invariants.iter().find(|one| one.id() == of.invariant_id);
+                let broken = witnesses.iter().filter_map(|witness| Some((stated(witness)?, witness)));
+                let broken: Vec<(&Watched, &Witness)> = broken.collect();
+                if !broken.is_empty() {
                     let view = incident::votes(asked, replies, verdicts);
-                    self.defend(item, challenge, sealed, witnesses, claimed, view).await?;
+                    self.defend(item, challenge, sealed, &broken, claimed, view).await?;
                 }
-                self.record_incidents(item, challenge, witnesses).await?;
+                self.record_incidents(item, challenge, &broken).await?;
             }
             Err(error) => tracing::warn!(tx = %challenge.transaction.hash(), %error, "cannot arbitrate"),
         }
@@ -258,7 +261,7 @@ impl Judge {
         item: &Item,
         challenge: &Challenge,
         sealed: &Sealed,
-        witnesses: &[Witness],
+        broken: &[(&Watched, &Witness)],
         claimed: Instant,
         view: NetworkView,
     ) -> Result<(), StoreError> {
@@ -266,10 +269,7 @@ impl Judge {
         let confirmed = Instant::now();
         let complete = |shipped: wire::ShippedPrestate| shipped.complete(|hash| sealed.codes.get(&hash).cloned()).ok();
         let prestate = challenge.prestate.clone().and_then(complete);
-        for witness in witnesses {
-            let Some(invariant) = stated(challenge, witness) else {
-                continue;
-            };
+        for &(invariant, witness) in broken {
             let finding = Finding {
                 challenge,
                 prestate: prestate.as_ref(),
@@ -289,12 +289,9 @@ impl Judge {
         &self,
         item: &Item,
         challenge: &Challenge,
-        witnesses: &[Witness],
+        broken: &[(&Watched, &Witness)],
     ) -> Result<(), StoreError> {
-        for witness in witnesses {
-            let Some(invariant) = stated(challenge, witness) else {
-                continue;
-            };
+        for &(invariant, witness) in broken {
             let (name, tx_hash) = (invariant.name(), challenge.transaction.hash());
             let report = v1::IncidentReport {
                 cursor: item.cursor,
@@ -313,12 +310,6 @@ impl Judge {
         }
         Ok(())
     }
-}
-
-/// What a witness says is broken.
-fn stated<'a>(challenge: &'a Challenge, witness: &Witness) -> Option<&'a Watched> {
-    let mut stated = challenge.invariants.iter();
-    stated.find(|invariant| invariant.id() == witness.invariant_id)
 }
 
 /// The answers among the replies, in the order in which they came.

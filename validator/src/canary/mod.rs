@@ -13,6 +13,7 @@
 //! work that an honest answer takes. So an answer made on another state than the one that was sent is neither right nor wrong here.
 
 pub mod deck;
+pub mod probe;
 pub mod resign;
 pub mod shape;
 

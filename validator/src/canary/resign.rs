@@ -19,8 +19,8 @@ const POSITIONS: u64 = 32;
 
 type Envelope = EthereumTxEnvelope<TxEip4844>;
 
-/// The transaction, and those that go before it, signed by a key drawn from `rng`, and the state for them. `None` when it cannot be: its type is not known, its sender is
-/// also its receiver, or the state does not know the sender.
+/// The transaction, and those that go before it, signed by a key drawn from `rng`, and the state for them. `None` when it cannot be: the
+/// type of one is not known, its sender is also its receiver, or the state does not know the sender.
 pub fn resign(
     predecessors: &[Transaction],
     transaction: &Transaction,
@@ -287,14 +287,7 @@ mod tests {
     #[test]
     fn a_sender_that_the_state_does_not_know_is_left_alone() {
         let (transaction, _) = world();
-        assert!(
-            resign(
-                &[],
-                &transaction,
-                &Prestate::default(),
-                &mut ChaCha8Rng::seed_from_u64(1)
-            )
-            .is_none()
-        );
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        assert!(resign(&[], &transaction, &Prestate::default(), &mut rng).is_none());
     }
 }

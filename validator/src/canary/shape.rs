@@ -1,116 +1,27 @@
 //! The bound moved to where the transaction goes: so that it just breaks, or just does not.
 //!
-//! What a transaction changes is found by asking the engine whether each slot that it reads keeps its value ([`probes`], [`changes`]).
-//! Then either the state is shifted under an invariant that is registered, or an invariant of the registered kind is planted next to
-//! where the value goes ([`shape`]). Both are made for what violates and for what does not, at a random distance from the bound, so that
-//! neither a shift nor closeness to a bound tells which it is. What comes out is only likely to be what was wanted: the engine
-//! has the last word.
+//! By what the transaction changes ([`super::probe`]), either the state is shifted under an invariant that is registered, or an invariant
+//! of the registered kind is planted next to where the value goes ([`shape`]). Both are made for what violates and for what does not, at a
+//! random distance from the bound, so that neither a shift nor closeness to a bound tells which it is. What comes out is only likely to be
+//! what was wanted: the engine has the last word.
 //!
 //! Of an expression it is not known where its bound is: the value that changes is shifted to where the same step is a larger or a smaller
 //! part of it, which is what most expressions are about, and the engine says on which side that is.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
 
 use engine::lang::{self, Names, Source};
-use engine::{Address, Comparison, Invariant, Prestate, ProgramInvariant, U256, ValueType, Watched};
+use engine::{Comparison, Invariant, Prestate, ProgramInvariant, U256, ValueType, Watched};
 use rand::Rng;
 use rand::seq::IndexedRandom;
-use wire::{FindingVerdict, Verdicts};
 
-/// Slots that are probed in one transaction.
-const PROBES: usize = 64;
+use super::probe::{Change, Terms};
 
 /// An expression's value is shifted to at most so many steps.
 const REACH: u64 = 20;
 
 /// A planted invariant has an id that would be given to one of the next so many.
 const LATER: u64 = 64;
-
-/// A slot that the transaction changes, as words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Change {
-    /// The contract.
-    pub contract: Address,
-    /// The slot.
-    pub slot: U256,
-    /// Before.
-    pub pre: U256,
-    /// After.
-    pub post: U256,
-}
-
-/// One question for each slot that is known: does it keep its value? Slots that are watched come first, then those of contracts that
-/// are; at most [`PROBES`]. Their ids count from 1.
-pub fn probes(state: &Prestate, registered: &[Watched]) -> Vec<Invariant> {
-    let terms = Terms::of(registered);
-    let rank = |contract: &Address, slot: &U256| {
-        if terms.slots.contains(&(*contract, *slot)) {
-            0
-        } else if terms.contracts.contains(contract) {
-            1
-        } else {
-            2
-        }
-    };
-    let mut slots: Vec<(u8, Address, U256, U256)> = state
-        .accounts
-        .iter()
-        .flat_map(|(contract, known)| known.storage.iter().map(move |(slot, word)| (contract, slot, word)))
-        .map(|(contract, slot, word)| (rank(contract, slot), *contract, *slot, *word))
-        .collect();
-    slots.sort_by_key(|(rank, ..)| *rank);
-    (1u64..)
-        .zip(slots.into_iter().take(PROBES))
-        .map(|(id, (_, contract, slot, word))| Invariant {
-            id,
-            name: String::new(),
-            contract,
-            slot,
-            value_type: ValueType::Uint(256),
-            offset: 0,
-            comparison: Comparison::Eq,
-            target: word,
-        })
-        .collect()
-}
-
-/// What invariants speak of.
-struct Terms {
-    slots: BTreeSet<(Address, U256)>,
-    contracts: BTreeSet<Address>,
-}
-
-impl Terms {
-    fn of(registered: &[Watched]) -> Self {
-        let sources = || registered.iter().flat_map(Watched::sources).map(|(_, source)| source);
-        let slot = |source| match source {
-            Source::Slot { contract, slot, .. } => Some((contract, slot)),
-            _ => None,
-        };
-        Self {
-            slots: sources().filter_map(slot).collect(),
-            contracts: sources().filter_map(|source| source.contract()).collect(),
-        }
-    }
-}
-
-/// The slots that do not keep their value, by the answers to [`probes`].
-pub fn changes(probes: &[Invariant], answers: &Verdicts) -> Vec<Change> {
-    let of = |id: u64| answers.findings.iter().find(|finding| finding.invariant_id == id);
-    probes
-        .iter()
-        .filter_map(|probe| match of(probe.id)?.verdict {
-            FindingVerdict::Violated { pre, post, .. } => Some(Change {
-                contract: probe.contract,
-                slot: probe.slot,
-                pre,
-                post,
-            }),
-            _ => None,
-        })
-        .collect()
-}
 
 /// What is moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -287,20 +198,18 @@ fn planted(id: u64, model: &Invariant, change: &Change, violating: bool, rng: &m
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-    use engine::AccountState;
+    use engine::Address;
     use proptest::prelude::*;
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
 
+    use super::*;
+    use crate::canary::probe::tests::state;
+
     const VAULT: Address = Address::repeat_byte(0xcc);
-    const OTHER: Address = Address::repeat_byte(0xdd);
 
     fn invariant(id: u64, comparison: Comparison, target: u64) -> Invariant {
-        let slot = U256::from(id);
-        let target = U256::from(target);
+        let (slot, target) = (U256::from(id), U256::from(target));
         Invariant::new(
             id,
             format!("i{id}"),
@@ -312,58 +221,6 @@ mod tests {
             target,
         )
         .unwrap()
-    }
-    fn state(words: &[(Address, u64, u64)]) -> Prestate {
-        let mut accounts: BTreeMap<Address, AccountState> = BTreeMap::new();
-        for (contract, slot, word) in words {
-            let account = accounts.entry(*contract).or_default();
-            account.storage.insert(U256::from(*slot), U256::from(*word));
-        }
-        Prestate {
-            accounts,
-            ..Prestate::default()
-        }
-    }
-
-    #[test]
-    fn watched_slots_are_probed_first_and_no_more_than_a_bounded_number() {
-        let mut words: Vec<(Address, u64, u64)> = (100..200).map(|slot| (OTHER, slot, 1)).collect();
-        words.extend([(VAULT, 50, 3), (VAULT, 1, 7)]);
-        let probes = probes(&state(&words), &[invariant(1, Comparison::Le, 9).into()]);
-        assert_eq!(probes.len(), PROBES);
-        assert_eq!(
-            (probes[0].contract, probes[0].slot, probes[0].target),
-            (VAULT, U256::from(1), U256::from(7))
-        );
-        assert_eq!((probes[1].contract, probes[1].slot), (VAULT, U256::from(50)));
-        assert!(probes[2..].iter().all(|probe| probe.contract == OTHER));
-    }
-
-    #[test]
-    fn what_does_not_keep_its_value_is_a_change() {
-        let probes = probes(&state(&[(VAULT, 1, 7), (VAULT, 2, 8)]), &[]);
-        let finding = |invariant_id, verdict| wire::Finding { invariant_id, verdict };
-        let changed = FindingVerdict::Violated {
-            pre: U256::from(8),
-            post: U256::from(5),
-            digest: engine::B256::ZERO,
-        };
-        let answers = Verdicts {
-            findings: vec![
-                finding(1, FindingVerdict::Holds { already_broken: false }),
-                finding(2, changed),
-            ],
-            execution: None,
-            engine_version: String::new(),
-            state_digest: None,
-        };
-        let expected = Change {
-            contract: VAULT,
-            slot: U256::from(2),
-            pre: U256::from(8),
-            post: U256::from(5),
-        };
-        assert_eq!(changes(&probes, &answers), [expected]);
     }
 
     #[test]
@@ -378,43 +235,33 @@ mod tests {
         assert_eq!((invariants, same), (registered.to_vec(), state));
     }
 
-    /// Adds (or takes) the same step from wherever the slot begins, as a deposit or a withdrawal does.
-    fn verdict(invariants: &[Watched], state: &Prestate, change: &Change) -> bool {
-        invariants.iter().any(|invariant| {
-            let Watched::Slot(invariant) = invariant else {
-                panic!("{invariant:?}")
-            };
-            if (invariant.contract, invariant.slot) != (change.contract, change.slot) {
-                return false;
-            }
-            let pre = state.accounts[&change.contract].storage[&change.slot];
-            let post = if change.post > change.pre {
-                pre + (change.post - change.pre)
-            } else {
-                pre - (change.pre - change.post)
-            };
-            let held = |word: U256| invariant.holds(invariant.read(word).unwrap());
-            held(pre) && !held(post)
-        })
-    }
-
-    /// Judged as an engine does, when the slot takes the same step from wherever it begins.
+    /// Judged as an engine does, when the slot takes the same step from wherever it begins, as by a deposit or a withdrawal.
     fn breaks(invariant: &Watched, state: &Prestate, change: &Change) -> bool {
-        struct Slot(U256, U256);
-        impl lang::Reader for Slot {
-            fn read(&mut self, moment: lang::Moment, _: &Source) -> Result<U256, engine::Reason> {
-                Ok(if moment == lang::Moment::Pre { self.0 } else { self.1 })
+        struct Stepping<'a>(&'a Prestate, &'a Change);
+        impl lang::Reader for Stepping<'_> {
+            fn read(&mut self, moment: lang::Moment, source: &Source) -> Result<U256, engine::Reason> {
+                let Source::Slot {
+                    contract,
+                    slot,
+                    value_type,
+                    offset,
+                } = source
+                else {
+                    panic!("{source:?}")
+                };
+                let Self(state, change) = self;
+                let mut word = state.accounts[contract].storage[slot];
+                if moment == lang::Moment::Post && (*contract, *slot) == (change.contract, change.slot) {
+                    word = word - change.pre + change.post;
+                }
+                Ok(value_type.decode(word, *offset).unwrap())
             }
             fn logs(&mut self, _: &mut dyn FnMut(lang::LogRef<'_>)) -> Result<(), engine::Reason> {
                 Ok(())
             }
         }
-        let Watched::Program(invariant) = invariant else {
-            panic!("{invariant:?}")
-        };
-        let pre = state.accounts[&change.contract].storage[&change.slot];
-        let post = pre - change.pre + change.post;
-        lang::evaluate(&invariant.program, &mut Slot(pre, post))
+        let program = lang::parse(&invariant.expression(), &Names::default()).unwrap();
+        lang::evaluate(&program, &mut Stepping(state, change))
             .violated()
             .unwrap()
     }
@@ -474,7 +321,8 @@ mod tests {
                 prop_assert!(!plant && violating && ge == (post > pre));
                 return Ok(());
             };
-            prop_assert_eq!(verdict(&invariants, &shaped, &change), violating);
+            let broken = invariants.iter().any(|invariant| breaks(invariant, &shaped, &change));
+            prop_assert_eq!(broken, violating);
             prop_assert_eq!(invariants.len(), 2 + usize::from(plant));
             prop_assert_eq!(&invariants[..2], &registered[..], "what is registered is as it is registered");
             prop_assert_eq!(shaped == state, plant);

@@ -4,18 +4,16 @@ use std::time::Instant;
 
 use alloy::primitives::B256;
 use defence::{PauseError, PauseOutcome, PauseProgress, PauseRequest, PauseTarget};
-use engine::Transaction;
-use sender::{Fees, Handle, IdempotencyKey, Lane, Request, State};
+use sender::{Handle, IdempotencyKey, Lane, Request, State};
 
+use super::attack::Attack;
 use super::follow::Course;
-use super::scheme::{self, Worker, scheme};
-use super::simulate::{AheadOf, Attack, Found};
-use super::simulator::{Scheme, Simulator, Trial};
+use super::scheme::{self, Scheme, Worker, scheme};
+use super::simulate::{AheadOf, Found};
+use super::simulator::{Simulator, Trial};
 use super::timing::Marks;
-use super::{Gatekeeper, cannot, failed, fees_of, guard, higher, lock};
+use super::{Gatekeeper, cannot, failed, guard, lock};
 
-/// Transactions of an attack that a pause is tried against, the newest ones.
-const ATTACK: usize = 8;
 /// Requests under keys of their own that one pause may come to, when what was sent before came to nothing.
 const TRIES: usize = 16;
 
@@ -53,28 +51,24 @@ impl Gatekeeper {
             )));
         }
         let asked = Instant::now();
-        let Suspects { attack, own } = decode(request);
-        // What was mined before now is past: the pause is for what is still to come.
-        let hashes: Vec<B256> = {
+        let (attack, mut rivals) = Attack::of(&request.attack);
+        {
+            // What was mined before now is past: the pause is for what is still to come.
             let blocks = lock(&self.blocks);
-            let all = request.attack.iter().map(|suspect| suspect.tx_hash);
-            all.filter(|hash| blocks.place(*hash).is_none()).collect()
-        };
-        let fees: Vec<Fees> = own.iter().map(fees_of).collect();
-        let entered = self.flights.enter(&request.target, &fees, &hashes);
+            rivals.hashes.retain(|hash| blocks.place(*hash).is_none());
+        }
+        let entered = self.flights.enter(&request.target, &rivals);
         let turn = entered.turn.lock().await;
         let flying = self.flights.key(&request.target);
         let mut course = match self.sent_before(request, flying.as_ref()).await? {
             Sent::Goes(handle) => {
-                if let Some(fees) = fees.into_iter().reduce(|a, b| higher(&a, &b)) {
-                    self.outbid(&[handle.status().key], fees).await;
-                }
+                self.outbid(&[handle.status().key], &request.target).await;
                 let from = self.first_block(request, &handle);
                 Course::new(handle, request, from, progress)
             }
-            Sent::Nothing(key) => match self.decide(request, &attack, asked).await? {
+            Sent::Nothing(key) => match self.decide(request, attack, asked).await? {
                 Err(reason) => return Ok(cannot(reason)),
-                Ok(decision) => match self.submit(key, request, (&attack, &fees), &decision).await? {
+                Ok(decision) => match self.submit(key, request, &decision).await? {
                     Err(reason) => return Ok(cannot(reason)),
                     Ok(handle) => Course {
                         marks: decision.marks,
@@ -144,7 +138,7 @@ impl Gatekeeper {
     async fn decide(
         &self,
         request: &PauseRequest,
-        attack: &Attack,
+        attack: Attack,
         asked: Instant,
     ) -> Result<Result<Decision, String>, PauseError> {
         if attack.transactions.is_empty() {
@@ -167,7 +161,7 @@ impl Gatekeeper {
         let sighting = self.sighting(request);
         let trial = Trial {
             pause,
-            attack: attack.clone(),
+            attack,
             invariant,
             sighting: sighting.clone(),
         };
@@ -220,20 +214,12 @@ impl Gatekeeper {
         &self,
         key: IdempotencyKey,
         request: &PauseRequest,
-        (attack, own): (&Attack, &[Fees]),
         decision: &Decision,
     ) -> Result<Result<Handle, String>, PauseError> {
         let target = &request.target;
-        // A builder takes what leads up to an attack before it, whatever it pays: ahead of that is ahead of both.
-        let leading = match decision.ahead_of {
-            AheadOf::All => attack.transactions.as_slice(),
-            AheadOf::Attack => &[],
-        };
-        let own = own.iter().copied().chain(leading.iter().map(fees_of));
-        let own = own.reduce(|a, b| higher(&a, &b));
+        self.flights.needs(target, decision.ahead_of);
         // From here on a repeat raises it; what came before is in `beat`.
         let beat = self.flights.fly(target, &key);
-        let beat = own.into_iter().chain(beat).reduce(|a, b| higher(&a, &b));
         let cap = self.config.max_fee_cap.map(u128::from);
         if let Some(offer) = self.sender.offer(Lane::Pause, beat.as_ref(), cap)
             && !offer.ahead
@@ -250,9 +236,8 @@ impl Gatekeeper {
             ..self.call(key, target.contract(), calldata)
         };
         let handle = self.sender.submit(request).await.map_err(|error| failed(&error))?;
-        let now = self.flights.beat(target);
-        if let Some(now) = now.filter(|now| beat != Some(*now)) {
-            self.outbid(&[handle.status().key], now).await;
+        if self.flights.beat(target) != beat {
+            self.outbid(&[handle.status().key], target).await;
         }
         Ok(Ok(handle))
     }
@@ -290,37 +275,6 @@ pub(super) async fn scheme_of(
     scheme(target, incident, simulator.account(), simulator.gas_limit(), worker)
         .map(Ok)
         .map_err(|error| failed(&error))
-}
-
-/// The transactions of an attack that a pause is tried against.
-struct Suspects {
-    /// In the order of confirmation, each behind those that go before it.
-    attack: Attack,
-    /// Those that break the invariant themselves.
-    own: Vec<Transaction>,
-}
-
-fn decode(request: &PauseRequest) -> Suspects {
-    let skipped = request.attack.len().saturating_sub(ATTACK);
-    let (mut attack, mut own) = (Attack::default(), Vec::new());
-    let known = request.attack.iter().skip(skipped);
-    for suspect in known.filter(|suspect| !suspect.raw.is_empty()) {
-        let sent = |raw: &engine::Bytes| Transaction::with_sender(raw, suspect.sender).ok();
-        let Some(breaking) = sent(&suspect.raw) else { continue };
-        // What stands there already is not executed twice.
-        let is_new = |tx: &Transaction| attack.transactions.iter().all(|known| known.hash() != tx.hash());
-        let leading: Vec<Transaction> = suspect.predecessors.iter().filter_map(sent).filter(is_new).collect();
-        if own.is_empty() {
-            attack.leading = leading.len();
-        }
-        let again = !is_new(&breaking);
-        attack.transactions.extend(leading);
-        if !again {
-            attack.transactions.push(breaking.clone());
-        }
-        own.push(breaking);
-    }
-    Suspects { attack, own }
 }
 
 /// Gas to give for a call that used `used`: what was refunded at its end (at most a fifth, EIP-3529) had to be there, and a quarter on

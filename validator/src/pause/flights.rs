@@ -10,10 +10,9 @@ use alloy::primitives::B256;
 use defence::PauseTarget;
 use sender::{Fees, IdempotencyKey};
 
-use super::{higher, lock};
-
-/// Transactions of an attack whose place in the blocks is compared with the pause's, the newest ones.
-const RACED: usize = 256;
+use super::attack::Rivals;
+use super::lock;
+use super::simulate::AheadOf;
 
 /// A pause under way.
 #[derive(Debug, Clone, Default)]
@@ -23,26 +22,16 @@ struct Flight {
     /// Under which keys its transactions were submitted; the first one is the pause's own.
     keys: Vec<IdempotencyKey>,
     /// What it must get ahead of.
-    beat: Option<Fees>,
-    /// The transactions that it must get ahead of, the newest ones.
-    attack: Vec<B256>,
+    rivals: Rivals,
+    /// How far, as it was tried.
+    ahead_of: AheadOf,
     /// Held by who decides whether to send.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Flight {
-    /// Another transaction that it must get ahead of.
-    fn races(&mut self, transaction: B256) {
-        if !self.attack.contains(&transaction) {
-            self.attack.push(transaction);
-        }
-        if self.attack.len() > RACED {
-            self.attack.remove(0);
-        }
-    }
-
-    fn beats(&mut self, fees: &Fees) {
-        self.beat = Some(self.beat.map_or(*fees, |beat| higher(&beat, fees)));
+    fn beat(&self) -> Option<Fees> {
+        self.rivals.offer(self.ahead_of)
     }
 }
 
@@ -51,13 +40,12 @@ impl Flight {
 pub(super) struct Flights(Mutex<HashMap<PauseTarget, Flight>>);
 
 impl Flights {
-    /// A pause of this target begins, against transactions with these fees and hashes.
-    pub(super) fn enter(&self, target: &PauseTarget, fees: &[Fees], hashes: &[B256]) -> Entered<'_> {
+    /// A pause of this target begins.
+    pub(super) fn enter(&self, target: &PauseTarget, rivals: &Rivals) -> Entered<'_> {
         let mut flights = lock(&self.0);
         let flight = flights.entry(target.clone()).or_default();
         flight.users += 1;
-        hashes.iter().for_each(|hash| flight.races(*hash));
-        fees.iter().for_each(|fees| flight.beats(fees));
+        flight.rivals.add(rivals);
         Entered {
             turn: Arc::clone(&flight.turn),
             flights: self,
@@ -65,15 +53,21 @@ impl Flights {
         }
     }
 
-    /// Another transaction for the target's pause to get ahead of; gives the keys of what is to be raised for it.
-    pub(super) fn repeated(&self, target: &PauseTarget, fees: &Fees, transaction: B256) -> Vec<IdempotencyKey> {
+    /// More for the target's pause to get ahead of; gives the keys of what is to be raised for it.
+    pub(super) fn repeated(&self, target: &PauseTarget, rivals: &Rivals) -> Vec<IdempotencyKey> {
         let mut flights = lock(&self.0);
         let Some(flight) = flights.get_mut(target) else {
             return Vec::new();
         };
-        flight.beats(fees);
-        flight.races(transaction);
+        flight.rivals.add(rivals);
         flight.keys.clone()
+    }
+
+    /// How far the target's pause must get ahead. Of several that wait for it, the one that needs more counts.
+    pub(super) fn needs(&self, target: &PauseTarget, ahead_of: AheadOf) {
+        if let Some(flight) = lock(&self.0).get_mut(target) {
+            flight.ahead_of = flight.ahead_of.max(ahead_of);
+        }
     }
 
     /// A transaction of the target's pause gets its key; gives what it must get ahead of.
@@ -81,7 +75,7 @@ impl Flights {
         let mut flights = lock(&self.0);
         let flight = flights.get_mut(target)?;
         flight.keys.push(key.clone());
-        flight.beat
+        flight.beat()
     }
 
     /// Under which key the target's pause is.
@@ -91,14 +85,14 @@ impl Flights {
 
     /// What the target's pause must get ahead of.
     pub(super) fn beat(&self, target: &PauseTarget) -> Option<Fees> {
-        lock(&self.0).get(target)?.beat
+        lock(&self.0).get(target)?.beat()
     }
 
     /// The transactions that it must get ahead of.
     pub(super) fn attack(&self, target: &PauseTarget) -> Vec<B256> {
         lock(&self.0)
             .get(target)
-            .map_or_else(Vec::new, |flight| flight.attack.clone())
+            .map_or_else(Vec::new, |flight| flight.rivals.hashes.clone())
     }
 }
 
@@ -135,24 +129,39 @@ mod tests {
         }
     }
 
-    fn fees(max_fee: u128, priority_fee: u128) -> Fees {
-        Fees { max_fee, priority_fee }
+    fn rival(byte: u8, own: u128, all: u128) -> Rivals {
+        let fees = |max_fee| {
+            Some(Fees {
+                max_fee,
+                priority_fee: 1,
+            })
+        };
+        Rivals {
+            own: fees(own),
+            all: fees(all),
+            hashes: vec![B256::repeat_byte(byte)],
+        }
+    }
+
+    fn beat(flights: &Flights) -> Option<u128> {
+        flights.beat(&target(1)).map(|fees| fees.max_fee)
     }
 
     #[test]
     fn one_flight_serves_all_who_entered_and_ends_with_the_last() {
         let flights = Flights::default();
-        let first = flights.enter(&target(1), &[fees(10, 2)], &[B256::repeat_byte(1)]);
+        let first = flights.enter(&target(1), &rival(1, 10, 10));
         let key = IdempotencyKey::new("pause").unwrap();
-        assert_eq!(flights.fly(&target(1), &key), Some(fees(10, 2)));
-        let second = flights.enter(&target(1), &[fees(5, 3)], &[B256::repeat_byte(2)]);
-        assert_eq!(flights.beat(&target(1)), Some(fees(10, 3)), "the higher of each");
+        assert_eq!(flights.fly(&target(1), &key), rival(1, 10, 10).own);
+        let second = flights.enter(&target(1), &rival(2, 5, 5));
+        assert_eq!(beat(&flights), Some(10));
         assert_eq!(
-            flights.repeated(&target(1), &fees(12, 1), B256::repeat_byte(1)),
+            flights.repeated(&target(1), &rival(1, 12, 12)),
             std::slice::from_ref(&key)
         );
+        assert_eq!(beat(&flights), Some(12));
         assert_eq!(flights.attack(&target(1)), [B256::repeat_byte(1), B256::repeat_byte(2)]);
-        assert_eq!(flights.repeated(&target(2), &fees(1, 1), B256::ZERO), []);
+        assert_eq!(flights.repeated(&target(2), &rival(3, 1, 1)), []);
         drop(first);
         assert_eq!(flights.key(&target(1)), Some(key));
         drop(second);
@@ -160,12 +169,15 @@ mod tests {
     }
 
     #[test]
-    fn only_the_newest_of_an_attacks_transactions_are_kept() {
+    fn a_pause_that_must_be_ahead_of_all_gets_ahead_of_what_leads_up_to_a_repeat_too() {
         let flights = Flights::default();
-        let hashes: Vec<B256> = (0..1_000_u64)
-            .map(|n| B256::from(alloy::primitives::U256::from(n)))
-            .collect();
-        let _entered = flights.enter(&target(1), &[], &hashes);
-        assert_eq!(flights.attack(&target(1)), hashes[1_000 - RACED..]);
+        let _entered = flights.enter(&target(1), &rival(1, 10, 20));
+        flights.needs(&target(1), AheadOf::Attack);
+        assert_eq!(beat(&flights), Some(10));
+        flights.needs(&target(1), AheadOf::All);
+        assert_eq!(beat(&flights), Some(20));
+        flights.repeated(&target(1), &rival(1, 10, 150));
+        flights.needs(&target(1), AheadOf::Attack);
+        assert_eq!(beat(&flights), Some(150));
     }
 }

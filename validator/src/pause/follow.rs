@@ -6,7 +6,8 @@ use alloy::primitives::B256;
 use defence::config::GuardedPause;
 use defence::{PauseError, PauseOutcome, PauseProgress, PauseRequest, PauseTarget};
 use sender::{Failure, Handle, IdempotencyKey, Inclusion, Outcome, Request, State, Status};
-use state::{Call, read};
+use serde_json::{Value, json};
+use state::Call;
 use tokio::time::Instant;
 
 use super::blocks::Place;
@@ -255,13 +256,9 @@ impl Gatekeeper {
     /// Whether a mined transaction reverted: then it did nothing. Not known is no.
     async fn reverted(&self, transaction: B256) -> bool {
         let node = self.simulator.reader().node();
-        let call = Call::new("eth_getTransactionReceipt", serde_json::json!([transaction]));
-        let answer = node.batch(vec![call], node.patience()).await;
-        let receipt = answer.ok().and_then(|answers| {
-            let answer = answers.into_iter().next()?;
-            read::<serde_json::Value>("eth_getTransactionReceipt", &answer).ok()
-        });
-        receipt.is_some_and(|receipt| receipt.get("status").and_then(serde_json::Value::as_str) == Some("0x0"))
+        let call = Call::new("eth_getTransactionReceipt", json!([transaction]));
+        let receipt = node.call::<Value>(call, node.patience()).await;
+        receipt.is_ok_and(|receipt| receipt.get("status").and_then(Value::as_str) == Some("0x0"))
     }
 
     /// Follows a pause that was too late for its attack: it still stops the next one.

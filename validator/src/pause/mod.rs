@@ -12,10 +12,12 @@
 //! A pause is a call of the protocol's, or a confirmation at its guard, with which keepers pause; what belongs together is judged together
 //! ([`scheme`]). When no keeper is seen to act in time, the validator pauses at the guard itself.
 //!
-//! The rules are pure, each in a file of its own: [`scheme`], [`simulate`], [`blocks`], [`timing`]. What always holds: only a pause that
+//! The rules are pure, each in a file of its own: [`scheme`], [`attack`], [`simulate`],
+//! [`blocks`], [`timing`]. What always holds: only a pause that
 //! stops the attack in the engine is sent; for one key at most one transaction has an effect (the sender's journal); one pause under way
 //! serves every incident that needs it.
 
+pub mod attack;
 pub mod blocks;
 pub mod config;
 mod decide;
@@ -33,18 +35,19 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use defence::config::{KeeperJob, Way};
+use defence::config::{ActionConfig, KeeperJob, Kind, Way};
 use defence::{PauseError, PauseOutcome, PauseProgress, PauseRequest, PauseTarget, Pauser};
 use engine::{B256, Transaction, Watched};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use sender::{Fees, IdempotencyKey, Sender};
+use sender::{IdempotencyKey, Sender};
 use state::{HeadChange, Unavailable};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wire::InvariantSet;
 
+use self::attack::Rivals;
 use self::blocks::Blocks;
 use self::config::PauseConfig;
 use self::flights::Flights;
@@ -98,6 +101,21 @@ pub struct PauseWay {
     pub way: Way,
     /// Only for these invariants; all when it is empty.
     pub invariants: Vec<u64>,
+}
+
+impl PauseWay {
+    /// Those of all pause actions.
+    #[must_use]
+    pub fn all(config: &defence::config::Config) -> Vec<Self> {
+        let way = |action: &ActionConfig| match &action.kind {
+            Kind::PauseAgent { way } => Some(Self {
+                way: way.clone(),
+                invariants: action.invariants.clone(),
+            }),
+            _ => None,
+        };
+        config.actions.iter().filter_map(way).collect()
+    }
 }
 
 impl std::fmt::Debug for Gatekeeper {
@@ -158,16 +176,19 @@ impl Gatekeeper {
         self.sightings.insert(transaction, Arc::new(sighting));
     }
 
-    /// Another transaction of an attack: pauses under way that are for this contract's invariant get ahead of it too.
-    pub async fn repeated(&self, invariant: &Watched, transaction: &Transaction) {
-        let fees = fees_of(transaction);
+    /// Another transaction of an attack, or the same one behind others: pauses under way that are for this contract's invariant get ahead
+    /// of it too.
+    pub async fn repeated(&self, invariant: &Watched, predecessors: &[Transaction], transaction: &Transaction) {
+        let rivals = Rivals::one(predecessors, transaction);
         for target in self.targets(invariant) {
-            let keys = self.flights.repeated(&target, &fees, transaction.hash());
-            self.outbid(&keys, fees).await;
+            let keys = self.flights.repeated(&target, &rivals);
+            self.outbid(&keys, &target).await;
         }
     }
 
-    async fn outbid(&self, keys: &[IdempotencyKey], fees: Fees) {
+    /// Raises what is on its way under these keys above what the target's pause must get ahead of.
+    async fn outbid(&self, keys: &[IdempotencyKey], target: &PauseTarget) {
+        let Some(fees) = self.flights.beat(target) else { return };
         for key in keys {
             if let Err(error) = self.sender.outbid(key, fees).await {
                 tracing::warn!(%key, %error, "a pause cannot be raised");
@@ -281,22 +302,6 @@ impl Pauser for Gatekeeper {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What a transaction offers; before EIP-1559 both are its gas price.
-fn fees_of(transaction: &Transaction) -> Fees {
-    let max_fee = transaction.max_fee_per_gas();
-    Fees {
-        max_fee,
-        priority_fee: transaction.max_priority_fee_per_gas().unwrap_or(max_fee),
-    }
-}
-
-fn higher(a: &Fees, b: &Fees) -> Fees {
-    Fees {
-        max_fee: a.max_fee.max(b.max_fee),
-        priority_fee: a.priority_fee.max(b.priority_fee),
-    }
 }
 
 fn cannot(reason: String) -> PauseOutcome {

@@ -4,17 +4,63 @@
 //! execute then, and that the other reporters confirm too. So the whole is judged as if ours were the last confirmation needed; were
 //! it not, nobody could be the first to confirm.
 
-use alloy::primitives::{Address, B256, Bytes, U256};
+use alloy::consensus::{EthereumTxEnvelope, SignableTransaction, TxEip1559, TxEip4844};
+use alloy::eips::eip2718::Encodable2718;
+use alloy::primitives::{Address, B256, Bytes, Signature, TxKind, U256, keccak256};
 use contracts::layout::{LayoutError, variable};
 use contracts::{Contract, guard};
 use defence::{PauseRequest, PauseTarget};
+use engine::{Transaction, TransactionError};
 
 use super::layers::Assumption;
-use super::simulate::Step;
-use super::simulator::Scheme;
 
 /// Most gas of a transaction (EIP-7825): keepers give as much as the Agent wants to see.
 const MOST_GAS: u64 = 16_777_216;
+
+/// Transactions that pause together, in order, and what is taken for granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scheme {
+    /// The first one is our own.
+    pub steps: Vec<Step>,
+    /// What others are expected to do besides.
+    pub assumed: Vec<Assumption>,
+}
+
+/// A transaction of a pause.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Who would send it.
+    pub from: Address,
+    /// Whom it calls.
+    pub to: Address,
+    /// With what.
+    pub calldata: Bytes,
+    /// Gas that it is given.
+    pub gas_limit: u64,
+}
+
+/// As the engine takes it: without signature, nonce check, and need to pay.
+///
+/// # Errors
+/// Never for what this makes; the engine says so.
+pub fn unsigned(chain_id: u64, step: &Step) -> Result<Transaction, TransactionError> {
+    let call = TxEip1559 {
+        chain_id,
+        nonce: 0,
+        gas_limit: step.gas_limit,
+        max_fee_per_gas: u128::from(u64::MAX),
+        max_priority_fee_per_gas: 0,
+        to: TxKind::Call(step.to),
+        value: U256::ZERO,
+        access_list: Default::default(),
+        input: step.calldata.clone(),
+    };
+    // The least signature that encodes; the engine is told that it is none.
+    let one = U256::from(1);
+    let signed: EthereumTxEnvelope<TxEip4844> = call.into_signed(Signature::new(one, one, false)).into();
+    let raw = signed.encoded_2718();
+    Transaction::unsigned(&raw, step.from, keccak256(&raw))
+}
 
 /// The keeper that would execute a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

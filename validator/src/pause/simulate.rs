@@ -5,13 +5,12 @@
 //! transaction, or several that only together stop anything (a confirmation, and the keepers' execution): the whole is judged. Only a
 //! pause that makes the difference is worth sending. What is not known is asked for ([`Found::Lacks`]), never taken for nothing.
 
-use alloy::consensus::{EthereumTxEnvelope, SignableTransaction, TxEip1559, TxEip4844};
-use alloy::eips::eip2718::Encodable2718;
-use alloy::primitives::{Signature, TxKind, keccak256};
 use engine::{
-    Address, BlockEnv, Bytes, Context, Engine, EngineError, Missing, Options, Reason, SequenceOutcome, State, Status,
-    Transaction, TransactionError, U256, Verdict, WatchSet,
+    BlockEnv, Context, Engine, EngineError, Missing, Options, Reason, SequenceOutcome, State, Status, Transaction,
+    Verdict, WatchSet,
 };
+
+use super::attack::Attack;
 
 /// What a simulation came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,22 +28,14 @@ pub enum Found {
     Lacks(Missing),
 }
 
-/// What a pause must be ahead of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a pause must be ahead of; the greater is more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AheadOf {
     /// The attack: behind what leads up to it the pause stops it as well.
+    #[default]
     Attack,
     /// Everything: once what leads up to the attack is done, the pause is no help.
     All,
-}
-
-/// The transactions of an attack.
-#[derive(Debug, Clone, Default)]
-pub struct Attack {
-    /// In order, each behind those of its sender that go before it.
-    pub transactions: Vec<Transaction>,
-    /// How many of them, from the first on, only lead up to it.
-    pub leading: usize,
 }
 
 /// Why a pause is not worth sending.
@@ -67,42 +58,6 @@ pub enum Why {
     /// The engine cannot say.
     #[error("what the pause does cannot be told: {0}")]
     Undecided(String),
-}
-
-/// A transaction of a pause.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
-    /// Who would send it.
-    pub from: Address,
-    /// Whom it calls.
-    pub to: Address,
-    /// With what.
-    pub calldata: Bytes,
-    /// Gas that it is given.
-    pub gas_limit: u64,
-}
-
-/// As the engine takes it: without signature, nonce check, and need to pay.
-///
-/// # Errors
-/// Never for what this makes; the engine says so.
-pub fn unsigned(chain_id: u64, step: &Step) -> Result<Transaction, TransactionError> {
-    let call = TxEip1559 {
-        chain_id,
-        nonce: 0,
-        gas_limit: step.gas_limit,
-        max_fee_per_gas: u128::from(u64::MAX),
-        max_priority_fee_per_gas: 0,
-        to: TxKind::Call(step.to),
-        value: U256::ZERO,
-        access_list: Default::default(),
-        input: step.calldata.clone(),
-    };
-    // The least signature that encodes; the engine is told that it is none.
-    let one = U256::from(1);
-    let signed: EthereumTxEnvelope<TxEip4844> = call.into_signed(Signature::new(one, one, false)).into();
-    let raw = signed.encoded_2718();
-    Transaction::unsigned(&raw, step.from, keccak256(&raw))
 }
 
 /// Runs the attack alone, then `pause` and the attack, on `state` under `env`, and judges the invariants of `set`. What leads up to the
@@ -222,15 +177,20 @@ fn ending(sequence: &SequenceOutcome) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use alloy::consensus::TxEnvelope;
+pub(super) mod tests {
+    use alloy::consensus::{SignableTransaction, TxEip1559, TxEnvelope};
+    use alloy::eips::eip2718::Encodable2718;
+    use alloy::primitives::TxKind;
     use alloy::signers::SignerSync;
     use alloy::signers::local::PrivateKeySigner;
-    use engine::{Account, AccountState, B256, Comparison, CompleteState, Hardfork, Invariant, Prestate, ValueType};
+    use engine::lang::{self, Names};
+    use engine::{
+        Account, AccountState, Address, B256, Bytes, Comparison, CompleteState, Hardfork, Invariant, Prestate,
+        ProgramInvariant, U256, ValueType,
+    };
 
     use super::*;
+    use crate::pause::scheme::{Step, unsigned};
 
     const GUARDED: Address = Address::repeat_byte(0xc0);
     const GUARDIAN: Address = Address::repeat_byte(0x9d);
@@ -251,34 +211,18 @@ mod tests {
     }
 
     fn state(attackers_nonce: u64) -> CompleteState {
-        let account = |nonce, code_hash| {
-            let balance = U256::from(10).pow(U256::from(18));
-            let account = Account {
-                balance,
-                nonce,
-                code_hash,
-            };
-            AccountState {
-                account: Some(account),
-                ..AccountState::default()
-            }
+        let account = |nonce| Account {
+            balance: U256::from(10).pow(U256::from(18)),
+            nonce,
+            ..Account::default()
         };
-        let (empty, hash) = (alloy::primitives::KECCAK256_EMPTY, keccak256(code()));
-        let mut guarded = account(1, hash);
-        guarded.storage.insert(U256::from(1), U256::from(2));
-        CompleteState(Prestate {
-            accounts: BTreeMap::from([
-                (attacker().address(), account(attackers_nonce, empty)),
-                (GUARDIAN, account(0, empty)),
-                (GUARDED, guarded),
-            ]),
-            codes: BTreeMap::from([(hash, code())]),
-            block_hashes: BTreeMap::new(),
-        })
-    }
-
-    fn attack() -> Transaction {
-        call(0, 9)
+        let mut state = Prestate::default();
+        state
+            .accounts
+            .insert(attacker().address(), account(attackers_nonce).into());
+        state.accounts.insert(GUARDIAN, account(0).into());
+        state.insert_contract(GUARDED, account(1), code(), [(U256::from(1), U256::from(2))]);
+        CompleteState(state)
     }
 
     fn env() -> BlockEnv {
@@ -301,15 +245,37 @@ mod tests {
         WatchSet::new(vec![at_most_five.unwrap().into()]).unwrap()
     }
 
+    /// The attacker's call number `nonce`, which carries so much.
+    pub(crate) fn call(nonce: u64, value: u64) -> Transaction {
+        let tx = TxEip1559 {
+            chain_id: 1,
+            nonce,
+            gas_limit: 100_000,
+            max_fee_per_gas: 10,
+            to: TxKind::Call(GUARDED),
+            value: U256::from(value),
+            ..TxEip1559::default()
+        };
+        let signature = attacker().sign_hash_sync(&tx.signature_hash()).unwrap();
+        Transaction::decode(&TxEnvelope::from(tx.into_signed(signature)).encoded_2718()).unwrap()
+    }
+
+    /// A pause by one call, against a raid.
     fn tried(from: Address, gas: u64, state: &dyn State) -> Found {
         together(&[(from, gas)], state)
     }
 
     fn together(calls: &[(Address, u64)], state: &dyn State) -> Found {
-        watched(&set(), calls, state)
+        judged(&set(), calls, (vec![call(0, 9)], 0), state)
     }
 
-    fn watched(set: &WatchSet, calls: &[(Address, u64)], state: &dyn State) -> Found {
+    /// Calls that pause, by whom and with how much gas, against these transactions, of which the first so many only lead up to it.
+    fn judged(
+        set: &WatchSet,
+        calls: &[(Address, u64)],
+        (transactions, leading): (Vec<Transaction>, usize),
+        state: &dyn State,
+    ) -> Found {
         let step = |(from, gas_limit): &(Address, u64)| Step {
             from: *from,
             to: GUARDED,
@@ -317,28 +283,20 @@ mod tests {
             gas_limit: *gas_limit,
         };
         let pause: Vec<Transaction> = calls.iter().map(|call| unsigned(1, &step(call)).unwrap()).collect();
-        let mut engine = Engine::new(1);
-        let attack = Attack {
-            transactions: vec![attack()],
-            leading: 0,
-        };
-        simulate(&mut engine, &env(), &pause, &attack, set, state, &|| false).unwrap()
+        let attack = Attack { transactions, leading };
+        simulate(&mut Engine::new(1), &env(), &pause, &attack, set, state, &|| false).unwrap()
     }
 
     #[test]
     fn a_pause_that_stops_the_attack_keeps_an_expression_too() {
-        use engine::ProgramInvariant;
-        use engine::lang::{Names, parse};
         let text = format!("slot({GUARDED:#x}, 0x1, uint256) <= 200% of pre or balance({GUARDED:#x}) > 2 ether");
-        let (id, name, program) = (9, text.clone(), parse(&text, &Names::default()).unwrap());
+        let program = lang::parse(&text, &Names::default()).unwrap();
+        let (id, name) = (9, text);
         let set = WatchSet::of([ProgramInvariant { id, name, program }]).unwrap();
-        let stopped = watched(&set, &[(GUARDIAN, 100_000)], &state(0));
+        let by = |account| judged(&set, &[(account, 100_000)], (vec![call(0, 9)], 0), &state(0));
+        let stopped = by(GUARDIAN);
         assert!(matches!(stopped, Found::Stops { .. }), "{stopped:?}");
-        let nobody = Address::repeat_byte(0x11);
-        assert_eq!(
-            watched(&set, &[(nobody, 100_000)], &state(0)),
-            Found::Cannot(Why::NoHelp)
-        );
+        assert_eq!(by(Address::repeat_byte(0x11)), Found::Cannot(Why::NoHelp));
     }
 
     #[test]
@@ -366,72 +324,23 @@ mod tests {
         assert_eq!(found, Found::Cannot(Why::NoHelp));
     }
 
-    /// The attacker's call number `nonce`, which carries so much.
-    fn call(nonce: u64, value: u64) -> Transaction {
-        let tx = TxEip1559 {
-            chain_id: 1,
-            nonce,
-            gas_limit: 100_000,
-            max_fee_per_gas: 10,
-            to: TxKind::Call(GUARDED),
-            value: U256::from(value),
-            ..TxEip1559::default()
-        };
-        let signature = attacker().sign_hash_sync(&tx.signature_hash()).unwrap();
-        Transaction::decode(&TxEnvelope::from(tx.into_signed(signature)).encoded_2718()).unwrap()
-    }
-
     #[test]
     fn of_an_attack_behind_harmless_ones_the_pause_is_tried_ahead_of_all_and_right_ahead_of_it() {
-        let guardian = Step {
-            from: GUARDIAN,
-            to: GUARDED,
-            calldata: Bytes::new(),
-            gas_limit: 100_000,
+        let against = |transactions, leading| {
+            let found = judged(&set(), &[(GUARDIAN, 100_000)], (transactions, leading), &state(0));
+            match found {
+                Found::Stops { ahead_of, .. } => Ok(ahead_of),
+                other => Err(other),
+            }
         };
-        let pause = [unsigned(1, &guardian).unwrap()];
-        let attack = Attack {
-            transactions: vec![call(0, 3), call(1, 4), call(2, 9)],
-            leading: 2,
-        };
-        let stops = |attack: &Attack, state: &dyn State| {
-            let mut engine = Engine::new(1);
-            simulate(&mut engine, &env(), &pause, attack, &set(), state, &|| false).unwrap()
-        };
-        let found = stops(&attack, &state(0));
-        assert!(
-            matches!(
-                found,
-                Found::Stops {
-                    ahead_of: AheadOf::Attack,
-                    ..
-                }
-            ),
-            "{found:?}"
-        );
+        let behind = against(vec![call(0, 3), call(1, 4), call(2, 9)], 2);
+        assert_eq!(behind, Ok(AheadOf::Attack));
         // Where what leads up to it has gone too far already, only ahead of all is any help.
-        let stepwise = Attack {
-            transactions: vec![call(0, 9), call(1, 3)],
-            leading: 1,
-        };
-        let found = stops(&stepwise, &state(0));
-        assert!(
-            matches!(
-                found,
-                Found::Stops {
-                    ahead_of: AheadOf::All,
-                    ..
-                }
-            ),
-            "{found:?}"
-        );
+        let stepwise = against(vec![call(0, 9), call(1, 3)], 1);
+        assert_eq!(stepwise, Ok(AheadOf::All));
         // Alone, the attack's nonce is too high: there is nothing to stop yet.
-        let alone = Attack {
-            transactions: vec![call(2, 9)],
-            leading: 0,
-        };
-        let found = stops(&alone, &state(0));
-        assert!(matches!(found, Found::Cannot(Why::NoAttack(_))), "{found:?}");
+        let alone = against(vec![call(2, 9)], 0);
+        assert!(matches!(alone, Err(Found::Cannot(Why::NoAttack(_)))), "{alone:?}");
     }
 
     #[test]

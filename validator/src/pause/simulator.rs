@@ -12,8 +12,10 @@ use engine::{
 use state::{Node, NodeConfig, Reader, ReaderConfig, Snapshot, Unavailable};
 use url::Url;
 
+use super::attack::Attack;
 use super::layers::{Assuming, Assumption, Layers};
-use super::simulate::{Attack, Found, Step, Why, simulate, unsigned};
+use super::scheme::{Scheme, unsigned};
+use super::simulate::{Found, Why, simulate};
 
 /// Most times that a simulation is begun again with what it lacked.
 const ROUNDS: usize = 96;
@@ -33,15 +35,6 @@ pub struct Sighting {
     pub env: BlockEnv,
     /// What it reads on that state, where that came with it.
     pub prestate: Option<Prestate>,
-}
-
-/// Transactions that pause together, in order, and what is taken for granted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Scheme {
-    /// The first one is our own.
-    pub steps: Vec<Step>,
-    /// What others are expected to do besides.
-    pub assumed: Vec<Assumption>,
 }
 
 /// What is to be tried.
@@ -196,7 +189,7 @@ impl Simulator {
         let snapshot = self.snapshot(trial.sighting.as_deref(), deadline).await;
         let number = snapshot.head().number;
         let pause = self.transactions(&trial.pause)?;
-        let set = Arc::new(WatchSet::of([trial.invariant]).map_err(|error| broken(&error))?);
+        let set = WatchSet::of([trial.invariant]).map_err(|error| broken(&error))?;
         let case = Arc::new(Case {
             chain_id: self.chain_id(),
             shipped: trial.sighting.filter(|sighting| sighting.head == snapshot.hash()),
@@ -204,7 +197,7 @@ impl Simulator {
             pause,
             assumed: trial.pause.assumed,
             attack: trial.attack,
-            set: Arc::clone(&set),
+            set: Arc::new(set),
             deadline,
         });
         let mut primed = false;
@@ -226,7 +219,9 @@ impl Simulator {
             }
             // Of the attack what judging it reads, too: the views of the invariant.
             if let (None, Some((last, before))) = (&case.shipped, case.attack.transactions.split_last()) {
-                self.reader.judge_behind(head, before, last, &set, deadline).await?;
+                self.reader
+                    .judge_behind(head, before, last, &case.set, deadline)
+                    .await?;
             }
         }
         let reason = format!("after {ROUNDS} rounds there was still something missing");

@@ -1,7 +1,6 @@
 //! A pause through keepers as a whole: a raid that is pending, a validator's defence that confirms it at the guard, and a keeper's
 //! process that executes the guard's job, all in the block that the raid is in.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use alloy::eips::eip2718::Encodable2718 as _;
@@ -9,24 +8,15 @@ use alloy::primitives::{Address, B256, Bytes, U256};
 use alloy::providers::Provider as _;
 use alloy::signers::local::PrivateKeySigner;
 use alloy::sol_types::SolCall as _;
-use contracts::{Agent, Contract, PauseGuard, Raider, VaultAdmin, guard, layout};
-use defence::config::Kind;
+use contracts::{Agent, Contract, PauseGuard, Raider, VaultAdmin, guard};
 use defence::incident::State;
-use defence::violation::Severity;
-use defence::{Defence, Incident};
-use engine::{Comparison, Invariant, Transaction, ValueType, Watched, Witness};
-use sender::{Keys, Lane, Sender};
+use engine::Transaction;
 use serde_json::json;
 use testkit::process::Running;
-use tokio_util::sync::CancellationToken;
-use validator::incident::{self, Confirmed, Times};
-use validator::pause::simulator::Simulator;
-use validator::pause::{Gatekeeper, PauseWay};
-use wire::InvariantSet;
 
+use super::watch::{CHAIN, Watch};
 use super::world::{World, whole};
 
-const CHAIN: u64 = 31_337;
 const GWEI: u64 = 1_000_000_000;
 /// The development accounts of the validator, who is the vault's guardian and one of the guard's reporters, of another reporter, and of
 /// the thief.
@@ -157,149 +147,29 @@ impl Gate {
 }
 
 /// The validator's side.
-struct Validator {
-    defence: Defence,
-    gatekeeper: Arc<Gatekeeper>,
-    invariant: Invariant,
-    stop: CancellationToken,
+async fn validator(gate: &Gate, actions: serde_json::Value) -> Watch {
+    let world = &gate.world;
+    let node = world.anvil.http();
+    let sender = json!({ "endpoints": [node], "poll": "50ms", "confirmations": 1 });
+    let key: PrivateKeySigner = world.private_key(VALIDATOR).parse().unwrap();
+    let (watch, _late) = Watch::open(gate.vault, &node, (&sender, key), &actions, world.folder.path()).await;
+    watch
 }
 
-impl Validator {
-    async fn start(gate: &Gate, actions: serde_json::Value) -> Self {
-        let (world, folder) = (&gate.world, gate.world.folder.path());
-        let settings = json!({ "endpoints": [world.anvil.http()], "poll": "50ms", "confirmations": 1 });
-        let key: PrivateKeySigner = world.private_key(VALIDATOR).parse().unwrap();
-        let (settings, keys) = (serde_json::from_value(settings).unwrap(), Keys::single(key));
-        let sender = Sender::open(&settings, &keys, &folder.join("validator.db")).await;
-        let sender = Arc::new(sender.unwrap());
-        let deadline = Instant::now() + PATIENCE;
-        while sender.offer(Lane::Pause, None, None).is_none() {
-            assert!(Instant::now() < deadline, "the sender sees the chain");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        let config: defence::config::Config = serde_json::from_value(json!({ "actions": actions })).unwrap();
-        let ways = config.actions.iter().map(|action| match &action.kind {
-            Kind::PauseAgent { way } => PauseWay {
-                way: way.clone(),
-                invariants: Vec::new(),
-            },
-            other => panic!("{other:?}"),
-        });
-        let url = world.anvil.http().parse().unwrap();
-        let account = sender.account(Lane::Pause);
-        let simulator = Simulator::open(vec![url], Some(CHAIN), account, 500_000, Duration::from_secs(5));
-        let pausing = serde_json::from_value(json!({ "poll": "50ms", "simulation": "20s" })).unwrap();
-        let (gatekeeper, _late) = Gatekeeper::new(simulator.await.unwrap(), sender, pausing, ways.collect());
-        let gatekeeper = Arc::new(gatekeeper);
-        let assets = layout::variable(Contract::Vault, "totalAssets").unwrap();
-        let word = ValueType::Uint(128);
-        let invariant = Invariant::new(
-            3,
-            "cover",
-            gate.vault,
-            assets.slot,
-            word,
-            assets.offset,
-            Comparison::Ge,
-            whole(10),
-        );
-        let invariant = invariant.unwrap();
-        let set = InvariantSet {
-            version: 1,
-            invariants: vec![invariant.clone().into()],
-        };
-        gatekeeper.saw(B256::ZERO, &Arc::new(set));
-        let stop = CancellationToken::new();
-        let (running, stopped) = (Arc::clone(&gatekeeper), stop.clone());
-        tokio::spawn(async move { running.run(stopped).await });
-        let pauser = Arc::clone(&gatekeeper) as Arc<dyn defence::Pauser>;
-        let defence = Defence::open(config, &folder.join("defence.db"), Some(pauser))
-            .await
-            .unwrap();
-        Self {
-            defence,
-            gatekeeper,
-            invariant,
-            stop,
-        }
-    }
-
-    /// The validator's engine has confirmed the raid.
-    async fn confirmed(&self, raid: &Transaction) -> u64 {
-        let now = defence::clock::Clock::system().now_ms();
-        let invariant = Watched::from(self.invariant.clone());
-        let witness = Witness {
-            invariant_id: self.invariant.id,
-            tx_hash: raid.hash(),
-            contract: self.invariant.contract,
-            slot: self.invariant.slot,
-            pre: whole(10),
-            post: U256::ZERO,
-            engine_version: engine::ENGINE_VERSION.to_owned(),
-            readings: Vec::new(),
-            path: Vec::new(),
-        };
-        let violation = Confirmed {
-            chain_id: CHAIN,
-            transaction: raid,
-            predecessors: &[],
-            invariant: &invariant,
-            set_version: 1,
-            witness: &witness,
-            path: &[],
-            moved: &engine::Moved::default(),
-            severity: Severity::Critical,
-            times: Times {
-                seen_ms: now,
-                judged_ms: now,
-                confirmed_ms: now,
-            },
-            view: incident::view(3, [true, true, true], true),
-        };
-        let incident = self.defence.confirmed(&violation.violation()).await.unwrap();
-        self.gatekeeper.repeated(&invariant, raid).await;
-        incident
-    }
-
-    async fn until(&self, id: u64, state: State) -> Incident {
-        let mut changes = self.defence.changes();
-        let wait = async {
-            loop {
-                changes.mark_unchanged();
-                let incident = self.defence.incident(id).await.unwrap().unwrap();
-                if incident.state == state {
-                    return incident;
-                }
-                changes.changed().await.unwrap();
-            }
-        };
-        match tokio::time::timeout(PATIENCE, wait).await {
-            Ok(incident) => incident,
-            Err(_) => panic!("never {state:?}: {:#?}", self.defence.incident(id).await.unwrap()),
-        }
-    }
-
-    async fn said(&self, id: u64) -> String {
-        format!("{:#?}", self.defence.incident(id).await.unwrap().unwrap().timeline)
-    }
-}
-
-impl Drop for Validator {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
+async fn said(watch: &Watch, id: u64) -> String {
+    format!("{:#?}", watch.incident(id).await.timeline)
 }
 
 /// A gate whose guard wants so many confirmations, a keeper that hears of pending transactions, and a validator that leaves the pause to
 /// keepers. Blocks are made by hand.
-async fn guarded(threshold: u64) -> Option<(Gate, Running, Validator)> {
+async fn guarded(threshold: u64) -> Option<(Gate, Running, Watch)> {
     let gate = Gate::start(threshold).await?;
     gate.world.push_to(1);
     gate.world.by_hand().await;
     let keeper = gate.world.run(1).await;
     let block = gate.world.mine().await;
     gate.world.worked(&[&keeper], block).await;
-    let validator = Validator::start(&gate, json!([gate.through_keepers("50s")])).await;
+    let validator = validator(&gate, json!([gate.through_keepers("50s")])).await;
     Some((gate, keeper, validator))
 }
 
@@ -317,7 +187,7 @@ async fn a_keeper_executes_the_pause_behind_the_confirmation_in_the_block_of_the
     let id = validator.confirmed(&raid).await;
     gate.until_pending(3, || keeper.log()).await;
     gate.world.mine().await;
-    let incident = validator.until(id, State::Contained).await;
+    let incident = validator.reaches(id, State::Contained).await;
 
     let (reporter, worker) = (gate.world.account(VALIDATOR), gate.world.account(4));
     let expected = [
@@ -352,7 +222,7 @@ async fn of_two_reporters_the_first_confirms_alone_and_the_keeper_follows_both_i
     let raid = gate.raid().await;
     let id = validator.confirmed(&raid).await;
     gate.until_pending(2, || keeper.log()).await;
-    let incident = guard::incident(CHAIN, validator.invariant.id, raid.hash());
+    let incident = guard::incident(CHAIN, validator.invariant.id(), raid.hash());
     let tx = json!({
         "from": gate.world.account(OTHER), "to": gate.guard, "gas": "0x30d40", "input": guard::confirm(incident),
         "maxFeePerGas": U256::from(70 * GWEI), "maxPriorityFeePerGas": U256::from(60 * GWEI),
@@ -360,7 +230,7 @@ async fn of_two_reporters_the_first_confirms_alone_and_the_keeper_follows_both_i
     gate.world.rpc("eth_sendTransaction", json!([tx])).await;
     gate.until_pending(4, || keeper.log()).await;
     gate.world.mine().await;
-    validator.until(id, State::Contained).await;
+    validator.reaches(id, State::Contained).await;
 
     let senders: Vec<Address> = gate.block().await.into_iter().map(|(from, _)| from).collect();
     let expected = [OTHER, VALIDATOR, 4, THIEF].map(|index| gate.world.account(index));
@@ -385,14 +255,14 @@ async fn when_the_attacker_raises_his_offer_confirmation_and_execution_go_along(
         assert!(
             Instant::now() < deadline,
             "{}\n{}",
-            validator.said(id).await,
+            said(&validator, id).await,
             keeper.log()
         );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert!(gate.offered(reporter).await > gate.offered(worker).await);
     gate.world.mine().await;
-    validator.until(id, State::Contained).await;
+    validator.reaches(id, State::Contained).await;
     let senders: Vec<Address> = gate.block().await.into_iter().map(|(from, _)| from).collect();
     assert_eq!(senders, [reporter, worker, thief]);
     assert_eq!(gate.vault_holds().await, whole(10));
@@ -403,7 +273,7 @@ async fn when_no_keeper_acts_the_validator_pauses_at_the_guard_itself_in_the_sam
     let Some(gate) = Gate::start(1).await else { return };
     gate.world.by_hand().await;
     gate.world.mine().await;
-    let validator = Validator::start(&gate, json!([gate.through_keepers("100ms")])).await;
+    let validator = validator(&gate, json!([gate.through_keepers("100ms")])).await;
 
     let raid = gate.raid().await;
     let id = validator.confirmed(&raid).await;
@@ -412,13 +282,13 @@ async fn when_no_keeper_acts_the_validator_pauses_at_the_guard_itself_in_the_sam
     })
     .await;
     gate.world.mine().await;
-    let incident = validator.until(id, State::Contained).await;
+    let incident = validator.reaches(id, State::Contained).await;
 
     let (reporter, thief) = (gate.world.account(VALIDATOR), gate.world.account(THIEF));
     let expected = [(reporter, gate.guard), (reporter, gate.guard), (thief, gate.raider)];
     assert_eq!(gate.block().await, expected, "{incident:#?}");
     assert_eq!(gate.vault_holds().await, whole(10));
-    let said = validator.said(id).await;
+    let said = said(&validator, id).await;
     assert!(said.contains("no keeper was seen to act within 100ms"), "{said}");
     assert!(gate.world.events::<Agent::Execute>().await.is_empty());
 }
@@ -435,14 +305,14 @@ async fn a_confirmation_that_no_job_could_follow_is_not_sent_and_the_next_rung_c
         "id": "raw", "kind": "pause_agent", "ladder": "stop", "rung": 2,
         "contract": gate.admin, "function": "pause()",
     });
-    let validator = Validator::start(&gate, json!([gate.through_keepers("50s"), raw])).await;
+    let validator = validator(&gate, json!([gate.through_keepers("50s"), raw])).await;
 
     let raid = gate.raid().await;
     let id = validator.confirmed(&raid).await;
     gate.until_pending(2, || "the raid and the protocol's own pause are expected".to_owned())
         .await;
     gate.world.mine().await;
-    let incident = validator.until(id, State::Contained).await;
+    let incident = validator.reaches(id, State::Contained).await;
 
     let (reporter, thief) = (gate.world.account(VALIDATOR), gate.world.account(THIEF));
     assert_eq!(
@@ -451,6 +321,6 @@ async fn a_confirmation_that_no_job_could_follow_is_not_sent_and_the_next_rung_c
         "{incident:#?}"
     );
     assert_eq!(gate.vault_holds().await, whole(10));
-    let said = validator.said(id).await;
+    let said = said(&validator, id).await;
     assert!(said.contains("behind the pause too"), "{said}");
 }

@@ -7,4 +7,6 @@ mod fees;
 mod following;
 mod gate;
 mod slashing;
+#[path = "../../../../validator/tests/pause/watch.rs"]
+mod watch;
 mod world;

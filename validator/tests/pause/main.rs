@@ -1,13 +1,8 @@
 //! The pause on a real node: tried first, mined ahead of the attack, raised when it is outbid, given up when it cannot win.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
-use std::sync::Arc;
+mod watch;
+
 use std::time::Duration;
 
 use alloy::consensus::{SignableTransaction, TxEip1559, TxEnvelope};
@@ -18,28 +13,18 @@ use alloy::signers::SignerSync;
 use alloy::signers::local::PrivateKeySigner;
 use alloy::sol_types::SolCall;
 use contracts::{Contract, Raider, Vault, layout};
-use defence::config::Way;
+use defence::Incident;
 use defence::incident::{Moment, State};
-use defence::violation::Severity;
-use defence::{Defence, Incident};
-use engine::{Comparison, Invariant, Transaction, ValueType, Watched, Witness};
-use sender::{Keys, Lane, Sender};
+use engine::Transaction;
 use serde_json::{Value, json};
 use testkit::{Fault, Mining, Proxy, TestAnvil, anvil, until};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
-use validator::incident::{self, Confirmed, Times};
-use validator::pause::simulator::Simulator;
+use validator::pause::Late;
 use validator::pause::timing::Latency;
-use validator::pause::{Gatekeeper, Late, PauseWay};
-use wire::InvariantSet;
+
+use self::watch::{CHAIN, Watch, ether};
 
 const GWEI: u128 = 1_000_000_000;
-const CHAIN: u64 = 31_337;
-
-fn ether(amount: u64) -> U256 {
-    U256::from(amount) * U256::from(10).pow(U256::from(18))
-}
 
 fn pause(paused_: bool) -> Bytes {
     Vault::setPausedCall { paused_ }.abi_encode().into()
@@ -82,12 +67,9 @@ struct World {
     captain: Account,
     raider: Address,
     vault: Address,
-    invariant: Invariant,
     guardian: Address,
-    gatekeeper: Arc<Gatekeeper>,
-    defence: Defence,
+    watch: Watch,
     late: mpsc::Receiver<Late>,
-    stop: CancellationToken,
     _folder: tempfile::TempDir,
 }
 
@@ -110,79 +92,24 @@ impl World {
         send(&node, &captain.sign(TxKind::Create, U256::ZERO, creation, GWEI)).await;
         mine(&node).await;
 
-        let assets = layout::variable(Contract::Vault, "totalAssets").unwrap();
-        let word = ValueType::Uint(128);
-        let invariant = Invariant::new(
-            3,
-            "cover",
-            vault,
-            assets.slot,
-            word,
-            assets.offset,
-            Comparison::Ge,
-            ether(10),
-        );
-        let invariant = invariant.unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let settings = json!({
+        let sender = json!({
             "endpoints": [proxy.url()], "poll": "50ms", "confirmations": 1,
             "lanes": { "pause": { "max_fee_cap": cap * 1_000_000_000 } },
         });
-        let keys = Keys::single(owner.signer.clone());
-        let journal = folder.path().join("sender.db");
-        let sender = Sender::open(&serde_json::from_value(settings).unwrap(), &keys, &journal)
-            .await
-            .unwrap();
-        let sender = Arc::new(sender);
-        let offer = async || sender.offer(Lane::Pause, None, None);
-        until("the sender sees the chain", offer, Option::is_some).await;
-        let url = anvil.http().parse().unwrap();
-        let simulator = Simulator::open(
-            vec![url],
-            Some(CHAIN),
-            sender.account(Lane::Pause),
-            500_000,
-            Duration::from_secs(30),
-        );
-        let config = serde_json::from_value(json!({ "poll": "50ms" })).unwrap();
-        let way = PauseWay {
-            way: Way::Call {
-                contract: None,
-                calldata: calldata.clone(),
-            },
-            invariants: Vec::new(),
-        };
-        let (gatekeeper, late) = Gatekeeper::new(simulator.await.unwrap(), sender, config, vec![way]);
-        let gatekeeper = Arc::new(gatekeeper);
-        let set = InvariantSet {
-            version: 1,
-            invariants: vec![invariant.clone().into()],
-        };
-        gatekeeper.saw(B256::ZERO, &Arc::new(set));
-        let stop = CancellationToken::new();
-        let (running, stopped) = (Arc::clone(&gatekeeper), stop.clone());
-        tokio::spawn(async move { running.run(stopped).await });
-        let actions = json!({ "actions": [{ "id": "stop", "kind": "pause_agent", "calldata": calldata }] });
-        let defence = Defence::open(
-            serde_json::from_value(actions).unwrap(),
-            &folder.path().join("defence.db"),
-            Some(Arc::clone(&gatekeeper) as Arc<dyn defence::Pauser>),
-        )
-        .await
-        .unwrap();
+        let actions = json!([{ "id": "stop", "kind": "pause_agent", "calldata": calldata }]);
+        let sending = (&sender, owner.signer.clone());
+        let (watch, late) = Watch::open(vault, &anvil.http(), sending, &actions, folder.path()).await;
         Some(Self {
-            defence,
             _anvil: anvil,
             node,
             proxy,
             captain,
             raider,
             vault,
-            invariant,
             guardian,
-            gatekeeper,
+            watch,
             late,
-            stop,
             _folder: folder,
         })
     }
@@ -201,62 +128,6 @@ impl World {
         let raw = self.captain.sign(to, value, input, tip * GWEI);
         send(&self.node, &raw).await;
         Transaction::decode(&raw).unwrap()
-    }
-
-    /// The validator's engine has confirmed it.
-    async fn confirmed(&self, raid: &Transaction) -> u64 {
-        let now = defence::clock::Clock::system().now_ms();
-        let invariant = Watched::from(self.invariant.clone());
-        let witness = Witness {
-            invariant_id: self.invariant.id,
-            tx_hash: raid.hash(),
-            contract: self.invariant.contract,
-            slot: self.invariant.slot,
-            pre: ether(10),
-            post: U256::ZERO,
-            engine_version: engine::ENGINE_VERSION.to_owned(),
-            readings: Vec::new(),
-            path: Vec::new(),
-        };
-        let violation = Confirmed {
-            chain_id: CHAIN,
-            transaction: raid,
-            predecessors: &[],
-            invariant: &invariant,
-            set_version: 1,
-            witness: &witness,
-            path: &[],
-            moved: &engine::Moved::default(),
-            severity: Severity::Critical,
-            times: Times {
-                seen_ms: now,
-                judged_ms: now,
-                confirmed_ms: now,
-            },
-            view: incident::view(3, [true, true, true], true),
-        }
-        .violation();
-        let incident = self.defence.confirmed(&violation).await.unwrap();
-        self.gatekeeper.repeated(&invariant, raid).await;
-        incident
-    }
-
-    async fn until(&self, id: u64, what: &str, reached: impl Fn(&Incident) -> bool) -> Incident {
-        let mut changes = self.defence.changes();
-        let wait = async {
-            loop {
-                changes.mark_unchanged();
-                let incident = self.defence.incident(id).await.unwrap().unwrap();
-                if reached(&incident) {
-                    return incident;
-                }
-                changes.changed().await.unwrap();
-            }
-        };
-        match tokio::time::timeout(Duration::from_secs(60), wait).await {
-            Ok(incident) => incident,
-            Err(_) => panic!("never {what}: {:#?}", self.defence.incident(id).await.unwrap()),
-        }
     }
 
     /// Waits until the node has the pause of the last broadcast: that is told when it leaves.
@@ -280,12 +151,6 @@ impl World {
     async fn guardians(&self) -> u64 {
         let count = raw(&self.node, "eth_getTransactionCount", json!([self.guardian, "pending"])).await;
         serde_json::from_value::<U64>(count).unwrap().to()
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        self.stop.cancel();
     }
 }
 
@@ -321,16 +186,12 @@ async fn the_pause_is_mined_ahead_and_the_vault_keeps_its_funds() {
         return;
     };
     let raid = world.attack(40).await;
-    let id = world.confirmed(&raid).await;
-    let incident = world
-        .until(id, "broadcast", |incident| incident.state == State::Broadcast)
-        .await;
+    let id = world.watch.confirmed(&raid).await;
+    let incident = world.watch.reaches(id, State::Broadcast).await;
     assert_eq!(broadcasts(&incident).len(), 1);
     world.arrived(&incident).await;
     mine(&world.node).await;
-    let incident = world
-        .until(id, "contained", |incident| incident.state == State::Contained)
-        .await;
+    let incident = world.watch.reaches(id, State::Contained).await;
     let block = world.block().await;
     assert_eq!((block.len(), block[1]), (2, raid.hash()), "the pause, then the raid");
     assert!(
@@ -346,11 +207,9 @@ async fn the_pause_is_mined_ahead_and_the_vault_keeps_its_funds() {
 
     // The same attack once more: the vault is closed, so there is nothing to stop, and nothing is sent.
     let again = world.attack(40).await;
-    let next = world.confirmed(&again).await;
+    let next = world.watch.confirmed(&again).await;
     assert_ne!(next, id, "what comes after the pause is an attack of its own");
-    let incident = world
-        .until(next, "given up", |incident| incident.state == State::Escalated)
-        .await;
+    let incident = world.watch.reaches(next, State::Escalated).await;
     assert!(failure(&incident).contains("there is nothing to stop"), "{incident:#?}");
     assert_eq!(world.guardians().await, 2, "the vault, and one pause");
 }
@@ -361,26 +220,54 @@ async fn an_attacker_who_raises_his_offer_is_outbid_within_the_same_block() {
         return;
     };
     let raid = world.attack(20).await;
-    let id = world.confirmed(&raid).await;
-    world
-        .until(id, "broadcast", |incident| incident.state == State::Broadcast)
-        .await;
+    let id = world.watch.confirmed(&raid).await;
+    world.watch.reaches(id, State::Broadcast).await;
 
     let (to, value, input) = world.raid();
     let dearer = world.captain.sign_at(1, to, value, input, 150 * GWEI);
     send(&world.node, &dearer).await;
     let dearer = Transaction::decode(&dearer).unwrap();
-    assert_eq!(world.confirmed(&dearer).await, id, "it attaches to the incident");
-    let raised = world
-        .until(id, "raised", |incident| broadcasts(incident).len() >= 2)
-        .await;
+    assert_eq!(world.watch.confirmed(&dearer).await, id, "it attaches to the incident");
+    let raised = world.watch.until(id, |incident| broadcasts(incident).len() >= 2).await;
     world.arrived(&raised).await;
     mine(&world.node).await;
-    let incident = world
-        .until(id, "contained", |incident| incident.state == State::Contained)
-        .await;
+    let incident = world.watch.reaches(id, State::Contained).await;
     let block = world.block().await;
     assert_eq!((block.len(), block[1]), (2, dearer.hash()), "{incident:#?}");
+    assert_eq!(world.vault_holds().await, ether(10));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attack_behind_another_transaction_is_beaten_at_its_own_offer_however_that_one_is_raised() {
+    let Some(mut world) = World::new(pause(true), 500).await else {
+        return;
+    };
+    let nobody = TxKind::Call(Address::repeat_byte(0xee));
+    let first = world.captain.sign(nobody, U256::ONE, Bytes::new(), 100 * GWEI);
+    send(&world.node, &first).await;
+    let first = Transaction::decode(&first).unwrap();
+    let raid = world.attack(40).await;
+    let id = world.watch.confirmed_behind(&[first], &raid).await;
+    let incident = world.watch.reaches(id, State::Broadcast).await;
+    let offer = broadcasts(&incident)[0];
+    assert!(
+        offer.contains(", 45000000000 to the builder"),
+        "an eighth above the raid's: {offer}"
+    );
+    world.arrived(&incident).await;
+
+    let (nonce, dearer) = (raid.nonce() - 1, 150 * GWEI);
+    let dearer = world.captain.sign_at(nonce, nobody, U256::ONE, Bytes::new(), dearer);
+    send(&world.node, &dearer).await;
+    let dearer = [Transaction::decode(&dearer).unwrap()];
+    let again = world.watch.confirmed_behind(&dearer, &raid).await;
+    assert_eq!(again, id);
+    mine(&world.node).await;
+    let incident = world.watch.reaches(id, State::Contained).await;
+    let broadcasts = broadcasts(&incident);
+    assert_eq!(broadcasts.len(), 1, "nothing was raised: {incident:#?}");
+    let pause = broadcasts[0].split_whitespace().next().unwrap().parse().unwrap();
+    assert_eq!(world.block().await, [dearer[0].hash(), pause, raid.hash()]);
     assert_eq!(world.vault_holds().await, ether(10));
 }
 
@@ -390,10 +277,8 @@ async fn a_pause_that_cannot_be_ahead_or_does_not_help_is_not_sent() {
         return;
     };
     let raid = world.attack(100).await;
-    let id = world.confirmed(&raid).await;
-    let incident = world
-        .until(id, "given up", |incident| incident.state == State::Escalated)
-        .await;
+    let id = world.watch.confirmed(&raid).await;
+    let incident = world.watch.reaches(id, State::Escalated).await;
     assert!(failure(&incident).contains("max_fee_cap"), "{incident:#?}");
     assert_eq!(world.guardians().await, 1);
 
@@ -401,10 +286,8 @@ async fn a_pause_that_cannot_be_ahead_or_does_not_help_is_not_sent() {
         return;
     };
     let raid = world.attack(10).await;
-    let id = world.confirmed(&raid).await;
-    let incident = world
-        .until(id, "given up", |incident| incident.state == State::Escalated)
-        .await;
+    let id = world.watch.confirmed(&raid).await;
+    let incident = world.watch.reaches(id, State::Escalated).await;
     assert!(failure(&incident).contains("behind the pause too"), "{incident:#?}");
     assert_eq!(world.guardians().await, 1);
     mine(&world.node).await;
@@ -419,16 +302,12 @@ async fn when_the_attack_was_first_people_are_called_and_the_pause_goes_on() {
     // The node does not answer us, but it mines.
     world.proxy.set_fault(Some(Fault::Hang));
     let raid = world.attack(40).await;
-    let id = world.confirmed(&raid).await;
-    world
-        .until(id, "fired", |incident| incident.state == State::Fired)
-        .await;
+    let id = world.watch.confirmed(&raid).await;
+    world.watch.reaches(id, State::Fired).await;
     let asked = async || world.proxy.calls().get("eth_sendRawTransaction").copied();
     until("the pause is tried", asked, Option::is_some).await;
     mine(&world.node).await;
-    let incident = world
-        .until(id, "given up", |incident| incident.state == State::Escalated)
-        .await;
+    let incident = world.watch.reaches(id, State::Escalated).await;
     assert!(
         failure(&incident).contains("before the pause; the pause goes on"),
         "{incident:#?}"
