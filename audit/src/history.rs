@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use comfy_table::Table;
 use eyre::eyre;
+use node::clock::date;
 use node::exit::{Code, Failure, OrConfiguration as _};
 
 use crate::config::Config;
@@ -40,16 +41,6 @@ pub enum Rows {
     Reports,
     /// What was earned
     Bounties,
-}
-
-/// A Unix time for people; UTC.
-#[must_use]
-pub fn date(seconds: u64) -> String {
-    match UNIX_EPOCH.checked_add(Duration::from_secs(seconds)) {
-        // humantime's dates end with the year 9999.
-        Some(time) if seconds < 253_402_300_800 => humantime::format_rfc3339_seconds(time).to_string(),
-        _ => seconds.to_string(),
-    }
 }
 
 /// What is shown.
@@ -392,11 +383,5 @@ pub(crate) mod tests {
             text.lines().nth(1).unwrap(),
             "7,1,1000,down,,health,\"<b>=1,\"\"no\"\"\""
         );
-    }
-
-    #[test]
-    fn a_date_is_utc_and_what_is_none_is_a_number() {
-        assert_eq!(date(0), "1970-01-01T00:00:00Z");
-        assert_eq!(date(u64::MAX), u64::MAX.to_string());
     }
 }

@@ -26,5 +26,6 @@ pub mod probe;
 pub mod results;
 pub mod rule;
 pub mod run;
+pub mod source;
 pub mod status;
 pub mod store;

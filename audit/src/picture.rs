@@ -4,9 +4,10 @@ use std::error::Error;
 use std::fmt::Write as _;
 
 use defence::escape::{Format, escape};
+use node::clock::date;
 use plotters::prelude::*;
 
-use crate::history::{History, date};
+use crate::history::History;
 use crate::rule::measure::Outcome;
 use crate::store::Sample;
 

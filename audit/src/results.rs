@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use alloy::primitives::{Address, U256};
 use alloy::rpc::types::Log;
@@ -17,24 +16,12 @@ use url::{Host, Url};
 
 use crate::manager::{ManagerClient, ReadError};
 use crate::probe::Kind;
+use crate::source::Source;
 
 /// Blocks that are too near to the tip to be read.
 pub const DEPTH: u64 = 2;
 /// Blocks whose events are asked for at a time.
 const RANGE: u64 = 2_000;
-
-/// Where the results are read.
-#[derive(Debug, Clone)]
-pub struct Source {
-    /// Nodes of the contract's chain.
-    pub nodes: state::NodeConfig,
-    /// The AuditManager.
-    pub contract: Address,
-    /// The block that it was created in.
-    pub deployed_at: u64,
-    /// How often what is new is read.
-    pub every: Duration,
-}
 
 /// Reads the results again and again until `shutdown`, and tells each time. A node that is silent tells nothing, and is asked again.
 pub async fn follow(source: Source, shutdown: CancellationToken, mut tell: impl FnMut(&Results) + Send) {

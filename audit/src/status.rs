@@ -3,13 +3,13 @@
 use alloy::primitives::{Address, U256, utils::format_units};
 use comfy_table::Table;
 use eyre::eyre;
+use node::clock::date;
 use node::exit::{Failure, OrConfiguration as _};
 use sender::client;
 use sender::keys::DEFAULT;
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::history::date;
 use crate::manager::Duty;
 use crate::run::{connect, identify, unreachable};
 use crate::store::{Report, Store};

@@ -22,7 +22,7 @@ use node::exit::{Code, Failure, OrConfiguration as _};
 use sender::keys::KeyConfig;
 use sender::{Handle, IdempotencyKey, Inclusion, Keys, Lane, Outcome, Request, Sender, State};
 
-use crate::cli;
+use crate::cli::{self, RpcArgs};
 use crate::reader::connect;
 
 /// So often one effect is tried before a person has to look.
@@ -93,8 +93,8 @@ impl AccountArgs {
     ///
     /// # Errors
     /// Exit code 2: a flag; 3: the node.
-    pub async fn open(&self, rpc: Option<&str>, timeout: Duration) -> Result<Account, Failure> {
-        let endpoints = cli::endpoints(rpc)?;
+    pub async fn open(&self, rpc: &RpcArgs) -> Result<Account, Failure> {
+        let (endpoints, timeout) = (rpc.endpoints()?, rpc.rpc_timeout.into());
         let signer = self.key()?;
         let first = endpoints
             .first()

@@ -11,18 +11,26 @@ use url::Url;
 use crate::monitor::{Monitor, command::Command, rule::Policy};
 use crate::reader::Source;
 
-/// Where the service is.
+/// How the chain is asked.
 #[derive(Debug, Clone, clap::Args)]
-pub struct SourceArgs {
+pub struct RpcArgs {
     /// JSON-RPC endpoints, in the order in which they are asked; more than one are separated by commas
     #[arg(long, env = "RPC_URL", value_name = "URL", hide_env_values = true)]
     pub rpc: Option<String>,
-    /// The service's contract
-    #[arg(long, env = "CONTRACT_ADDRESS", value_name = "ADDRESS")]
-    pub contract: Option<String>,
     /// How long an endpoint may take
     #[arg(long, env = "RPC_TIMEOUT", value_name = "DURATION", default_value = "10s")]
     pub rpc_timeout: humantime::Duration,
+}
+
+/// Where the service is.
+#[derive(Debug, Clone, clap::Args)]
+pub struct SourceArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub rpc: RpcArgs,
+    /// The service's contract
+    #[arg(long, env = "CONTRACT_ADDRESS", value_name = "ADDRESS")]
+    pub contract: Option<String>,
     /// A head that is older says nothing
     #[arg(long, env = "MAX_HEAD_AGE", value_name = "DURATION", default_value = "5min")]
     pub max_head_age: humantime::Duration,
@@ -63,22 +71,24 @@ pub struct MonitorArgs {
     pub node: node::cli::NodeArgs,
 }
 
-/// The endpoints of `RPC_URL`.
-pub(crate) fn endpoints(rpc: Option<&str>) -> Result<Vec<Url>, Failure> {
-    let given = rpc.filter(|text| !text.trim().is_empty());
-    let given = given.ok_or_else(|| Failure::configuration(eyre!("RPC_URL (--rpc) should be set")))?;
-    let parse = |text: &str| {
-        let text = text.trim();
-        // The URL itself may hold a key: it is not repeated.
-        let url = Url::parse(text).map_err(|error| Failure::configuration(eyre!("RPC_URL (--rpc): {error}")))?;
-        match url.scheme() {
-            "http" | "https" => Ok(url),
-            other => Err(Failure::configuration(eyre!(
-                "RPC_URL (--rpc): http or https is wanted, not {other}"
-            ))),
-        }
-    };
-    given.split(',').map(parse).collect()
+impl RpcArgs {
+    /// The endpoints, at least one.
+    pub(crate) fn endpoints(&self) -> Result<Vec<Url>, Failure> {
+        let given = self.rpc.as_deref().filter(|text| !text.trim().is_empty());
+        let given = given.ok_or_else(|| Failure::configuration(eyre!("RPC_URL (--rpc) should be set")))?;
+        let parse = |text: &str| {
+            let text = text.trim();
+            // The URL itself may hold a key: it is not repeated.
+            let url = Url::parse(text).map_err(|error| Failure::configuration(eyre!("RPC_URL (--rpc): {error}")))?;
+            match url.scheme() {
+                "http" | "https" => Ok(url),
+                other => Err(Failure::configuration(eyre!(
+                    "RPC_URL (--rpc): http or https is wanted, not {other}"
+                ))),
+            }
+        };
+        given.split(',').map(parse).collect()
+    }
 }
 
 impl SourceArgs {
@@ -90,8 +100,8 @@ impl SourceArgs {
     pub fn source(&self) -> Result<Source, Failure> {
         Ok(Source {
             contract: self.contract()?,
-            endpoints: endpoints(self.rpc.as_deref())?,
-            timeout: self.rpc_timeout.into(),
+            endpoints: self.rpc.endpoints()?,
+            timeout: self.rpc.rpc_timeout.into(),
             max_head_age: self.max_head_age.into(),
         })
     }

@@ -1,19 +1,18 @@
 //! The `billing` binary.
 
-use std::process::ExitCode;
-
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use alloy::primitives::Address;
 use billing::account::{Account, AccountArgs};
-use billing::cli::{MonitorArgs, SourceArgs};
+use billing::cli::{MonitorArgs, RpcArgs, SourceArgs};
 use billing::monitor::{self, CheckError, health::Health, rule::Conclusion};
 use billing::reader::Unknown;
 use billing::status::Status;
 use billing::{deploy, pay, payees, withdraw};
 use clap::Parser;
 use eyre::{WrapErr as _, eyre};
-use node::cli::NodeConfig;
+use node::cli::{NodeConfig, print};
 use node::exit::{Code, Failure, OrConfiguration as _};
 
 /// Protection paid by the second: the service's contract, and a monitor that acts when it is not paid
@@ -93,12 +92,8 @@ struct ServiceArg {
 /// Through which node, and as whom.
 #[derive(Debug, clap::Args)]
 struct Sending {
-    /// JSON-RPC endpoints; more than one are separated by commas
-    #[arg(long, env = "RPC_URL", value_name = "URL", hide_env_values = true)]
-    rpc: Option<String>,
-    /// How long an endpoint may take
-    #[arg(long, env = "RPC_TIMEOUT", value_name = "DURATION", default_value = "10s")]
-    rpc_timeout: humantime::Duration,
+    #[command(flatten)]
+    rpc: RpcArgs,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -108,7 +103,7 @@ struct Sending {
 
 impl Sending {
     async fn open(&self) -> Result<Account, Failure> {
-        self.account.open(self.rpc.as_deref(), self.rpc_timeout.into()).await
+        self.account.open(&self.rpc).await
     }
 
     /// Closes the account and prints what was done.
@@ -116,16 +111,10 @@ impl Sending {
         &self,
         account: Account,
         done: Result<T, Failure>,
-        line: impl Fn(&T) -> String,
+        line: impl FnOnce(&T) -> String,
     ) -> Result<(), Failure> {
         account.close().await?;
-        let done = done?;
-        if self.json {
-            println!("{}", serde_json::to_string_pretty(&done)?);
-        } else {
-            println!("{}", line(&done));
-        }
-        Ok(())
+        print(&done?, self.json, line)
     }
 }
 
@@ -174,7 +163,7 @@ fn paid(done: &pay::Paid) -> String {
         "{} base units in block {}; paid until {}",
         done.amount,
         done.block,
-        billing::status::date(done.paid_until)
+        node::clock::date(done.paid_until)
     )
 }
 
@@ -199,16 +188,11 @@ async fn propose(ledger: &str, netuid: Option<u16>, addresses: &Path, top: usize
             addresses.display()
         );
     }
-    if json {
-        println!("{}", serde_json::to_string_pretty(&proposed)?);
-    } else {
-        let addresses: Vec<String> = proposed
-            .iter()
-            .filter_map(|one| one.address)
-            .map(|one| one.to_string())
-            .collect();
-        println!("{}", addresses.join(","));
-    }
+    print(&proposed, json, |proposed| {
+        let addresses = proposed.iter().filter_map(|one| one.address);
+        let addresses: Vec<String> = addresses.map(|address| address.to_string()).collect();
+        addresses.join(",")
+    })?;
     if proposed.is_empty() {
         return Err(Failure::new(
             Code::Negative,
@@ -220,20 +204,14 @@ async fn propose(ledger: &str, netuid: Option<u16>, addresses: &Path, top: usize
 
 async fn status(args: &SourceArgs, json: bool) -> Result<(), Failure> {
     let source = args.source()?;
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)?
-        .as_secs();
-    let standing = source.read(now).await.map_err(|unknown| match unknown {
-        Unknown::NoService(_) => Failure::configuration(eyre!("CONTRACT_ADDRESS: {unknown}")),
-        Unknown::Indeterminate(_) => Failure::new(Code::Indeterminate, unknown),
-    })?;
-    let status = Status::new(source.contract, standing);
-    if json {
-        println!("{}", serde_json::to_string_pretty(&status)?);
-    } else {
-        println!("{}", status.table());
-    }
-    Ok(())
+    let standing = source
+        .read(node::clock::unix().as_secs())
+        .await
+        .map_err(|unknown| match unknown {
+            Unknown::NoService(_) => Failure::configuration(eyre!("CONTRACT_ADDRESS: {unknown}")),
+            Unknown::Indeterminate(_) => Failure::new(Code::Indeterminate, unknown),
+        })?;
+    print(&Status::new(source.contract, standing), json, Status::table)
 }
 
 async fn watch(args: MonitorArgs) -> Result<(), Failure> {

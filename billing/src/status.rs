@@ -2,6 +2,7 @@
 
 use alloy::primitives::{Address, U256};
 use comfy_table::{Table, presets};
+use node::clock::date;
 use serde::Serialize;
 
 use crate::reader::Standing;
@@ -90,14 +91,5 @@ impl Status {
             table.add_row([name, value.as_str()]);
         }
         table.to_string()
-    }
-}
-
-/// Unix seconds as people read them; the number itself where no date has so many digits.
-pub fn date(seconds: u64) -> String {
-    let time = std::time::UNIX_EPOCH.checked_add(std::time::Duration::from_secs(seconds));
-    match time {
-        Some(time) if seconds < 253_402_300_800 => humantime::format_rfc3339_seconds(time).to_string(),
-        _ => format!("second {seconds}"),
     }
 }

@@ -5,7 +5,7 @@
 //! showing and changing wait for nobody.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -14,6 +14,8 @@ use axum::{Json, Router};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+use crate::clock;
 
 /// Most characters that are shown of an error.
 const ERROR_LENGTH: usize = 300;
@@ -67,7 +69,7 @@ impl<C: Condition> Health<C> {
 
     /// Notes an error without saying that nothing works any more.
     pub fn error(&self, error: &str) {
-        let at = u64::try_from(now().as_millis()).unwrap_or(u64::MAX);
+        let at = clock::unix_ms();
         let text = error.chars().take(ERROR_LENGTH).collect();
         self.change(|page| page.last_error = Some((at, text)));
     }
@@ -79,7 +81,7 @@ impl<C: Condition> Health<C> {
     /// What is shown now.
     #[must_use]
     pub fn shown(&self) -> Page<C> {
-        self.shown_at(now())
+        self.shown_at(clock::unix())
     }
 
     fn shown_at(&self, now: Duration) -> Page<C> {
@@ -116,10 +118,6 @@ async fn answer<C: Condition>(State(health): State<Health<C>>) -> (StatusCode, J
 pub fn old_head(timestamp: u64, now: Duration, at_most: Duration) -> Option<String> {
     let age = now.as_secs().saturating_sub(timestamp);
     (age > at_most.as_secs()).then(|| format!("the newest head is {age} s old"))
-}
-
-fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -199,7 +197,7 @@ mod tests {
             "{answer}"
         );
         health.judge(|_| None);
-        health.update(|follower| follower.head_timestamp = now().as_secs());
+        health.update(|follower| follower.head_timestamp = clock::unix().as_secs());
         let answer = ask().await;
         assert!(
             answer.starts_with("HTTP/1.1 200 ") && answer.contains("\"reason\":null"),

@@ -4,6 +4,7 @@
 //! started by [`server::serve`], so that health, reflection, the ready file and a clean end come for free.
 
 pub mod cli;
+pub mod clock;
 pub mod condition;
 pub mod config;
 pub mod database;

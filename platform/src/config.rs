@@ -264,7 +264,7 @@ impl Config {
         self.audits
             .as_ref()
             .map_or(Ok(()), |audits| audits.source().map(drop))
-            .map_err(|error| format!("configuration: {error}"))?;
+            .map_err(|error| format!("configuration: audits: {error}"))?;
         self.live.check()
     }
 }

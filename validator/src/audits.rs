@@ -6,11 +6,13 @@
 //!
 //! ```toml
 //! [audits]
+//! exponent = 1.0
+//! unknown = 1.0
+//!
+//! [audits.source]
 //! contract = "0x..."                     # the AuditManager
 //! deployed_at = 21000000
 //! endpoints = ["https://node.example"]   # of its chain; each may be env:NAME or file:PATH
-//! exponent = 1.0
-//! unknown = 1.0
 //! ```
 
 use std::collections::BTreeMap;
@@ -30,7 +32,6 @@ use crate::store::Hotkey;
 #[serde(deny_unknown_fields)]
 pub struct AuditOptions {
     /// Where the audits are read: every five minutes, where nobody says otherwise.
-    #[serde(flatten)]
     pub source: audit::source::AuditOptions<300>,
     /// Weight of the uptime, the part of its newest settled epoch in which a miner served: 0 switches it off.
     #[serde(default = "one")]
@@ -56,7 +57,10 @@ impl AuditOptions {
         if !(0.0..=1.0).contains(&self.unknown) {
             return Err(format!("audits.unknown: {} is not between 0 and 1", self.unknown));
         }
-        self.source.source().map(drop).map_err(|error| error.to_string())
+        self.source
+            .source()
+            .map(drop)
+            .map_err(|error| format!("audits.source: {error}"))
     }
 }
 
@@ -119,9 +123,9 @@ mod tests {
 
     #[test]
     fn options_out_of_range_are_named_without_a_secret() {
-        let load = |more: &str| {
+        let load = |more: &str, every: &str| {
             let text = format!(
-                "contract = \"{}\"\nendpoints = [\"http://user:s3cret@x y\"]\n{more}",
+                "{more}\n[source]\ncontract = \"{}\"\nendpoints = [\"http://user:s3cret@x y\"]\n{every}",
                 alloy::primitives::Address::repeat_byte(1)
             );
             let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -130,16 +134,20 @@ mod tests {
             struct NoFlags {}
             node::config::load::<AuditOptions>("auditstest", Some(file.path()), &NoFlags {})
         };
-        let options = |more: &str| load(more).unwrap();
+        let options = |more: &str| load(more, "").unwrap();
         let usual = options("");
         assert_eq!(
             (usual.source.every.as_secs(), usual.exponent, usual.unknown),
             (300, 1.0, 1.0)
         );
-        assert_eq!(options("every = \"7s\"").source.every.as_secs(), 7);
-        for (wrong, word) in [("exponnt = 1.0", "exponnt"), ("every = \"soon\"", "soon")] {
-            let error = load(wrong).unwrap_err().to_string();
-            assert!(error.contains(word), "{error}");
+        assert_eq!(load("", "every = \"7s\"").unwrap().source.every.as_secs(), 7);
+        for (more, every, named) in [
+            ("exponnt = 1.0", "", "exponnt"),
+            ("", "every = \"soon\"", "source.every"),
+            ("", "evry = \"7s\"", "evry"),
+        ] {
+            let error = load(more, every).unwrap_err().to_string();
+            assert!(error.contains(named), "{error}");
         }
         assert!(options("unknown = 2.0").check().unwrap_err().contains("audits.unknown"));
         assert!(
@@ -149,9 +157,6 @@ mod tests {
                 .contains("audits.exponent")
         );
         let error = Audits::new(options("")).unwrap_err().to_string();
-        assert!(
-            error.contains("audits.endpoints") && !error.contains("s3cret"),
-            "{error}"
-        );
+        assert!(error.contains("endpoints") && !error.contains("s3cret"), "{error}");
     }
 }

@@ -6,12 +6,13 @@
 use alloy::primitives::{U256, utils::format_units};
 use contracts::AuditManager;
 use defence::violation::Severity;
+use node::clock;
 use sender::machine::Inclusion;
 use sender::{Handle, Lane, Outcome};
 
 use super::agenda::{Claiming, claiming, lacks_auditors};
 use super::words::{is_benign, of_revert, reverted};
-use super::{DutyError, Office, Pause, View, wall_ms};
+use super::{DutyError, Office, Pause, View};
 use crate::config::DutyConfig;
 use crate::events::{Said, said};
 use crate::store::{Bounty, Claim, ClaimState};
@@ -103,7 +104,7 @@ impl Claimer {
             tx_hash: String::new(),
             block: 0,
             reason,
-            wall_ms: wall_ms(),
+            wall_ms: clock::unix_ms(),
         };
         self.office.store.set_claim(&claim).await?;
         tracing::info!(epoch, attempt, "claiming");
@@ -149,7 +150,7 @@ impl Claimer {
             tx_hash: transaction.to_string(),
             block: inclusion.block,
             reason: String::new(),
-            wall_ms: wall_ms(),
+            wall_ms: clock::unix_ms(),
             ..claim
         };
         match bounty {
@@ -199,7 +200,7 @@ impl Claimer {
             .set_claim(&Claim {
                 state: ClaimState::Open,
                 reason: reason.to_owned(),
-                wall_ms: wall_ms(),
+                wall_ms: clock::unix_ms(),
                 ..claim
             })
             .await?;

@@ -10,12 +10,12 @@ use std::time::Instant;
 
 use defence::notice::{Notice, Notices};
 use defence::violation::Severity;
+use node::clock;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::clock::Seen;
-use super::wall_ms;
 use crate::config::MeasureConfig;
 use crate::health::Health;
 use crate::manager::Duty;
@@ -86,7 +86,7 @@ impl Measurer {
 
     async fn tick(&mut self, sight: &Sight) {
         let begun = Instant::now();
-        let (at, wall) = (sight.seen.time(begun), wall_ms());
+        let (at, wall) = (sight.seen.time(begun), clock::unix_ms());
         let peers: Vec<Peer> = sight.duties.iter().map(|duty| duty.peer.clone()).collect();
         match self.prober.tick(&peers, at, wall).await {
             Tick::Offline => self.offline(wall),

@@ -13,7 +13,7 @@ pub mod report;
 pub mod words;
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use alloy::sol_types::SolCall;
 use defence::notice::{Notice, Notices};
@@ -60,13 +60,6 @@ pub struct Office {
     pub me: u32,
     /// Decimals of the token that bounties are paid in.
     pub decimals: u8,
-}
-
-/// Unix milliseconds of the wall clock, for people.
-pub fn wall_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 impl Office {

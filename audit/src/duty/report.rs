@@ -9,12 +9,13 @@ use std::collections::HashMap;
 use alloy::primitives::B256;
 use contracts::AuditManager;
 use defence::violation::Severity;
+use node::clock;
 use sender::machine::{Failure, Inclusion};
 use sender::{Handle, Lane, Outcome};
 
 use super::agenda::{reportable, verdict};
 use super::words::{of_revert, reverted};
-use super::{DutyError, Office, Pause, View, wall_ms};
+use super::{DutyError, Office, Pause, View};
 use crate::config::DutyConfig;
 use crate::events::{Said, TOO_EARLY, outcome, said};
 use crate::store::{Report, ReportState};
@@ -103,7 +104,12 @@ impl Reporter {
                 None => {
                     let last = duty.window.start.saturating_sub(1);
                     let samples = store.samples(Some(subject), duty.start, last).await?;
-                    let report = verdict(&view.terms, duty, samples.iter().map(|sample| sample.row), wall_ms());
+                    let report = verdict(
+                        &view.terms,
+                        duty,
+                        samples.iter().map(|sample| sample.row),
+                        clock::unix_ms(),
+                    );
                     store.add_report(&report).await?;
                     tell_numbers(&report);
                     report.state

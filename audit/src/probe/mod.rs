@@ -10,7 +10,6 @@ pub mod reach;
 pub mod verdict;
 
 use std::net::SocketAddr;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use chain::AccountId;
 use futures::{FutureExt as _, StreamExt as _};
@@ -229,9 +228,7 @@ impl Prober {
         }
         let deadline = self.config.challenge;
         let chain_id = self.heads.as_ref().map_or(1, Node::chain_id);
-        let timestamp = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs());
+        let timestamp = node::clock::unix().as_secs();
         let head = own.unwrap_or(Claimed { number: 0, hash: None });
         let made = canary::make(chain_id, head, timestamp, deadline, &mut rand::rng());
         match made {

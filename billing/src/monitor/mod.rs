@@ -9,7 +9,7 @@ pub mod memory;
 pub mod rule;
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -68,7 +68,7 @@ impl Monitor {
 ///
 /// Why there is no such service; an endpoint that does not answer is [`Observation::Nothing`].
 pub async fn observe(source: &Source) -> Result<Observation, String> {
-    match source.read(unix_now()).await {
+    match source.read(node::clock::unix().as_secs()).await {
         Ok(standing) => Ok(Observation::Seen {
             at: standing.at,
             paid_until: standing.terms().paid_until(standing.total_paid),
@@ -147,11 +147,4 @@ pub async fn watch(
         };
         health.show(&conclusion);
     }
-}
-
-/// The wall clock, Unix seconds: what a head's age is measured against, nothing else.
-fn unix_now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |elapsed| elapsed.as_secs())
 }

@@ -4,9 +4,8 @@
 //! nothing runs on what is not known; within the grace nothing has happened yet.
 
 use alloy::primitives::U256;
+use node::clock::date;
 use serde::{Deserialize, Serialize};
-
-use crate::status::date;
 
 /// What an operator chose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

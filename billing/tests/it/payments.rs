@@ -2,30 +2,21 @@
 
 use std::process::{Command, Output, Stdio};
 
-use alloy::network::TransactionBuilder as _;
-use alloy::primitives::{Address, Bytes, U256, hex};
-use alloy::providers::{DynProvider, Provider as _};
-use alloy::rpc::types::TransactionRequest;
+use alloy::primitives::{Address, U256};
+use alloy::providers::Provider as _;
 use alloy::sol_types::{SolCall, SolConstructor};
 use contracts::{Contract, PermitToken, QuietToken, ServicePayment as Service};
-use serde_json::Value;
-use testkit::{Fault, Mining, Proxy, TestAnvil, anvil};
+use serde_json::{Value, json};
+use testkit::{Devnet, Fault, Proxy};
 
 /// Base units per second.
 const RATE: u64 = 10;
 
 /// A chain, a customer with a token, two payees, and a folder for what the processes remember.
 struct World {
-    anvil: TestAnvil,
-    node: DynProvider,
+    devnet: Devnet,
     token: Address,
     folder: tempfile::TempDir,
-}
-
-async fn created(node: &DynProvider, from: Address, input: Bytes) -> Address {
-    let request = TransactionRequest::default().with_from(from).with_deploy_code(input);
-    let sent = node.send_transaction(request).await.unwrap();
-    sent.get_receipt().await.unwrap().contract_address.unwrap()
 }
 
 impl World {
@@ -38,24 +29,17 @@ impl World {
     }
 
     async fn with_token<C: SolConstructor>(token: Contract, arguments: impl Fn(Address) -> C) -> Option<Self> {
-        let anvil = anvil(Mining::Automatic, &[])?;
-        let node = anvil.provider();
-        let customer = anvil.instance().addresses()[0];
-        let token = created(&node, customer, token.creation(&arguments(customer))).await;
+        let devnet = Devnet::start(&[])?;
+        let token = token.creation(&arguments(devnet.account(0)));
         Some(Self {
-            anvil,
-            node,
-            token,
+            token: devnet.create(token).await,
+            devnet,
             folder: tempfile::tempdir().unwrap(),
         })
     }
 
     fn address(&self, person: usize) -> Address {
-        self.anvil.instance().addresses()[person]
-    }
-
-    fn key(&self, person: usize) -> String {
-        hex::encode(self.anvil.instance().keys()[person].to_bytes())
+        self.devnet.account(person)
     }
 
     /// `billing COMMAND` as this person.
@@ -64,8 +48,8 @@ impl World {
         billing
             .args(arguments)
             .env_clear()
-            .env("RPC_URL", self.anvil.http())
-            .env("THE_KEY", self.key(person))
+            .env("RPC_URL", self.devnet.anvil.http())
+            .env("THE_KEY", self.devnet.private_key(person))
             .env("PRIVATE_KEY", "env:THE_KEY")
             .env("XDG_STATE_HOME", self.folder.path())
             .stdin(Stdio::null());
@@ -87,10 +71,7 @@ impl World {
     }
 
     async fn ask<C: SolCall>(&self, contract: Address, call: C) -> C::Return {
-        let request = TransactionRequest::default()
-            .with_to(contract)
-            .with_input(call.abi_encode());
-        C::abi_decode_returns(&self.node.call(request).await.unwrap()).unwrap()
+        self.devnet.view(contract, &call).await
     }
 
     async fn balance(&self, person: usize) -> U256 {
@@ -99,7 +80,7 @@ impl World {
     }
 
     async fn blocks(&self) -> u64 {
-        self.node.get_block_number().await.unwrap()
+        self.devnet.provider.get_block_number().await.unwrap()
     }
 }
 
@@ -189,11 +170,7 @@ async fn an_interrupted_payment_is_waited_for_and_not_made_twice() {
     let Some(world) = World::new().await else { return };
     let service = world.deploy().await;
     let contract = service.to_string();
-    world
-        .node
-        .raw_request::<_, Value>("evm_setAutomine".into(), (false,))
-        .await
-        .unwrap();
+    world.devnet.rpc("evm_setAutomine", json!([false])).await;
     let pay = ["pay", "--contract", &contract, "--amount", "1000", "--permit"];
     let (code, _, err) = end({
         let mut impatient = world.billing(0, &pay);
@@ -206,7 +183,7 @@ async fn an_interrupted_payment_is_waited_for_and_not_made_twice() {
     let again = tokio::spawn(end(world.billing(0, &pay)));
     // Whatever both have sent by then is mined.
     while !again.is_finished() {
-        world.node.raw_request::<_, Value>("evm_mine".into(), ()).await.unwrap();
+        world.devnet.rpc("evm_mine", json!([])).await;
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     }
     let (code, out, err) = again.await.unwrap();
@@ -226,7 +203,7 @@ async fn an_interrupted_payment_is_waited_for_and_not_made_twice() {
 async fn the_factory_makes_one_service_for_each_protocol() {
     let Some(world) = World::new().await else { return };
     let factory = Contract::ServicePaymentFactory.bytecode().clone();
-    let factory = created(&world.node, world.address(0), factory).await.to_string();
+    let factory = world.devnet.create(factory).await.to_string();
     let (token, payee) = (world.token.to_string(), world.address(1).to_string());
     let deploy = |rate: &'static str| {
         let terms = ["--token", &token, "--payees", &payee, "--rate", rate];
@@ -316,7 +293,10 @@ async fn what_the_chain_would_refuse_is_told_in_words_and_costs_nothing() {
     ] {
         let (ended, _, err) = end(world.billing(person, &arguments)).await;
         assert!(ended == code && err.contains(words), "{arguments:?}: {ended} {err}");
-        assert!(!err.contains(&world.key(person)), "the key is not repeated");
+        assert!(
+            !err.contains(&world.devnet.private_key(person)),
+            "the key is not repeated"
+        );
     }
     assert_eq!(world.blocks().await, before, "nothing was sent");
 }
@@ -340,7 +320,7 @@ async fn a_key_that_is_none_and_a_node_that_is_not_there_have_their_own_codes() 
     assert!(code == 2 && err.contains("NO_SUCH_KEY"), "{err}");
     let (code, _, err) = run("RPC_URL", "").await;
     assert!(code == 2 && err.contains("RPC_URL"), "{err}");
-    let proxy = Proxy::before(&world.anvil.http(), std::time::Duration::ZERO).await;
+    let proxy = Proxy::before(&world.devnet.anvil.http(), std::time::Duration::ZERO).await;
     proxy.set_fault(Some(Fault::Unavailable));
     let (code, _, err) = run("RPC_URL", proxy.url()).await;
     assert!(code == 3, "{code} {err}");

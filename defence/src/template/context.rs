@@ -1,8 +1,7 @@
 //! What templates see: an incident as plain values, with the numbers, times and names that people read. `docs/actions.md` lists them.
 
-use std::time::{Duration, UNIX_EPOCH};
-
 use alloy_primitives::utils::format_ether;
+use node::clock::date_ms;
 use serde::Serialize;
 
 use crate::incident::State;
@@ -135,7 +134,7 @@ impl Facts<'_> {
             incident: IncidentView {
                 id: self.incident,
                 state: self.state,
-                opened: timestamp(violation.confirmed_ms),
+                opened: date_ms(violation.confirmed_ms),
                 suspects: self.total_suspects,
             },
             invariant: InvariantView {
@@ -150,8 +149,8 @@ impl Facts<'_> {
             suspects,
             more_suspects: self.total_suspects.saturating_sub(named),
             view: self.view,
-            seen: timestamp(violation.seen_ms),
-            confirmed: timestamp(violation.confirmed_ms),
+            seen: date_ms(violation.seen_ms),
+            confirmed: date_ms(violation.confirmed_ms),
             latency_ms: violation.confirmed_ms.saturating_sub(violation.seen_ms),
             suppressed: self.suppressed.clone(),
         }
@@ -191,12 +190,6 @@ fn token_view(delta: &TokenDelta) -> TokenView {
 /// `1.500000000000000000` is `1.5`.
 fn ether(exact: &str) -> String {
     exact.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-fn timestamp(ms: u64) -> String {
-    // A time that the calendar does not have is the last one that it has.
-    let at = UNIX_EPOCH + Duration::from_millis(ms.min(253_402_300_799_000));
-    humantime::format_rfc3339_millis(at).to_string()
 }
 
 fn network(chain_id: u64) -> String {
