@@ -9,11 +9,12 @@ use chain::{LedgerError, Metagraph, Refusal as LedgerRefusal, WeightsCall};
 use serde::Serialize;
 
 use crate::arena::{self, Contender, Measured, percentile};
-use crate::book::{Book, Growth, Refusal};
+use crate::book::{Book, Growth};
 use crate::community::{Community, Faucet};
 use crate::error::CommunityError;
 use crate::faucet::rule::{self, Drip};
 use crate::phase::Phase;
+use crate::refusal::Refusal;
 use crate::role::{Member, Role, word};
 use crate::row::{RoleRow, Spread};
 use crate::scoring::{Sample, Scoring};
@@ -284,14 +285,7 @@ impl Community<'_> {
     async fn weigh(&mut self, done: &mut Done) -> Result<(), CommunityError> {
         let metagraph = self.subnet.ledger().metagraph().await?;
         let hyperparameters = self.subnet.ledger().hyperparameters().await?;
-        let book = &self.held.book;
-        let validators: Vec<u32> = book
-            .accounts
-            .iter()
-            .filter(|account| account.validator)
-            .map(|account| account.id)
-            .collect();
-        for (place, id) in validators.into_iter().enumerate() {
+        for (place, id) in validators(&self.held.book).into_iter().enumerate() {
             let scores: Vec<(u16, f64)> = self
                 .held
                 .book
@@ -377,14 +371,15 @@ fn contenders(book: &Book, validators: bool) -> Vec<Contender> {
         .collect()
 }
 
+/// The accounts that set weights, in the order of their ids.
+fn validators(book: &Book) -> Vec<u32> {
+    let validators = book.accounts.iter().filter(|account| account.validator);
+    validators.map(|account| account.id).collect()
+}
+
 /// Takes what was seen of the miners over into their averages, and writes it down.
 fn score(book: &mut Book, measured: &BTreeMap<u32, Measured>, scoring: &dyn Scoring, seed: &Seed) {
-    let validators: Vec<u32> = book
-        .accounts
-        .iter()
-        .filter(|account| account.validator)
-        .map(|account| account.id)
-        .collect();
+    let validators = validators(book);
     let mut roles = BTreeMap::<Role, RoleRow>::new();
     let mut l99 = BTreeMap::<Role, Vec<u64>>::new();
     let mut detections = Vec::new();

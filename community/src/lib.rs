@@ -21,6 +21,8 @@ pub mod meetup;
 pub mod mix;
 pub mod phase;
 pub mod picture;
+pub mod place;
+pub mod refusal;
 pub mod report;
 pub mod role;
 pub mod row;

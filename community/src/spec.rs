@@ -10,17 +10,14 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 use serde::{Deserialize, Serialize};
 
+use crate::place::{self, DEGREE, Location};
+
 /// Founders that a community may have at most.
 const MOST_BOOTSTRAPPERS: u64 = 4_000;
 /// Places that a community may have at most.
 const MOST_LOCATIONS: usize = 10_000;
 /// Places must be farther apart, in metres: nobody can be at two meetups at once.
 const LEAST_DISTANCE: f64 = 100.0;
-/// Metres between two places of a generated grid.
-const GRID: f64 = 1_000.0;
-/// Metres of one degree of latitude (on the mean sphere).
-const DEGREE: f64 = 111_194.926_644;
-
 /// Words that generated communities are named after: birds, of at least four letters.
 const WORDS: [&str; 16] = [
     "avocet",
@@ -65,16 +62,6 @@ pub struct Spec {
 
 const fn ten() -> u64 {
     10
-}
-
-/// Where a meetup is.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Location {
-    /// Degrees, north positive.
-    pub latitude: f64,
-    /// Degrees, east positive.
-    pub longitude: f64,
 }
 
 /// What a community grows by.
@@ -220,23 +207,13 @@ impl Spec {
         // The box that Encointer's bots meet in, off the coast of Africa; away from the pole and from the date line.
         let (south, west) = (rng.random_range(-35.0..-25.0), rng.random_range(-20.0..-10.0));
         let side = (locations as f64).sqrt().round().max(1.0) as u64;
-        let step_north = GRID / DEGREE;
-        let places = (0..side * side).map(|place| {
-            let latitude: f64 = south + (place / side) as f64 * step_north;
-            // Meridians draw together to the pole: the same metres are more degrees there.
-            let step_east = step_north / latitude.to_radians().cos();
-            Location {
-                latitude: micro(latitude),
-                longitude: micro(west + (place % side) as f64 * step_east),
-            }
-        });
         Self {
             name: format!("bot-{word}"),
             symbol,
             bootstrappers: 10,
             validators: 10,
             rules: Rules::default(),
-            locations: places.collect(),
+            locations: place::grid(south, west, side).collect(),
         }
     }
 
@@ -322,7 +299,7 @@ impl Spec {
         for (place, (first, from)) in order.iter().enumerate() {
             let near = |to: &Location| (to.latitude - from.latitude) * DEGREE <= LEAST_DISTANCE;
             for (second, to) in order.iter().skip(place + 1).take_while(|(_, to)| near(to)) {
-                let metres = distance(from, to);
+                let metres = from.metres_to(to);
                 if metres <= LEAST_DISTANCE {
                     return Err(SpecError::Overlap {
                         first: first.min(second) + 1,
@@ -360,19 +337,6 @@ fn one_line(error: &toml::de::Error, text: &str) -> String {
     }
 }
 
-/// Six decimals: a tenth of a metre.
-fn micro(degrees: f64) -> f64 {
-    (degrees * 1e6).round() / 1e6
-}
-
-/// Metres between two places on the mean sphere (haversine).
-fn distance(a: &Location, b: &Location) -> f64 {
-    let half = |degrees: f64| (degrees.to_radians() / 2.0).sin();
-    let chord = half(b.latitude - a.latitude).powi(2)
-        + a.latitude.to_radians().cos() * b.latitude.to_radians().cos() * half(b.longitude - a.longitude).powi(2);
-    2.0 * chord.sqrt().min(1.0).asin() * DEGREE.to_degrees()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -382,13 +346,6 @@ mod tests {
 
     fn generated(seed: u64, locations: u64) -> Spec {
         Spec::generate(&mut ChaCha20Rng::seed_from_u64(seed), locations)
-    }
-
-    #[test]
-    fn a_degree_of_latitude_is_111_kilometres_and_one_of_longitude_half_of_it_at_60_degrees() {
-        let at = |latitude, longitude| Location { latitude, longitude };
-        assert!((distance(&at(0.0, 0.0), &at(1.0, 0.0)) - DEGREE).abs() < 1e-3);
-        assert!((distance(&at(60.0, 0.0), &at(60.0, 0.01)) - DEGREE / 200.0).abs() < 0.1);
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use community::book::{Purse, Refusal};
+use community::book::Purse;
 use community::driver::{Decision, Patience};
 use community::phase::Phase;
+use community::refusal::Refusal;
 use community::{Community, Founding};
 use tokio_util::sync::CancellationToken;
 
