@@ -1,16 +1,17 @@
 //! The `bots` binary.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bots::localnet::race::{self, RaceOptions};
-use bots::localnet::report::{Report, page};
+use bots::localnet::report::page;
 use bots::localnet::{LocalnetError, Options, tables};
 use bots::{adversaries, communities, scoring};
 use clap::{Parser, Subcommand};
 use eyre::{WrapErr, eyre};
 use node::exit::{Code, Failure, OrConfiguration};
+use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -30,8 +31,8 @@ enum Command {
     /// Run a ledger, a platform, validators and miners on this machine, with --live also keepers, auditors and monitors of payments;
     /// send transactions through them, and report
     ///
-    /// Exit code: 0 when everything was judged and every gas is as recorded, 1 when not, 2 when something given is wrong,
-    /// 4 when a process of the network crashed, 130 when interrupted.
+    /// Exit code: 0 when everything was judged and every gas is as recorded, 1 when not, 2 when something given is wrong, 3 when a node or
+    /// a process does not answer, 4 when a process of the network crashed, 130 when interrupted.
     Localnet(Box<Options>),
     /// Race attacks on a vulnerable vault against the pause, on a real node, with Portcullis and without
     ///
@@ -93,107 +94,84 @@ fn main() -> ExitCode {
             Command::Scoring(options) => scoring::write(&options).or_configuration(),
             Command::Adversaries(options) => adversaries(&options, &mut interrupted).await,
             Command::Init(options) => {
-                started(false)?;
+                prepare("warn")?;
                 communities::init(&options).await
             }
             Command::Run(options) => {
-                started(false)?;
+                prepare("warn")?;
                 communities::run(&options).await
             }
             Command::Benchmark(options) => {
-                let shutdown = started(options.screen)?;
+                let shutdown = started(if options.screen { "off" } else { "warn" })?;
                 let ended = communities::benchmark(&options, &shutdown).await;
                 interrupted = shutdown.is_cancelled();
                 ended
             }
             Command::Simulate(options) => {
-                let shutdown = started(false)?;
+                let shutdown = started("warn")?;
                 let ended = communities::simulate(&options, &shutdown).await;
                 interrupted = shutdown.is_cancelled();
                 ended
             }
-            Command::Faucet(options) => communities::faucet(&options, started(false)?).await,
-            Command::Phase(options) => communities::phase(&options, &started(false)?).await,
+            Command::Faucet(options) => communities::faucet(&options, started("warn")?).await,
+            Command::Phase(options) => communities::phase(&options, &started("warn")?).await,
             Command::Scenario(Scenario::Write { folder }) => write_scenario(&folder),
         }
     });
     if interrupted { ExitCode::from(INTERRUPTED) } else { code }
 }
 
-/// What every command of a community begins with: logs (none over a screen), the watch for signals, and what HTTP needs.
-fn started(screen: bool) -> Result<CancellationToken, Failure> {
+/// What a command begins with: logs by this filter, and what HTTP needs.
+fn prepare(log: &str) -> Result<(), Failure> {
     node::telemetry::start(&node::cli::NodeConfig {
-        log: if screen { "off" } else { "warn" }.to_owned(),
+        log: log.to_owned(),
         ..Default::default()
     })?;
     // Somebody else may have installed one already: that is as good.
     let _installed = rustls::crypto::ring::default_provider().install_default();
+    Ok(())
+}
+
+/// The same for one that looks out for signals; every other one is ended by them at once.
+fn started(log: &str) -> Result<CancellationToken, Failure> {
+    prepare(log)?;
     Ok(node::shutdown::on_signals(false)?)
 }
 
-async fn localnet(options: &Options, interrupted: &mut bool) -> Result<(), Failure> {
-    node::telemetry::start(&node::cli::NodeConfig {
-        log: "warn".to_owned(),
-        ..Default::default()
-    })?;
-    let shutdown = node::shutdown::on_signals(false)?;
+/// The same for a network.
+fn network_started(log: &str) -> Result<CancellationToken, Failure> {
+    let shutdown = started(log)?;
     end_with_terminal(shutdown.clone())?;
-    let report = match bots::localnet::run(options, &shutdown).await {
-        Ok(report) => report,
-        Err(error) => {
-            *interrupted = shutdown.is_cancelled();
-            let error = if *interrupted {
-                LocalnetError::Interrupted
-            } else {
-                error
-            };
-            return Err(Failure::new(error.code(), error));
-        }
-    };
+    Ok(shutdown)
+}
+
+async fn localnet(options: &Options, interrupted: &mut bool) -> Result<(), Failure> {
+    let shutdown = network_started("warn")?;
+    let ended = bots::localnet::run(options, &shutdown).await;
+    *interrupted = ended.is_err() && shutdown.is_cancelled();
+    let report = reported(ended, *interrupted)?;
     if let Some(path) = &options.report {
-        let json = serde_json::to_string_pretty(&report)?;
-        std::fs::write(path, json + "\n").wrap_err_with(|| format!("cannot write the report {}", path.display()))?;
+        write_json(path, &report)?;
         let page = path.with_extension("html");
         std::fs::write(&page, page::render(&report)?)
             .wrap_err_with(|| format!("cannot write the report {}", page.display()))?;
     }
-    // A reader that has gone away (`| head`) is no reason to end otherwise than the run did.
-    let _closed = std::io::stdout().lock().write_all(tables::render(&report).as_bytes());
-    verdict(&report)
+    shown(&tables::render(&report), report.failure())
 }
 
 async fn race(options: &RaceOptions, interrupted: &mut bool) -> Result<(), Failure> {
-    node::telemetry::start(&node::cli::NodeConfig {
-        log: "warn".to_owned(),
-        ..Default::default()
-    })?;
-    let shutdown = node::shutdown::on_signals(false)?;
-    end_with_terminal(shutdown.clone())?;
-    let report = match race::run(options, &shutdown).await {
-        Ok(report) => report,
-        Err(error) => {
-            *interrupted = shutdown.is_cancelled();
-            return Err(Failure::new(error.code(), error));
-        }
-    };
+    let shutdown = network_started("warn")?;
+    let ended = race::run(options, &shutdown).await;
+    *interrupted = ended.is_err() && shutdown.is_cancelled();
+    let report = reported(ended, *interrupted)?;
     if let Some(path) = &options.report {
-        let json = serde_json::to_string_pretty(&report)?;
-        std::fs::write(path, json + "\n").wrap_err_with(|| format!("cannot write the report {}", path.display()))?;
+        write_json(path, &report)?;
     }
-    let _closed = std::io::stdout().lock().write_all(report.render().as_bytes());
-    match report.failure() {
-        None => Ok(()),
-        Some(reason) => Err(Failure::new(Code::Negative, eyre!(reason))),
-    }
+    shown(&report.render(), report.failure())
 }
 
 async fn adversaries(options: &adversaries::Options, interrupted: &mut bool) -> Result<(), Failure> {
-    node::telemetry::start(&node::cli::NodeConfig {
-        log: "error".to_owned(),
-        ..Default::default()
-    })?;
-    let shutdown = node::shutdown::on_signals(false)?;
-    end_with_terminal(shutdown.clone())?;
+    let shutdown = network_started("error")?;
     let report = tokio::select! {
         () = shutdown.cancelled() => {
             *interrupted = true;
@@ -201,8 +179,28 @@ async fn adversaries(options: &adversaries::Options, interrupted: &mut bool) -> 
         }
         report = adversaries::run(options) => report.map_err(|error| Failure::new(Code::Restart, error))?,
     };
-    let _closed = std::io::stdout().lock().write_all(report.render().as_bytes());
-    match report.failure() {
+    shown(&report.render(), report.failure())
+}
+
+/// The report of a network, unless it came to none.
+fn reported<T>(ended: Result<T, LocalnetError>, interrupted: bool) -> Result<T, Failure> {
+    ended.map_err(|error| {
+        let error = if interrupted { LocalnetError::Interrupted } else { error };
+        Failure::new(error.code(), error)
+    })
+}
+
+fn write_json(path: &Path, report: &impl Serialize) -> Result<(), Failure> {
+    let json = serde_json::to_string_pretty(report)?;
+    std::fs::write(path, json + "\n").wrap_err_with(|| format!("cannot write the report {}", path.display()))?;
+    Ok(())
+}
+
+/// Prints what came of it, and fails with the reason why it is no success.
+fn shown(text: &str, failure: Option<String>) -> Result<(), Failure> {
+    // A reader that has gone away (`| head`) is no reason to end otherwise than the run did.
+    let _closed = std::io::stdout().lock().write_all(text.as_bytes());
+    match failure {
         None => Ok(()),
         Some(reason) => Err(Failure::new(Code::Negative, eyre!(reason))),
     }
@@ -220,15 +218,7 @@ fn end_with_terminal(shutdown: CancellationToken) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Why the run is no success, in one line.
-fn verdict(report: &Report) -> Result<(), Failure> {
-    match report.failure() {
-        None => Ok(()),
-        Some(reason) => Err(Failure::new(Code::Negative, eyre!(reason))),
-    }
-}
-
-fn write_scenario(folder: &std::path::Path) -> Result<(), Failure> {
+fn write_scenario(folder: &Path) -> Result<(), Failure> {
     let recording = bots::scenario::record(bots::scenario::SEED)?;
     for path in recording.write(folder).or_configuration()? {
         println!("{}", path.display());

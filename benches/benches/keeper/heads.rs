@@ -5,27 +5,30 @@
 use std::time::{Duration, Instant};
 
 use alloy::primitives::{B256, Bytes, U256};
+use alloy::providers::Provider as _;
+use alloy::rpc::types::TransactionRequest;
 use alloy::sol_types::SolCall as _;
 use benches::measure::Done;
 use contracts::Agent;
 use futures::{StreamExt as _, stream};
-use sender::IdempotencyKey;
-use serde_json::{Value, json};
-use state::{Call, read};
+use serde_json::json;
+use state::{Call, NodeError, read};
 
 use crate::Case;
-use crate::setting::{Setting, terms};
+use crate::setting::{OWNER, Setting, sent, terms};
+
+/// Registrations that fit into a block.
+const JOBS_IN_A_BLOCK: usize = 100;
 
 impl Setting {
     /// Resolver jobs, one for each switch.
     pub(crate) async fn register(&self, jobs: usize) -> Done<()> {
-        let _: Value = self.ask("evm_setAutomine", json!([false])).await?;
+        self.devnet.rpc("evm_setAutomine", json!([false])).await;
         let begun = Instant::now();
+        let owner = self.devnet.account(OWNER);
         // The calls of a batch are worked on in any order.
-        let first: U256 = self
-            .ask("eth_getTransactionCount", json!([self.owner, "latest"]))
-            .await?;
-        for chunk in (0..jobs).collect::<Vec<_>>().chunks(500) {
+        let first = self.devnet.provider.get_transaction_count(owner).await?;
+        for chunk in (0..jobs).collect::<Vec<_>>().chunks(JOBS_IN_A_BLOCK) {
             let calls = chunk
                 .iter()
                 .map(|number| {
@@ -34,11 +37,13 @@ impl Setting {
                         resolver: self.switches,
                         data: slot(*number),
                     };
-                    let value = U256::from(1_000_000_000_000_000_u64);
-                    let mut tx = Self::request(self.owner, Some(self.agent), value, &call.abi_encode().into());
-                    if let Some(fields) = tx.as_object_mut() {
-                        fields.insert("nonce".to_owned(), json!(first + U256::from(*number)));
-                    }
+                    let tx = TransactionRequest::default()
+                        .from(owner)
+                        .to(self.agent)
+                        .value(U256::from(1_000_000_000_000_000_u64))
+                        .input(call.abi_encode().into())
+                        .gas_limit(1_000_000)
+                        .nonce(first + *number as u64);
                     Call::new("eth_sendTransaction", json!([tx]))
                 })
                 .collect();
@@ -49,7 +54,7 @@ impl Setting {
                 .collect();
             let last = hashes?.last().copied().unwrap_or_default();
             self.mine().await?;
-            self.receipt(last).await?;
+            self.devnet.receipt(last).await;
         }
         println!("{jobs} jobs registered in {:.1} s", begun.elapsed().as_secs_f64());
         Ok(())
@@ -72,20 +77,13 @@ impl Setting {
         for round in 0..rounds {
             let number = round.wrapping_mul(7_919) % jobs;
             let on = [U256::from(number).to_be_bytes::<32>(), U256::ONE.to_be_bytes::<32>()].concat();
-            let set = self
-                .submit(self.owner, Some(self.switches), U256::ZERO, &on.into())
-                .await?;
+            self.devnet
+                .submit(OWNER, Some(self.switches), U256::ZERO, on.into())
+                .await;
             let head = self.mine().await?;
-            self.receipt(set).await?;
             let begun = Instant::now();
             let worked = desk.on_head(head).await?;
-            let [(_, _, name)] = worked.sent.as_slice() else {
-                return Err(format!("round {round}: {worked:?}; one transaction was expected").into());
-            };
-            let handle = sender
-                .find(&IdempotencyKey::new(name.as_str())?)
-                .await?
-                .ok_or("not found")?;
+            let handle = sent(&sender, &worked).await?;
             let status = handle
                 .until(Duration::from_secs(20), |state| {
                     !matches!(state.name(), "queued" | "signed")
@@ -119,13 +117,14 @@ impl Setting {
 
     /// Every resolver by a call of its own, 16 under way at a time.
     async fn by_eth_call(&self, jobs: usize, head: B256) -> Done<()> {
-        let answers: Vec<Done<Bytes>> = stream::iter(0..jobs)
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let answers: Vec<Result<Bytes, NodeError>> = stream::iter(0..jobs)
             .map(|number| {
                 let call = json!([
                     { "from": self.agent, "to": self.switches, "input": slot(number) },
                     { "blockHash": head }
                 ]);
-                self.ask::<Bytes>("eth_call", call)
+                self.node.call(Call::new("eth_call", call), deadline)
             })
             .buffer_unordered(16)
             .collect()

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use benches::measure::{self, Done};
 use serde::Serialize;
-use testkit::Mining;
+use testkit::Devnet;
 
 use self::setting::Setting;
 
@@ -62,25 +62,13 @@ fn times(all: &[Duration]) -> Done<measure::Times> {
 }
 
 fn run() -> Done<()> {
-    let Some(anvil) = testkit::anvil(
-        Mining::Automatic,
-        &[
-            "--gas-limit",
-            "1000000000",
-            "--accounts",
-            "4",
-            "--balance",
-            "1000000",
-            "--code-size-limit",
-            "60000",
-        ],
-    ) else {
+    let Some(devnet) = Devnet::start(&[]) else {
         return Ok(());
     };
     let jobs = usize::try_from(measure::setting("KEEPER_JOBS", 10_000)?)?;
     let rounds = usize::try_from(measure::setting("KEEPER_ROUNDS", 200)?)?;
     let cases = tokio::runtime::Runtime::new()?.block_on(async {
-        let setting = Setting::new(anvil).await?;
+        let setting = Setting::new(devnet).await?;
         let mut cases = setting.pauses().await?;
         setting.register(jobs).await?;
         cases.insert(0, setting.heads(jobs, rounds).await?);

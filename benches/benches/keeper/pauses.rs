@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use alloy::primitives::utils::Unit;
 use alloy::primitives::{Bytes, U256, keccak256};
 use alloy::sol_types::SolCall as _;
 use benches::measure::Done;
@@ -9,7 +10,7 @@ use contracts::{Agent, Contract, PauseGuard, TestPausable};
 use sender::{IdempotencyKey, Lane, Outcome, Request};
 
 use crate::Case;
-use crate::setting::{Setting, terms};
+use crate::setting::{OWNER, Setting, sent, terms};
 
 impl Setting {
     /// A confirmed incident until its pause is in a block: the validator's own call beside a keeper's execution. Blocks are made as
@@ -18,24 +19,24 @@ impl Setting {
         let folder = tempfile::tempdir()?;
         let validator = self.sender(2, &folder.path().join("validator.db")).await?;
         let reporter = validator.account(Lane::Pause);
-        let protocol = self.create(Contract::TestPausable.bytecode().clone()).await?;
+        let devnet = &self.devnet;
+        let protocol = devnet.create(Contract::TestPausable.bytecode().clone()).await;
         let guard = PauseGuard::constructorCall {
-            owner_: self.owner,
+            owner_: devnet.account(OWNER),
             protocol_: protocol,
             call_: TestPausable::setPausedCall { paused_: true }.abi_encode().into(),
             reporters: vec![reporter],
             threshold_: U256::ONE,
         };
-        let guard = self.create(Contract::PauseGuard.creation(&guard)).await?;
+        let guard = devnet.create(Contract::PauseGuard.creation(&guard)).await;
         let right = TestPausable::setGuardianCall { guardian_: guard };
-        self.call(self.owner, protocol, U256::ZERO, &right).await?;
+        devnet.call(OWNER, protocol, U256::ZERO, &right).await;
         let job = Agent::registerJobCall {
             terms: terms(guard, 1 | 32),
             resolver: guard,
             data: PauseGuard::checkCall {}.abi_encode().into(),
         };
-        self.call(self.owner, self.agent, U256::from(10).pow(U256::from(18)), &job)
-            .await?;
+        devnet.call(OWNER, self.agent, Unit::ETHER.wei(), &job).await;
         let (mut desk, sender) = self.desk(folder.path()).await?;
         desk.on_head(self.mine().await?).await?;
         let (mut direct, mut by_keeper) = (Vec::new(), Vec::new());
@@ -68,13 +69,7 @@ impl Setting {
             )
             .await?;
             let worked = desk.on_head(head).await?;
-            let [(_, _, name)] = worked.sent.as_slice() else {
-                return Err(format!("pause {round}: {worked:?}").into());
-            };
-            let handle = sender
-                .find(&IdempotencyKey::new(name.as_str())?)
-                .await?
-                .ok_or("not found")?;
+            let handle = sent(&sender, &worked).await?;
             let Outcome::Mined(inclusion) = handle.included(Duration::from_secs(20)).await? else {
                 return Err(format!("pause {round} was not mined").into());
             };

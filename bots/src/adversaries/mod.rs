@@ -239,9 +239,8 @@ async fn one(name: &str, behaviours: &[Behaviour], options: &Options) -> Result<
         begin.send_replace((last + 1).min(pending.len()));
         let patience = Duration::from_secs(60) + Duration::from_millis(200) * u32::try_from(wanted).unwrap_or(u32::MAX);
         network
-            .wait("the judging of a wave", patience, |_| {
-                let done = *judged.borrow() >= wanted;
-                async move { Ok(done) }
+            .wait("the judging of a wave", patience, async |_| {
+                Ok(*judged.borrow() >= wanted)
             })
             .await?;
         network.end_epoch().await?;

@@ -19,6 +19,7 @@ use miner::service::ChallengeService;
 use node::exit::Failure;
 use protos::v1::platform_server::PlatformServer;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -30,6 +31,8 @@ const TEMPO: u64 = 10;
 const STAKE: u64 = 5_000_000_000_000;
 /// No call of the ledger takes longer.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How often what is waited for is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long a miner may take. Generous, since many engines share the machine; who is late on purpose is later than this.
 pub const DEADLINE: Duration = Duration::from_secs(2);
 
@@ -162,16 +165,10 @@ impl Network {
             "score": { "target_latency": "5s", "latency_floor": format!("{}ms", DEADLINE.as_millis()) },
         }))?;
         tasks.spawn(validator::run(config, shutdown.clone()));
-        let until = tokio::time::Instant::now() + PATIENCE;
-        while !ready.exists() {
-            if let Some(Ok(Err(failure))) = tasks.try_join_next() {
-                return Err(NetworkError::Node(failure));
-            }
-            if tokio::time::Instant::now() >= until {
-                return Err(NetworkError::Late("the start of the validator", PATIENCE));
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        wait(&mut tasks, "the start of the validator", PATIENCE, async || {
+            Ok(ready.exists())
+        })
+        .await?;
         // Opened a second time, to look in: SQLite lets many read.
         let store = validator::store::Store::open(&database).await?;
         Ok(Self {
@@ -193,26 +190,14 @@ impl Network {
     ///
     /// # Errors
     /// [`NetworkError::Late`] with `what` when it takes longer than `patience`.
-    pub async fn wait<F>(
+    pub async fn wait(
         &mut self,
         what: &'static str,
         patience: Duration,
-        mut happens: impl FnMut(validator::store::Store) -> F,
-    ) -> Result<(), NetworkError>
-    where
-        F: Future<Output = Result<bool, NetworkError>>,
-    {
-        let until = tokio::time::Instant::now() + patience;
-        while !happens(self.store.clone()).await? {
-            if tokio::time::Instant::now() >= until {
-                return Err(NetworkError::Late(what, patience));
-            }
-            if let Some(Ok(Err(failure))) = self.tasks.try_join_next() {
-                return Err(NetworkError::Node(failure));
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        Ok(())
+        happens: impl AsyncFn(&validator::store::Store) -> Result<bool, NetworkError>,
+    ) -> Result<(), NetworkError> {
+        let store = &self.store;
+        wait(&mut self.tasks, what, patience, async || happens(store).await).await
     }
 
     /// Ends the ledger's epoch, and waits until the validator has closed its window and scored it.
@@ -238,12 +223,9 @@ impl Network {
     pub async fn weights(&mut self) -> Result<Vec<(u16, u16)>, NetworkError> {
         let enough = self.store.standing().await?.weights_set + 1;
         let local = self.local.clone();
-        self.wait("the setting of weights", PATIENCE, move |store| {
-            let local = local.clone();
-            async move {
-                local.advance().await?;
-                Ok(store.standing().await?.weights_set >= enough)
-            }
+        self.wait("the setting of weights", PATIENCE, async |store| {
+            local.advance().await?;
+            Ok(store.standing().await?.weights_set >= enough)
         })
         .await?;
         Ok(self.ledger.weights(0).await?)
@@ -255,6 +237,26 @@ impl Network {
         while self.tasks.join_next().await.is_some() {}
         self.local.close().await;
     }
+}
+
+/// Waits until `happens`, looking again and again; ends with an error when it takes longer than `patience`, or a task failed meanwhile.
+async fn wait(
+    tasks: &mut JoinSet<Result<(), Failure>>,
+    what: &'static str,
+    patience: Duration,
+    happens: impl AsyncFn() -> Result<bool, NetworkError>,
+) -> Result<(), NetworkError> {
+    let until = Instant::now() + patience;
+    while !happens().await? {
+        if let Some(Ok(Err(failure))) = tasks.try_join_next() {
+            return Err(NetworkError::Node(failure));
+        }
+        if Instant::now() >= until {
+            return Err(NetworkError::Late(what, patience));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Ok(())
 }
 
 async fn serve(

@@ -146,18 +146,10 @@ mod tests {
 
     use super::*;
     use crate::localnet::plan::Shape;
+    use crate::localnet::plan::tests::USUAL;
 
     fn network(seed: u64) -> NetworkPlan {
-        NetworkPlan::new(Shape {
-            validators: 3,
-            miners: 10,
-            lazy: 1,
-            liar: 1,
-            slow: 1,
-            replicas: 2,
-            seed,
-        })
-        .unwrap()
+        NetworkPlan::new(Shape { seed, ..USUAL }).unwrap()
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -130,17 +131,12 @@ impl Fleet {
         each.collect()
     }
 
-    /// The binary of a member.
-    fn program(&self, member: Member) -> PathBuf {
-        self.binaries.join(match member {
-            Member::Ledger => "ledger",
-            Member::Node => "anvil",
-            Member::Platform => "platform",
-            Member::Keeper(_) => "keeper",
-            Member::Auditor(_) => "audit",
-            Member::Monitor(_) => "billing",
-            Member::Validator(_) => "validator",
-            Member::Miner(_) => "miner",
+    /// Starts a member's binary; what it logs goes to the log of this name.
+    fn spawn(&self, member: Member, log: impl fmt::Display, args: Vec<OsString>) -> Result<Process, FleetError> {
+        spawned(Spec {
+            program: self.binaries.join(member.room()),
+            args,
+            log: self.folder.log(log),
         })
     }
 
@@ -155,54 +151,29 @@ impl Fleet {
             listen.to_string().into(),
             "--ready-file".into(),
             ready.into(),
+            "--exit-with-parent".into(),
         ]);
-        all.push("--exit-with-parent".into());
-        let spec = Spec {
-            program: self.program(member),
-            args: all,
-            log: self.folder.log(member),
-        };
-        let process = Process::start(&spec).map_err(|reason| FleetError::Start {
-            program: spec.program.clone(),
-            reason,
-        })?;
+        let process = self.spawn(member, member, all)?;
         self.running.insert(member, Running { process, address: None });
         Ok(())
     }
 
     /// Runs a member's binary once, for a command that ends by itself, and waits for it.
     pub(crate) async fn run_once(&self, name: &str, member: Member, args: Vec<OsString>) -> Result<(), FleetError> {
-        let spec = Spec {
-            program: self.program(member),
-            args,
-            log: self.folder.log(name),
-        };
-        let process = Process::start(&spec).map_err(|reason| FleetError::Start {
-            program: spec.program.clone(),
-            reason,
-        })?;
+        let process = self.spawn(member, name, args)?;
         match process.wait(READY_WITHIN).await {
             Some(status) if status.success() => Ok(()),
             Some(status) => Err(self.ended(name, status)),
-            None => Err(FleetError::NotReady {
-                name: name.to_owned(),
-                words: self.words(name),
-            }),
+            None => Err(self.not_ready(name)),
         }
     }
 
     /// Starts anvil, which knows nothing of ready files and of its parent's end: a shell watches over it.
     pub(crate) fn start_node(&mut self, anvil: &Path, args: Vec<OsString>) -> Result<(), FleetError> {
-        let log = self.folder.log(Member::Node);
-        let args = guarded(anvil.as_os_str(), args);
-        let process = Process::start(&Spec {
+        let process = spawned(Spec {
             program: "sh".into(),
-            args,
-            log,
-        });
-        let process = process.map_err(|reason| FleetError::Start {
-            program: anvil.to_owned(),
-            reason,
+            args: guarded(anvil.as_os_str(), args),
+            log: self.folder.log(Member::Node),
         })?;
         self.running.insert(Member::Node, Running { process, address: None });
         Ok(())
@@ -210,52 +181,47 @@ impl Fleet {
 
     /// Waits until a member serves.
     pub(crate) async fn ready(&mut self, member: Member) -> Result<SocketAddr, FleetError> {
-        let path = self.folder.ready(member);
-        let deadline = Instant::now() + READY_WITHIN;
-        loop {
-            self.check()?;
-            if member == Member::Node {
-                if let Some(address) = std::fs::read_to_string(self.folder.log(member))
-                    .ok()
-                    .as_deref()
-                    .and_then(listening)
-                {
-                    return self.is_ready(member, address);
-                }
-            } else if let Ok(content) = std::fs::read_to_string(&path) {
-                return self.is_ready(member, parsed(member, &content)?);
-            }
-            if Instant::now() > deadline {
-                return Err(FleetError::NotReady {
-                    name: member.to_string(),
-                    words: self.words(member),
-                });
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-    }
-
-    fn is_ready(&mut self, member: Member, address: SocketAddr) -> Result<SocketAddr, FleetError> {
+        let address = if member == Member::Node {
+            let says = |log: &str| listening(log).map(Ok);
+            self.written(member, &self.folder.log(member), says).await?
+        } else {
+            self.announced(member, &self.folder.ready(member)).await?
+        };
         let running = self.running.get_mut(&member).ok_or(FleetError::Unknown(member))?;
         running.address = Some(address);
         Ok(address)
     }
 
-    /// Waits until a member that is ready has also written this file, with another address that it serves on.
+    /// Waits until a member has written this file, with an address that it serves on.
     pub(crate) async fn announced(&self, member: Member, path: &Path) -> Result<SocketAddr, FleetError> {
+        self.written(member, path, |content| Some(parsed(member, content)))
+            .await
+    }
+
+    /// Waits until a member's file says an address.
+    async fn written(
+        &self,
+        member: Member,
+        path: &Path,
+        says: impl Fn(&str) -> Option<Result<SocketAddr, FleetError>>,
+    ) -> Result<SocketAddr, FleetError> {
         let deadline = Instant::now() + READY_WITHIN;
         loop {
             self.check()?;
-            if let Ok(content) = std::fs::read_to_string(path) {
-                return parsed(member, &content);
+            if let Some(address) = std::fs::read_to_string(path).ok().as_deref().and_then(&says) {
+                return address;
             }
             if Instant::now() > deadline {
-                return Err(FleetError::NotReady {
-                    name: member.to_string(),
-                    words: self.words(member),
-                });
+                return Err(self.not_ready(&member.to_string()));
             }
             tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    fn not_ready(&self, name: &str) -> FleetError {
+        FleetError::NotReady {
+            name: name.to_owned(),
+            words: self.words(name),
         }
     }
 
@@ -350,7 +316,7 @@ impl Fleet {
         }
     }
 
-    fn words(&self, name: impl std::fmt::Display) -> String {
+    fn words(&self, name: impl fmt::Display) -> String {
         let lines = last_lines(&self.folder.log(name), QUOTED_LINES);
         if lines.is_empty() {
             "none".to_owned()
@@ -358,6 +324,13 @@ impl Fleet {
             lines.join(" | ")
         }
     }
+}
+
+fn spawned(spec: Spec) -> Result<Process, FleetError> {
+    Process::start(&spec).map_err(|reason| FleetError::Start {
+        program: spec.program,
+        reason,
+    })
 }
 
 /// The address in a member's file.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::error::LocalnetError;
 use super::plan::Member;
 
 /// Where everything of a run lies.
@@ -40,5 +41,20 @@ impl Folder {
     /// Another file of a member's, or a folder.
     pub(crate) fn file(&self, member: Member, ending: &str) -> PathBuf {
         self.0.join(format!("{member}.{ending}"))
+    }
+
+    /// Writes such a file; gives where it is.
+    ///
+    /// # Errors
+    /// [`LocalnetError::File`].
+    pub(crate) fn write(&self, member: Member, ending: &str, text: &str) -> Result<PathBuf, LocalnetError> {
+        let path = self.file(member, ending);
+        match std::fs::write(&path, text) {
+            Ok(()) => Ok(path),
+            Err(error) => Err(LocalnetError::File {
+                path,
+                reason: error.to_string(),
+            }),
+        }
     }
 }

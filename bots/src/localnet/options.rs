@@ -132,6 +132,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::localnet::plan::tests::USUAL;
 
     #[derive(Debug, Parser)]
     struct Cli {
@@ -149,16 +150,7 @@ mod tests {
     fn nothing_said_is_the_scenario_on_three_validators_and_ten_miners() {
         let usual = options(&[]);
         assert_eq!((usual.source(), usual.pace().as_str()), (Source::Scenario, "60/s"));
-        let shape = Shape {
-            validators: 3,
-            miners: 10,
-            lazy: 1,
-            liar: 1,
-            slow: 1,
-            replicas: 2,
-            seed: 7,
-        };
-        assert_eq!(usual.shape, shape);
+        assert_eq!(usual.shape, USUAL);
         assert_eq!((usual.timeout, usual.settle_epochs), (Duration::from_secs(1800), 3));
     }
 

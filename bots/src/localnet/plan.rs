@@ -64,18 +64,33 @@ pub enum Member {
     Miner(u32),
 }
 
+impl Member {
+    /// The room that it comes from, which its binary is called after: `ledger`, `platform`, `validator`, `miner`, `keeper`, `audit`,
+    /// `billing`; and `anvil`.
+    pub const fn room(self) -> &'static str {
+        match self {
+            Self::Ledger => "ledger",
+            Self::Node => "anvil",
+            Self::Platform => "platform",
+            Self::Keeper(_) => "keeper",
+            Self::Auditor(_) => "audit",
+            Self::Monitor(_) => "billing",
+            Self::Validator(_) => "validator",
+            Self::Miner(_) => "miner",
+        }
+    }
+}
+
 impl fmt::Display for Member {
-    /// Its name in messages and file names: `ledger`, `anvil`, `platform`, `validator-2`, `miner-7`, `keeper-1`, `audit-3`, `billing-1`.
+    /// Its name in messages and file names: `ledger`, `validator-2`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ledger => write!(f, "ledger"),
-            Self::Node => write!(f, "anvil"),
-            Self::Platform => write!(f, "platform"),
-            Self::Keeper(number) => write!(f, "keeper-{number}"),
-            Self::Auditor(number) => write!(f, "audit-{number}"),
-            Self::Monitor(number) => write!(f, "billing-{number}"),
-            Self::Validator(uid) => write!(f, "validator-{uid}"),
-            Self::Miner(uid) => write!(f, "miner-{uid}"),
+            Self::Ledger | Self::Node | Self::Platform => f.write_str(self.room()),
+            Self::Keeper(number)
+            | Self::Auditor(number)
+            | Self::Monitor(number)
+            | Self::Validator(number)
+            | Self::Miner(number) => write!(f, "{}-{number}", self.room()),
         }
     }
 }
@@ -130,6 +145,9 @@ pub enum PlanError {
         /// As asked for.
         validators: usize,
     },
+    /// More attacks through keepers than a validator has actions.
+    #[error("--through keepers takes at most --attacks {0}: each guard is an action of its own")]
+    Gates(usize),
     /// More neurons than a subnet has places.
     #[error("{neurons} validators and miners: a subnet has {NEURONS_MAX} places besides its owner's")]
     TooMany {
@@ -256,14 +274,14 @@ impl NetworkPlan {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeSet;
 
     use proptest::prelude::*;
 
     use super::*;
 
-    const USUAL: Shape = Shape {
+    pub(crate) const USUAL: Shape = Shape {
         validators: 3,
         miners: 10,
         lazy: 1,

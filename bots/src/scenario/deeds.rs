@@ -1,6 +1,6 @@
 //! The single things that users do, each planned so that it ends as it says.
 
-use alloy::primitives::{Address, Bytes, U256};
+use alloy::primitives::{Address, U256};
 use alloy::sol_types::SolCall;
 use contracts::{Pair, Router, Token, Vault};
 use rand::Rng;
@@ -20,15 +20,9 @@ impl Traffic<'_> {
                 .ok_or_else(|| ScenarioError::Plan("a town needs two users".to_owned()))?
         };
         let value = milli_ether(self.rng.random_range(1..2_000)).min(self.spendable(user));
-        let draft = Draft {
-            to: to.into(),
-            value,
-            input: Bytes::new(),
-            gas_limit: 21_000,
-        };
         Ok(Plan {
             user,
-            draft,
+            draft: Draft::transfer(to, value),
             ending: Ending::Success,
             what: "ETH transfer",
         })
@@ -175,10 +169,7 @@ impl Traffic<'_> {
         } else {
             call(user, vault, &Vault::depositCall { receiver }, 140_000, "deposit")
         };
-        Some(Plan {
-            draft: Draft { value, ..plan.draft },
-            ..plan
-        })
+        Some(plan.with(value))
     }
 
     fn withdrawal(&mut self, user: usize) -> Option<Plan> {
@@ -212,14 +203,7 @@ impl Traffic<'_> {
             vault: self.town.vault,
             amount,
         };
-        let plan = call(user, self.town.router, &loan, 220_000, "flash loan");
-        Some(Plan {
-            draft: Draft {
-                value: fee,
-                ..plan.draft
-            },
-            ..plan
-        })
+        Some(call(user, self.town.router, &loan, 220_000, "flash loan").with(fee))
     }
 
     /// Somebody who holds more than the robbed vault can have left wants it all.
@@ -252,16 +236,13 @@ impl Traffic<'_> {
         let pair = self.town.pairs.choose(self.rng)?;
         let one = ether(1);
         let to = self.someone_else(user)?;
-        let (plan, ending) = match self.rng.random_range(0..5_u32) {
+        let plan = match self.rng.random_range(0..5_u32) {
             0 => {
                 let transfer = Token::transferCall {
                     to,
                     value: self.town.supply,
                 };
-                (
-                    call(user, token, &transfer, 80_000, "transfer of more than is held"),
-                    Ending::Revert,
-                )
+                call(user, token, &transfer, 80_000, "transfer of more than is held")
             }
             1 => {
                 let token_in = *self.town.tokens.get(*pair.tokens.first()?)?;
@@ -271,10 +252,7 @@ impl Traffic<'_> {
                     minOut: one * U256::from(1000),
                     to,
                 };
-                (
-                    call(user, pair.address, &swap, 180_000, "swap past its limit"),
-                    Ending::Revert,
-                )
+                call(user, pair.address, &swap, 180_000, "swap past its limit")
             }
             2 => {
                 let token_in = *self.town.tokens.get(*pair.tokens.first()?)?;
@@ -287,33 +265,35 @@ impl Traffic<'_> {
                     minOut: U256::ZERO,
                     deadline,
                 };
-                (
-                    call(user, self.town.router, &swap, 260_000, "swap past its deadline"),
-                    Ending::Revert,
-                )
+                call(user, self.town.router, &swap, 260_000, "swap past its deadline")
             }
             3 => {
                 let withdrawal = Vault::withdrawCall { shares: U256::MAX };
-                (
-                    call(
-                        user,
-                        self.town.vault,
-                        &withdrawal,
-                        120_000,
-                        "withdrawal of too many shares",
-                    ),
-                    Ending::Revert,
-                )
+                let what = "withdrawal of too many shares";
+                call(user, self.town.vault, &withdrawal, 120_000, what)
             }
             _ => {
                 let transfer = Token::transferCall { to, value: one };
-                (
-                    call(user, token, &transfer, 30_000, "transfer out of gas"),
-                    Ending::Halt,
-                )
+                return Some(Plan {
+                    ending: Ending::Halt,
+                    ..call(user, token, &transfer, 30_000, "transfer out of gas")
+                });
             }
         };
-        Some(Plan { ending, ..plan })
+        Some(Plan {
+            ending: Ending::Revert,
+            ..plan
+        })
+    }
+}
+
+impl Plan {
+    /// With so many wei.
+    fn with(self, value: U256) -> Self {
+        Self {
+            draft: self.draft.with(value),
+            ..self
+        }
     }
 }
 
@@ -326,15 +306,9 @@ fn refused(plan: Plan) -> Plan {
 }
 
 fn call(user: usize, to: Address, call: &impl SolCall, gas_limit: u64, what: &'static str) -> Plan {
-    let draft = Draft {
-        to: to.into(),
-        value: U256::ZERO,
-        input: call.abi_encode().into(),
-        gas_limit,
-    };
     Plan {
         user,
-        draft,
+        draft: Draft::call(to, call, gas_limit),
         ending: Ending::Success,
         what,
     }

@@ -1,7 +1,7 @@
 //! A transaction that takes the place of another: the same sender and nonce at a higher fee.
 
 use alloy::consensus::{Transaction as _, TxEnvelope};
-use alloy::primitives::{Bytes, TxKind, U256};
+use alloy::primitives::U256;
 
 use super::wallet::{Draft, Fees, Form, Wallet};
 use super::world::Entry;
@@ -50,10 +50,8 @@ pub fn replacement(entry: &Entry, signer: &Wallet, reason: Reason) -> Result<Opt
         }
         Reason::Regret => {
             let draft = Draft {
-                to: TxKind::Call(entry.from),
-                value: U256::ZERO,
-                input: Bytes::new(),
                 gas_limit: 30_000,
+                ..Draft::transfer(entry.from, U256::ZERO)
             };
             (draft, Ending::Success, "cancellation")
         }
@@ -73,12 +71,7 @@ mod tests {
     fn sent(form: Form) -> (Entry, Wallet) {
         let mut wallet = Wallet::derive(1, "user", 0).unwrap();
         wallet.set_nonce(4);
-        let draft = Draft {
-            to: TxKind::Call(wallet.address()),
-            value: U256::from(7),
-            input: Bytes::new(),
-            gas_limit: 21_000,
-        };
+        let draft = Draft::transfer(wallet.address(), U256::from(7));
         let tx = wallet.sign(draft, form, Fees { max: 1_001, tip: 10 }).unwrap();
         let entry = Entry {
             tx,

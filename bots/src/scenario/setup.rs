@@ -4,8 +4,7 @@
 //! them ([`build`] does on the recorded one, which leaves these blocks out of its record). So the state that the story starts on
 //! is one that constructors and calls have really made.
 
-use alloy::primitives::{Address, Bytes, TxKind, U256};
-use alloy::sol_types::SolCall;
+use alloy::primitives::{Address, Bytes, U256};
 use contracts::{Contract, Pair, Router, Token, Vault, VaultAdmin};
 
 use super::wallet::{Draft, Fees, Form, Wallet};
@@ -171,6 +170,12 @@ pub struct Step {
     pub draft: Draft,
 }
 
+impl Who {
+    const fn signs(self, draft: Draft) -> Step {
+        Step { who: self, draft }
+    }
+}
+
 /// What one block of the setup includes; each needs those before it.
 pub type Stage = Vec<Step>;
 
@@ -191,13 +196,13 @@ pub fn plan(people: &People, ownership: Ownership) -> Result<(Town, Vec<Stage>),
                 value: U256::MAX,
             };
             let token = *lookup(&town.tokens, token)?;
-            liquidity.push(call(Who::Owner, token, U256::ZERO, &approval, 60_000));
+            liquidity.push(Who::Owner.signs(Draft::call(token, &approval, 60_000)));
         }
         let add = Pair::addLiquidityCall {
             amount0: million,
             amount1: million * U256::from(2),
         };
-        liquidity.push(call(Who::Owner, market.address, U256::ZERO, &add, 300_000));
+        liquidity.push(Who::Owner.signs(Draft::call(market.address, &add, 300_000)));
     }
     stages.push(liquidity);
 
@@ -206,7 +211,7 @@ pub fn plan(people: &People, ownership: Ownership) -> Result<(Town, Vec<Stage>),
             to: user.address(),
             value: ether(100_000),
         };
-        let gift = |user| call(Who::Owner, *token, U256::ZERO, &transfer(user), 80_000);
+        let gift = |user| Who::Owner.signs(Draft::call(*token, &transfer(user), 80_000));
         stages.push(people.users.iter().map(gift).collect());
     }
 
@@ -222,7 +227,7 @@ pub fn plan(people: &People, ownership: Ownership) -> Result<(Town, Vec<Stage>),
                 spender,
                 value: U256::MAX,
             };
-            let approve = |user| call(Who::User(user), *token, U256::ZERO, &approval, 60_000);
+            let approve = |user| Who::User(user).signs(Draft::call(*token, &approval, 60_000));
             stages.push((0..people.users.len()).map(approve).collect());
         }
     }
@@ -230,13 +235,8 @@ pub fn plan(people: &People, ownership: Ownership) -> Result<(Town, Vec<Stage>),
     let deposit = |(number, user): (usize, &Wallet)| {
         let receiver = user.address();
         let value = ether(5 + number as u64 % 4 * 4);
-        call(
-            Who::User(number),
-            town.vault,
-            value,
-            &Vault::depositCall { receiver },
-            140_000,
-        )
+        let deposit = Draft::call(town.vault, &Vault::depositCall { receiver }, 140_000);
+        Who::User(number).signs(deposit.with(value))
     };
     stages.push(people.users.iter().enumerate().take(DEPOSITORS).map(deposit).collect());
     Ok((town, stages))
@@ -285,13 +285,7 @@ fn deploy(owner: &Wallet, ownership: Ownership) -> Result<(Town, Stage), Scenari
     let mut stage = Stage::new();
     let mut create_with = |input: Bytes, value: U256, gas_limit: u64| {
         let address = holder.create(owner.nonce() + stage.len() as u64);
-        let draft = Draft {
-            to: TxKind::Create,
-            value,
-            input,
-            gas_limit,
-        };
-        stage.push(Step { who: Who::Owner, draft });
+        stage.push(Who::Owner.signs(Draft::creation(input, gas_limit).with(value)));
         address
     };
     let mut create = |input: Bytes, value: U256| create_with(input, value, CREATION_GAS);
@@ -349,16 +343,6 @@ fn deploy(owner: &Wallet, ownership: Ownership) -> Result<(Town, Stage), Scenari
         raid_stake: ether(RAID_STAKE_ETHER),
     };
     Ok((town, stage))
-}
-
-fn call(who: Who, to: Address, value: U256, call: &impl SolCall, gas_limit: u64) -> Step {
-    let draft = Draft {
-        to: to.into(),
-        value,
-        input: call.abi_encode().into(),
-        gas_limit,
-    };
-    Step { who, draft }
 }
 
 /// Item `index` of a list.

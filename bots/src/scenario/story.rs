@@ -18,8 +18,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use alloy::consensus::Transaction as _;
-use alloy::primitives::{Address, B256, Bytes, TxKind, U256, keccak256};
-use alloy::sol_types::SolCall;
+use alloy::primitives::{Address, B256, Bytes, U256, keccak256};
 use contracts::{Contract, Raider, Router, Token, Vault, VaultAdmin};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
@@ -287,36 +286,24 @@ fn once<'a>(
     blobs: &[B256],
 ) -> Result<Once<'a>, ScenarioError> {
     let vault = town.vault;
-    let to_raider = || {
-        raider
-            .map(TxKind::Call)
-            .ok_or_else(|| ScenarioError::Plan("no raider yet".to_owned()))
+    let raid = |wanted| {
+        let raider = raider.ok_or_else(|| ScenarioError::Plan("no raider yet".to_owned()))?;
+        let raid = Raider::raidCall { vault, wanted };
+        Ok::<_, ScenarioError>(Draft::call(raider, &raid, 3_000_000).with(town.raid_stake))
     };
-    let call = |to: TxKind, value: U256, input: Vec<u8>, gas_limit: u64| Draft {
-        to,
-        value,
-        input: input.into(),
-        gas_limit,
-    };
-    Ok(match event {
+    let (signer, draft, ending, what) = match event {
         Event::AddYield => {
-            let draft = call(
-                vault.into(),
-                ether(YIELD_ETHER),
-                Vault::addYieldCall {}.abi_encode(),
-                80_000,
-            );
-            (&mut people.owner, draft, Form::DynamicFee, Ending::Success, "yield")
+            let draft = Draft::call(vault, &Vault::addYieldCall {}, 80_000).with(ether(YIELD_ETHER));
+            (&mut people.owner, draft, Ending::Success, "yield")
         }
         Event::Blobs => {
             let draft = Draft {
-                to: people.owner.address().into(),
-                value: U256::ZERO,
                 input: Bytes::from_static(b"batch 1"),
                 gas_limit: 30_000,
+                ..Draft::transfer(people.owner.address(), U256::ZERO)
             };
             let form = Form::Blobs(blobs.to_vec());
-            (&mut people.rollup, draft, form, Ending::Success, "blobs")
+            return Ok((&mut people.rollup, draft, form, Ending::Success, "blobs"));
         }
         Event::TokenDeployment => {
             let user = people.modern.address();
@@ -326,83 +313,38 @@ fn once<'a>(
                 supply: ether(1_000_000),
                 holder: user,
             };
-            let input = Contract::Token.creation(&arguments);
-            let draft = Draft {
-                to: TxKind::Create,
-                value: U256::ZERO,
-                input,
-                gas_limit: 1_200_000,
-            };
-            (
-                &mut people.modern,
-                draft,
-                Form::DynamicFee,
-                Ending::Success,
-                "deployment",
-            )
+            let draft = Draft::creation(Contract::Token.creation(&arguments), 1_200_000);
+            (&mut people.modern, draft, Ending::Success, "deployment")
         }
         Event::RaiderDeployment => {
             let captain = &mut people.captain;
             *raider = Some(captain.address().create(captain.nonce()));
-            let input = Raider::BYTECODE.clone();
-            let draft = Draft {
-                to: TxKind::Create,
-                value: U256::ZERO,
-                input,
-                gas_limit: 800_000,
-            };
-            (
-                captain,
-                draft,
-                Form::DynamicFee,
-                Ending::Success,
-                "the raider's deployment",
-            )
+            let draft = Draft::creation(Raider::BYTECODE.clone(), 800_000);
+            (captain, draft, Ending::Success, "the raider's deployment")
         }
         Event::Delegation => {
             let modern = &mut people.modern;
             let authorization = modern.authorize_in_next(town.router)?;
-            let deposit = Router::depositCall { vault }.abi_encode();
-            let draft = call(modern.address().into(), ether(1), deposit, 220_000);
-            (
-                modern,
-                draft,
-                Form::SetCode(vec![authorization]),
-                Ending::Success,
-                "delegation",
-            )
+            let draft = Draft::call(modern.address(), &Router::depositCall { vault }, 220_000).with(ether(1));
+            let form = Form::SetCode(vec![authorization]);
+            return Ok((modern, draft, form, Ending::Success, "delegation"));
         }
-        Event::Rehearsal => {
-            let raid = Raider::raidCall {
-                vault,
-                wanted: ether(100_000),
-            };
-            let draft = call(to_raider()?, town.raid_stake, raid.abi_encode(), 3_000_000);
-            (
-                &mut people.captain,
-                draft,
-                Form::DynamicFee,
-                Ending::Revert,
-                "the rehearsal",
-            )
-        }
-        Event::Raid => {
-            let raid = Raider::raidCall {
-                vault,
-                wanted: ether(100),
-            };
-            let draft = call(to_raider()?, town.raid_stake, raid.abi_encode(), 3_000_000);
-            (&mut people.captain, draft, Form::DynamicFee, Ending::Success, RAID)
-        }
+        Event::Rehearsal => (
+            &mut people.captain,
+            raid(ether(100_000))?,
+            Ending::Revert,
+            "the rehearsal",
+        ),
+        Event::Raid => (&mut people.captain, raid(ether(100))?, Ending::Success, RAID),
         Event::Pause => {
-            let (to, pause) = match town.admin {
-                Some(admin) => (admin, VaultAdmin::pauseCall {}.abi_encode()),
-                None => (vault, Vault::setPausedCall { paused_: true }.abi_encode()),
+            let draft = match town.admin {
+                Some(admin) => Draft::call(admin, &VaultAdmin::pauseCall {}, 60_000),
+                None => Draft::call(vault, &Vault::setPausedCall { paused_: true }, 60_000),
             };
-            let draft = call(to.into(), U256::ZERO, pause, 60_000);
-            (&mut people.owner, draft, Form::DynamicFee, Ending::Success, PAUSE)
+            (&mut people.owner, draft, Ending::Success, PAUSE)
         }
-    })
+    };
+    Ok((signer, draft, Form::DynamicFee, ending, what))
 }
 
 /// A versioned hash (EIP-4844): a hash whose first byte is the version, 1.

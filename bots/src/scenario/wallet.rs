@@ -8,6 +8,7 @@ use alloy::eips::eip2930::AccessList;
 use alloy::eips::eip7702::{Authorization, SignedAuthorization};
 use alloy::primitives::{Address, B256, Bytes, Signature, TxKind, U256, keccak256};
 use alloy::signers::{SignerSync, local::PrivateKeySigner};
+use alloy::sol_types::SolCall;
 
 use super::{CHAIN_ID, ScenarioError};
 
@@ -29,6 +30,46 @@ pub struct Draft {
     pub input: Bytes,
     /// Gas limit.
     pub gas_limit: u64,
+}
+
+impl Draft {
+    /// A call of a contract, without wei.
+    #[must_use]
+    pub fn call(to: Address, call: &impl SolCall, gas_limit: u64) -> Self {
+        Self {
+            input: call.abi_encode().into(),
+            gas_limit,
+            ..Self::transfer(to, U256::ZERO)
+        }
+    }
+
+    /// The creation of a contract, without wei.
+    #[must_use]
+    pub const fn creation(input: Bytes, gas_limit: u64) -> Self {
+        Self {
+            to: TxKind::Create,
+            value: U256::ZERO,
+            input,
+            gas_limit,
+        }
+    }
+
+    /// So many wei to somebody without code, with the gas that this takes.
+    #[must_use]
+    pub const fn transfer(to: Address, value: U256) -> Self {
+        Self {
+            to: TxKind::Call(to),
+            value,
+            input: Bytes::new(),
+            gas_limit: 21_000,
+        }
+    }
+
+    /// With so many wei.
+    #[must_use]
+    pub fn with(self, value: U256) -> Self {
+        Self { value, ..self }
+    }
 }
 
 /// EIP-2718 type of a transaction, with what only that type carries.

@@ -239,6 +239,21 @@ pub(crate) fn scenario() -> Vec<u8> {
     std::fs::read(in_scenarios("vault-reentrancy.ndjson.gz")).unwrap()
 }
 
+/// A folder of real data; `None` after saying that it is not there.
+pub(crate) fn real(folder: &str) -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
+    let data = std::env::var_os("PORTCULLIS_DATA").map_or(beside, PathBuf::from);
+    let there = data.join(folder);
+    if !there.is_dir() {
+        eprintln!(
+            "SKIPPED: real {folder} through the network, because {} is not there",
+            there.display()
+        );
+        return None;
+    }
+    Some(there)
+}
+
 pub(crate) fn in_scenarios(name: &str) -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios")).join(name)
 }
@@ -266,6 +281,15 @@ impl Ended {
         assert_eq!(lines.len(), 1, "one line says what was wrong:\n{}", self.errors);
         assert!(!self.errors.contains("panicked"), "{}", self.errors);
         lines[0]
+    }
+
+    pub(crate) fn assert_interrupted(&self) {
+        assert_eq!(
+            (self.code, self.error()),
+            (Some(130), "error: interrupted"),
+            "{}",
+            self.errors
+        );
     }
 }
 

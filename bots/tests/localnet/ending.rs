@@ -16,13 +16,7 @@ fn an_interrupt_leaves_no_process_and_no_folder() {
         let running = place.start(&SLOWLY);
         assert_eq!(place.processes("").len(), PROCESSES);
         signal(name, running.pid());
-        let ended = running.end();
-        assert_eq!(
-            (ended.code, ended.error()),
-            (Some(130), "error: interrupted"),
-            "{}",
-            ended.errors
-        );
+        running.end().assert_interrupted();
         place.assert_clean();
     }
 }

@@ -2,34 +2,17 @@
 //! while the network runs.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bots::localnet::report::Report;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::common::{Place, binaries, in_scenarios};
-
-/// Recorded attacks; `None` after saying that they are not there.
-fn attacks() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
-    let folder = std::env::var_os("PORTCULLIS_DATA")
-        .map_or(beside, PathBuf::from)
-        .join("exploits");
-    if !folder.is_dir() {
-        eprintln!(
-            "SKIPPED: the recorded attacks, because {} is not there",
-            folder.display()
-        );
-        return None;
-    }
-    Some(folder)
-}
+use crate::common::{Place, binaries, in_scenarios, real};
 
 #[test]
 fn every_invariant_that_ten_real_attacks_broke_is_confirmed_as_broken() {
-    let Some(attacks) = attacks() else { return };
+    let Some(attacks) = real("exploits") else { return };
     let place = Place::new();
     let invariants = in_scenarios("exploits.invariants.toml");
     let report = place.report(&[

@@ -1,14 +1,19 @@
 //! The whole network in separate processes, end to end: found attacks, fair pay, real blocks, and processes killed in mid-run.
 
-use std::path::Path;
-
-use crate::common::Place;
+use crate::common::{Place, real};
 use bots::localnet::chaos::Blow;
 use bots::localnet::plan::Role;
 use bots::localnet::report::Report;
 
 /// The scenario's attack is in its eighth block; one comes before, one after.
 const AROUND_THE_ATTACK: std::ops::Range<usize> = 6..9;
+
+/// Every transaction was executed, and judged by both of its validators.
+fn assert_all_judged(report: &Report) {
+    let all = report.transactions;
+    assert_eq!((report.judged, report.executed), (all, all));
+    assert_eq!((report.assigned, report.reported), (2 * all, 2 * all));
+}
 
 #[test]
 fn the_attack_is_confirmed_before_its_block_and_only_honest_work_pays_well() {
@@ -17,14 +22,7 @@ fn the_attack_is_confirmed_before_its_block_and_only_honest_work_pays_well() {
     let report = place.report(&["--feed", &feed, "--invariants", &invariants, "--pace", "30/s"]);
 
     assert!(report.complete);
-    assert_eq!(
-        (report.judged, report.executed),
-        (report.transactions, report.transactions)
-    );
-    assert_eq!(
-        (report.assigned, report.reported),
-        (2 * report.transactions, 2 * report.transactions)
-    );
+    assert_all_judged(&report);
     assert_eq!(
         (report.gas_compared, report.gas_mismatches, report.disputed),
         (report.transactions, 0, 0)
@@ -87,14 +85,7 @@ fn one_of_each_is_killed_and_everything_is_judged_once() {
         report.kills
     );
 
-    assert_eq!(
-        (report.judged, report.executed),
-        (report.transactions, report.transactions)
-    );
-    assert_eq!(
-        (report.assigned, report.reported),
-        (2 * report.transactions, 2 * report.transactions)
-    );
+    assert_all_judged(&report);
     let in_the_scores: u64 = report.validators.iter().map(|validator| validator.judged).sum();
     assert_eq!(
         in_the_scores, report.assigned,
@@ -144,16 +135,7 @@ fn in_a_storm_of_kills_and_freezes_nothing_is_left_unjudged_and_nothing_false_is
 
 #[test]
 fn real_blocks_use_the_recorded_gas_through_the_whole_network() {
-    let data =
-        std::env::var("PORTCULLIS_DATA").unwrap_or(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data").into());
-    let blocks = Path::new(&data).join("blocks");
-    if !blocks.is_dir() {
-        eprintln!(
-            "SKIPPED: real blocks through the network, because {} does not exist",
-            blocks.display()
-        );
-        return;
-    }
+    let Some(blocks) = real("blocks") else { return };
     let place = Place::new();
     let some = place.file("blocks");
     std::fs::create_dir(&some).unwrap();
@@ -169,10 +151,7 @@ fn real_blocks_use_the_recorded_gas_through_the_whole_network() {
     }
     let report = place.report(&["--feed", some.to_str().unwrap(), "--settle-epochs", "0"]);
     assert!(report.transactions > 60, "{} transactions", report.transactions);
-    assert_eq!(
-        (report.judged, report.executed),
-        (report.transactions, report.transactions)
-    );
+    assert_all_judged(&report);
     assert_eq!(
         (report.gas_compared, report.gas_mismatches),
         (report.transactions, 0),

@@ -79,3 +79,12 @@ async fn every_pause_is_mined_ahead_and_without_it_every_vault_is_lost() {
     );
     place.assert_clean();
 }
+
+#[test]
+fn more_guards_than_a_validator_has_actions_are_refused_before_anything_begins() {
+    let place = Place::new();
+    let ended = place.race(&["--through", "keepers", "--attacks", "100"], "http://127.0.0.1:1");
+    assert_eq!(ended.code, Some(2), "{}", ended.errors);
+    assert!(ended.error().contains("at most --attacks 99"), "{}", ended.errors);
+    place.assert_clean();
+}

@@ -55,19 +55,14 @@ pub(crate) fn network_forms(tx: &TxEnvelope) -> Vec<Bytes> {
 #[cfg(test)]
 mod tests {
     use alloy::eips::eip2718::Decodable2718;
-    use alloy::primitives::{TxKind, U256, b256};
+    use alloy::primitives::{U256, b256};
 
     use super::*;
     use crate::scenario::wallet::{Draft, Fees, Form, Wallet};
 
     fn posted(form: Form) -> TxEnvelope {
         let mut wallet = Wallet::derive(1, "rollup", 0).unwrap();
-        let draft = Draft {
-            to: TxKind::Call(wallet.address()),
-            value: U256::ZERO,
-            input: Bytes::new(),
-            gas_limit: 30_000,
-        };
+        let draft = Draft::transfer(wallet.address(), U256::ZERO);
         wallet.sign(draft, form, Fees { max: 9, tip: 1 }).unwrap()
     }
 

@@ -19,10 +19,6 @@ use crate::scenario::world::Entry;
 
 /// How often the chain is asked for a new head.
 const LOOK_EVERY: Duration = Duration::from_millis(40);
-/// A chain that makes no block for so many block times stands still.
-const STILL_AFTER: u32 = 20;
-/// But it is given this time at least.
-const STILL_AFTER_LEAST: Duration = Duration::from_secs(60);
 /// Blocks after the story's last one in which what waits may still be included.
 const GRACE_BLOCKS: u64 = 5;
 
@@ -100,21 +96,7 @@ impl Driver {
 
     /// Waits for a block after `last`, and notes what the new ones include.
     async fn next_head(&mut self, last: &BlockInfo) -> Result<Tick, LiveError> {
-        let patience = (self.block_time * STILL_AFTER).max(STILL_AFTER_LEAST);
-        let until = Instant::now() + patience;
-        let head = loop {
-            let head = self.node.head().await?;
-            if head.number > last.number {
-                break head;
-            }
-            if Instant::now() > until {
-                return Err(LiveError::Still {
-                    node: self.node.name().to_owned(),
-                    seconds: patience.as_secs(),
-                });
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        };
+        let head = self.node.head_after(last.number, self.block_time, LOOK_EVERY).await?;
         let made = self.beat.made(head.number, Instant::now(), self.block_time);
         for number in last.number + 1..=head.number {
             let receipts = self.node.receipts(number).await?;

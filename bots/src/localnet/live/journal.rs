@@ -191,21 +191,16 @@ fn kind(tx: &TxEnvelope) -> u8 {
 }
 
 #[cfg(test)]
-mod tests {
-    use alloy::primitives::{Bytes, TxKind, U256};
+pub(crate) mod tests {
+    use alloy::primitives::U256;
     use proptest::prelude::*;
 
     use super::*;
     use crate::scenario::wallet::{Draft, Fees, Form, Wallet};
 
-    fn entry(user: usize, nonce: u64, max: u128) -> Entry {
+    pub(crate) fn entry(user: usize, nonce: u64, max: u128) -> Entry {
         let wallet = Wallet::derive(5, "user", user).unwrap();
-        let draft = Draft {
-            to: TxKind::Call(wallet.address()),
-            value: U256::ZERO,
-            input: Bytes::new(),
-            gas_limit: 21_000,
-        };
+        let draft = Draft::transfer(wallet.address(), U256::ZERO);
         let tx = wallet
             .sign_at(nonce, draft, Form::DynamicFee, Fees { max, tip: 1 })
             .unwrap();

@@ -14,6 +14,7 @@ use alloy::rpc::types::{Block, Filter, Log, TransactionReceipt};
 use alloy::sol_types::SolCall;
 use alloy::transports::{RpcError, TransportErrorKind, TransportResult};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::error::LiveError;
 use crate::scenario::CHAIN_ID;
@@ -21,6 +22,10 @@ use crate::scenario::view::{Known, Reads};
 
 /// No call takes longer. A node that is given its first blob reads the setup of its proofs, which on a busy machine takes ten seconds.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// A chain that makes no block for so many block times stands still.
+const STILL_AFTER: u32 = 20;
+/// But it is given this time at least.
+const STILL_AFTER_LEAST: Duration = Duration::from_secs(60);
 /// Reads in one batch.
 const BATCH: usize = 500;
 /// Transactions in one batch: a busy node takes its time for each.
@@ -153,7 +158,7 @@ impl NodeClient {
         })
     }
 
-    /// The nonce of each account's next transaction.
+    /// The nonce of each account's next transaction, those in the pool counted.
     ///
     /// # Errors
     /// [`LiveError::Silent`].
@@ -184,6 +189,33 @@ impl NodeClient {
             timestamp: block.header.timestamp,
             next_base_fee: next.unwrap_or_default(),
         })
+    }
+
+    /// The newest block as soon as there is one after `last`, for which it looks every `look_every`.
+    ///
+    /// # Errors
+    /// [`LiveError::Still`] when the chain, which makes a block every `block_time`, makes none; [`LiveError::Silent`].
+    pub(crate) async fn head_after(
+        &self,
+        last: u64,
+        block_time: Duration,
+        look_every: Duration,
+    ) -> Result<BlockInfo, LiveError> {
+        let patience = (block_time * STILL_AFTER).max(STILL_AFTER_LEAST);
+        let until = Instant::now() + patience;
+        loop {
+            let head = self.head().await?;
+            if head.number > last {
+                return Ok(head);
+            }
+            if Instant::now() > until {
+                return Err(LiveError::Still {
+                    node: self.name.clone(),
+                    seconds: patience.as_secs(),
+                });
+            }
+            tokio::time::sleep(look_every).await;
+        }
     }
 
     /// How every transaction of a block ended.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use alloy::consensus::TxEnvelope;
 use alloy::eips::eip2718::Encodable2718;
-use alloy::primitives::{Address, B256, Bytes, TxKind, U256};
+use alloy::primitives::{Address, B256, Bytes, U256};
 use alloy::sol_types::SolCall;
 use contracts::{Contract, Token};
 use tokio::time::Instant;
@@ -78,7 +78,7 @@ impl<'a> Site<'a> {
     /// [`LiveError::Story`] when it cannot be signed.
     pub(crate) fn create(&mut self, creation: Bytes, value: U256, gas: u64) -> Result<Address, LiveError> {
         let address = self.address().create(self.wallet.nonce());
-        self.sign(TxKind::Create, value, creation, gas)?;
+        self.sign(Draft::creation(creation, gas).with(value))?;
         Ok(address)
     }
 
@@ -117,7 +117,7 @@ impl<'a> Site<'a> {
     /// # Errors
     /// As of [`Site::create`].
     pub(crate) fn call_with<C: SolCall>(&mut self, to: Address, call: &C, gas: u64) -> Result<(), LiveError> {
-        self.sign(TxKind::Call(to), U256::ZERO, call.abi_encode().into(), gas)
+        self.sign(Draft::call(to, call, gas))
     }
 
     /// The same with calldata that is made already, and wei.
@@ -125,16 +125,14 @@ impl<'a> Site<'a> {
     /// # Errors
     /// As of [`Site::create`].
     pub(crate) fn input(&mut self, to: Address, value: U256, input: Bytes) -> Result<(), LiveError> {
-        self.sign(TxKind::Call(to), value, input, GAS)
+        self.sign(Draft {
+            input,
+            gas_limit: GAS,
+            ..Draft::transfer(to, value)
+        })
     }
 
-    fn sign(&mut self, to: TxKind, value: U256, input: Bytes, gas_limit: u64) -> Result<(), LiveError> {
-        let draft = Draft {
-            to,
-            value,
-            input,
-            gas_limit,
-        };
+    fn sign(&mut self, draft: Draft) -> Result<(), LiveError> {
         self.waiting.push(self.wallet.sign(draft, Form::DynamicFee, FEES)?);
         Ok(())
     }

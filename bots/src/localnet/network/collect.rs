@@ -11,7 +11,7 @@ use crate::localnet::plan::Member;
 use crate::localnet::report::live::Attack;
 use crate::localnet::report::{Audited, Live, Observed, Pause, Report, Service, is_complete};
 use crate::localnet::services::audits::Deeds;
-use crate::localnet::services::whole;
+use crate::localnet::services::{numbered, whole};
 
 /// How soon whoever `--chaos` strikes must serve again.
 const BACK_WITHIN: Duration = Duration::from_secs(10);
@@ -139,14 +139,12 @@ impl Network<'_> {
                 Service::new(member, of.unwrap_or_default(), &did)
             }
             Member::Monitor(number) => {
-                let place = (1..).zip(services.protocols()).zip(&self.achieved.accounts);
-                let own = place.into_iter().find(|((own, _), _)| *own == number);
-                let (name, did) = own.map_or(("", [("paid", 0), ("billed_s", 0)]), |((_, service), account)| {
-                    (
-                        service.name,
-                        [("paid", account.paid.into()), ("billed_s", account.billed_s)],
-                    )
-                });
+                let name = numbered(services.protocols(), number).map_or("", |service| service.name);
+                let account = numbered(&self.achieved.accounts, number);
+                let did = [
+                    ("paid", account.is_some_and(|account| account.paid).into()),
+                    ("billed_s", account.map_or(0, |account| account.billed_s)),
+                ];
                 Service::new(member, name, &did)
             }
             other => Service::new(other, "", &[]),

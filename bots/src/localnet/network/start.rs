@@ -15,9 +15,9 @@ use crate::localnet::input::Input;
 use crate::localnet::members::ANY_PORT;
 use crate::localnet::plan::Member;
 use crate::localnet::recording::write_invariants;
+use crate::localnet::services::Extra;
 use crate::localnet::services::audits::{NODES_MAX, Node};
 use crate::localnet::services::billing::{MARKETS, VAULT};
-use crate::localnet::services::{Extra, billing};
 
 /// How long all miners may take to say on the ledger where they serve.
 const AXONS_WITHIN: Duration = Duration::from_secs(60);
@@ -39,8 +39,7 @@ impl Network<'_> {
     }
 
     pub(super) async fn fill_registry(&mut self) -> Result<(), LocalnetError> {
-        let protocols: Vec<billing::Service> = self.services.iter().flat_map(|services| services.protocols()).collect();
-        for protocol in protocols {
+        for protocol in self.services.iter().flat_map(|services| services.protocols()) {
             let args = self.wiring.add_service(protocol.name, &protocol.payment.to_string());
             self.fleet.run_once("services", Member::Platform, args).await?;
         }

@@ -1,9 +1,7 @@
 //! Where the race is run: vaults that can be robbed, each with an invariant of its own, and raiders that rob them.
 
-use std::path::Path;
-
 use alloy::eips::eip2718::Encodable2718;
-use alloy::primitives::{Address, B256, Bytes, TxKind, U256};
+use alloy::primitives::{Address, B256, Bytes, U256};
 use alloy::sol_types::SolCall;
 use contracts::{Contract, Raider, Vault, layout};
 use rand::Rng;
@@ -19,9 +17,9 @@ use crate::scenario::wallet::{Draft, Fees, Form, Wallet};
 use crate::scenario::{NETWORK, StatedInvariant};
 
 const GWEI: u128 = 1_000_000_000;
-/// Wei that each vault holds.
+/// What each vault holds, in ether.
 pub(super) const TREASURE: u64 = 10;
-/// Wei with which a raid begins, in ether.
+/// With what a raid begins, in ether.
 const STAKE: u64 = 5;
 /// Raiders, each with a captain of its own.
 const CAPTAINS: usize = 4;
@@ -163,7 +161,7 @@ impl Field {
             name: format!("vault-{index}-assets-cover-seed"),
             contract: *vault,
             comparison: ">=".to_owned(),
-            target: ether(TREASURE).to_string(),
+            target: Self::treasure().to_string(),
             storage: variable.key(),
             slot_type: variable.label.clone(),
             offset: variable.offset,
@@ -174,19 +172,6 @@ impl Field {
             .iter()
             .flat_map(|gates| gates.vaults.iter().map(|gated| &gated.vault));
         Ok(self.watched.iter().chain(guarded).enumerate().map(stated).collect())
-    }
-
-    /// Writes them as the platform reads them.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub(super) fn write_invariants(&self, path: &Path) -> Result<(), LocalnetError> {
-        let failed = |reason: String| LocalnetError::File {
-            path: path.to_owned(),
-            reason,
-        };
-        let json = serde_json::to_vec_pretty(&self.invariants()?).map_err(|error| failed(error.to_string()))?;
-        std::fs::write(path, json).map_err(|error| failed(error.to_string()))
     }
 
     /// The next raid, of the next captain, with a tip of chance.
@@ -201,17 +186,11 @@ impl Field {
             reason: "has no captain".to_owned(),
         })?;
         let tip = u128::from(rng.random_range(1..=80_u32)) * GWEI;
-        let draft = Draft {
-            to: TxKind::Call(captain.raider),
-            value: ether(STAKE),
-            input: Raider::raidCall {
-                vault,
-                wanted: ether(1),
-            }
-            .abi_encode()
-            .into(),
-            gas_limit: RAID_GAS,
+        let raid = Raider::raidCall {
+            vault,
+            wanted: ether(1),
         };
+        let draft = Draft::call(captain.raider, &raid, RAID_GAS).with(ether(STAKE));
         let fees = Fees {
             max: u128::from(base_fee) * 2 + tip,
             tip,

@@ -14,7 +14,7 @@ mod setup;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use alloy::primitives::{Address, B256, U256};
 use rand::{Rng, SeedableRng};
@@ -31,7 +31,7 @@ use super::grounds::Grounds;
 use super::live::anvil::Surroundings;
 use super::live::rpc::{BlockInfo, NodeClient, Sent};
 use super::live::{self, Endpoint, LiveError};
-use super::plan::{Member, NetworkPlan, Shape};
+use super::plan::{Member, NetworkPlan, PlanError, Shape};
 use super::progress::Progress;
 use crate::scenario::CHAIN_ID;
 
@@ -95,6 +95,9 @@ pub async fn run(options: &RaceOptions, shutdown: &CancellationToken) -> Result<
         seed: options.seed,
     };
     let plan = NetworkPlan::new(shape)?;
+    if options.through == Through::Keepers && usize::from(options.attacks) > MOST_GATES {
+        return Err(PlanError::Gates(MOST_GATES).into());
+    }
     let binaries = super::run::binaries(options.bin_dir.as_deref())?;
     let anvil = Surroundings::here(options.anvil.clone()).find()?;
     let mut grounds = Grounds::new("portcullis-race-", binaries, Progress::new())?;
@@ -157,12 +160,6 @@ impl Race<'_> {
         let node = NodeClient::new(&endpoint.rpc)?;
         let count = usize::from(self.options.attacks);
         let keepers = self.options.through == Through::Keepers;
-        if keepers && count > MOST_GATES {
-            return Err(LocalnetError::Nonsense {
-                who: "--through keepers".to_owned(),
-                reason: format!("takes at most --attacks {MOST_GATES}: each guard is an action of its own"),
-            });
-        }
         let vaults = count * if keepers { 3 } else { 2 };
         self.progress.phase(&format!("building {vaults} vaults"));
         let building = Field::build(&node, self.options.seed, count, keepers);
@@ -220,7 +217,7 @@ impl Race<'_> {
             tokio::time::sleep(Duration::from_millis(self.rng.random_range(0..half.max(1)))).await;
             let raid = field.raid(target.vault, head.next_base_fee, &mut self.rng)?;
             let before = nonce(node, target.pauser).await?;
-            let (sent, sent_ms) = (Instant::now(), now_ms());
+            let (sent, sent_ms) = (Instant::now(), node::clock::unix_ms());
             send(node, &raid).await?;
             all.push(Started {
                 raid,
@@ -264,32 +261,20 @@ impl Race<'_> {
         last: &BlockInfo,
         blocks: &mut HashMap<B256, Mined>,
     ) -> Result<BlockInfo, LocalnetError> {
-        let patience = (self.options.block_time * 20).max(Duration::from_secs(60));
-        let until = Instant::now() + patience;
-        let head = loop {
-            self.fleet.check()?;
-            let head = node.head().await?;
-            if head.number > last.number {
-                break head;
-            }
-            if Instant::now() > until {
-                let node = node.name().to_owned();
-                let seconds = patience.as_secs();
-                return Err(LiveError::Still { node, seconds }.into());
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
+        let waiting = async {
+            Ok(node
+                .head_after(last.number, self.options.block_time, LOOK_EVERY)
+                .await?)
         };
+        let head = self.fleet.guard::<_, LocalnetError>(waiting).await?;
         for block in last.number + 1..=head.number {
             for (index, receipt) in node.receipts(block).await?.into_iter().enumerate() {
-                let succeeded = receipt.succeeded;
-                blocks.insert(
-                    receipt.hash,
-                    Mined {
-                        block,
-                        index,
-                        succeeded,
-                    },
-                );
+                let mined = Mined {
+                    block,
+                    index,
+                    succeeded: receipt.succeeded,
+                };
+                blocks.insert(receipt.hash, mined);
             }
         }
         Ok(head)
@@ -326,12 +311,6 @@ async fn balance(node: &NodeClient, head: &BlockInfo, account: Address) -> Resul
     Ok(known.balances.get(&account).copied().unwrap_or_default())
 }
 
-/// The nonce of an account's next transaction, those in the pool counted.
 async fn nonce(node: &NodeClient, account: Address) -> Result<u64, LocalnetError> {
     Ok(node.nonces(&[account]).await?.first().copied().unwrap_or_default())
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

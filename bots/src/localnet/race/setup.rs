@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -17,7 +17,8 @@ use crate::localnet::live::Endpoint;
 use crate::localnet::live::rpc::NodeClient;
 use crate::localnet::members::{ANY_PORT, FeedWiring, Wiring};
 use crate::localnet::plan::Member;
-use crate::scenario::CHAIN_ID;
+use crate::localnet::recording::write_invariants;
+use crate::localnet::services::keepers::{self, key_file};
 
 /// How long the network may take until it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(90);
@@ -44,8 +45,7 @@ impl Race<'_> {
         wiring.ledger = Some(ledger);
         let ledger = LedgerView::new(ledger)?;
         self.fleet.guard(ledger.register(&self.plan, &self.folder)).await?;
-        let invariants = self.folder.path().join("invariants.json");
-        field.write_invariants(&invariants)?;
+        let invariants = write_invariants(&field.invariants()?, &[], self.folder.path())?;
         let args = wiring.add_invariants(&invariants, None);
         self.fleet.run_once("invariants", Member::Platform, args).await?;
         self.start(&wiring, Member::Platform, Vec::new())?;
@@ -72,10 +72,10 @@ impl Race<'_> {
             )?;
             self.fleet.ready(Member::Keeper(1)).await?;
         }
-        let config = self.write_defence(endpoint, field)?;
         for validator in self.plan.validators.clone() {
             let member = Member::Validator(validator.uid);
-            self.start(&wiring, member, vec!["--config".into(), config.clone().into()])?;
+            let config = self.write_defence(member, endpoint, field)?;
+            self.start(&wiring, member, vec!["--config".into(), config.into()])?;
             self.fleet.ready(member).await?;
         }
         let platform = PlatformView::new(address)?;
@@ -115,43 +115,25 @@ impl Race<'_> {
 
     /// The keeper's configuration and key.
     fn write_keeper(&self, endpoint: &Endpoint, gates: &Gates) -> Result<PathBuf, LocalnetError> {
-        let place = |name: &str| self.folder.path().join(name);
-        let (key, path) = (place("worker.key"), place("keeper.toml"));
-        write(&key, &gates.key())?;
-        write(&path, &gates.keeper(&place("keeper"), &key, endpoint))?;
-        Ok(path)
+        let member = Member::Keeper(1);
+        let key = self.folder.write(member, "key", &gates.key())?;
+        let text = gates.keeper(&self.folder.file(member, "data"), &key, endpoint);
+        self.folder.write(member, "toml", &text)
     }
 
     /// The validator's configuration: the pauses, sent by the vaults' guardian.
-    fn write_defence(&self, endpoint: &Endpoint, field: &Field) -> Result<PathBuf, LocalnetError> {
-        let key = self.folder.path().join("guardian.key");
-        write(&key, &format!("{:x}\n", field.guardian().key()))?;
-        let path = self.folder.path().join("defence.toml");
+    fn write_defence(&self, member: Member, endpoint: &Endpoint, field: &Field) -> Result<PathBuf, LocalnetError> {
+        let key = self.folder.write(member, "key", &key_file(field.guardian()))?;
         // The registry numbers invariants from 1, in the order of the file.
         let called: Vec<usize> = (1..=field.watched.len()).collect();
-        let gates = field
-            .gates
-            .as_ref()
-            .map(|gates| gates.actions(field.watched.len() as u64 + 1));
-        let gates = gates.unwrap_or_default();
-        let text = format!(
-            "[defence]\nsource = \"race\"\n\n\
-             [[defence.actions]]\nid = \"stop\"\nkind = \"pause_agent\"\ncalldata = \"{}\"\ninvariants = {called:?}\n\n\
-             {gates}[pause]\npoll = \"250ms\"\n\n\
-             [sender]\nendpoints = [\"{}\"]\nchain_id = {CHAIN_ID}\npoll = \"250ms\"\nconfirmations = 2\n\n\
-             [sender.keys.default]\nhex = \"file:{}\"\n",
+        let mut actions = format!(
+            "[[defence.actions]]\nid = \"stop\"\nkind = \"pause_agent\"\ncalldata = \"{}\"\ninvariants = {called:?}\n\n",
             pause_calldata(),
-            endpoint.rpc,
-            key.display()
         );
-        write(&path, &text)?;
-        Ok(path)
+        if let Some(gates) = &field.gates {
+            actions += &gates.actions(field.watched.len() as u64 + 1);
+        }
+        let text = keepers::defence("race", &actions, endpoint, &key);
+        self.folder.write(member, "toml", &text)
     }
-}
-
-fn write(path: &Path, text: &str) -> Result<(), LocalnetError> {
-    std::fs::write(path, text).map_err(|error| LocalnetError::File {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    })
 }

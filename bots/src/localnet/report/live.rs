@@ -51,7 +51,7 @@ pub struct Live {
     pub feed: FeedCounts,
     /// The attack; `null` when it was not sent.
     pub attack: Option<Attack>,
-    /// The pause that a keeper executed; `null` where none did.
+    /// The first pause of the vault; `null` where there was none.
     #[serde(default)]
     pub pause: Option<Pause>,
 }
@@ -139,18 +139,14 @@ impl Live {
                         live.lost_list.push(record.hash);
                     }
                 }
-                (Fate::Included { gas_used, .. }, Some(Some(gas))) => {
-                    *(if gas_used == *gas {
-                        &mut live.same_gas
-                    } else {
-                        &mut live.other_gas
-                    }) += 1;
-                }
+                (Fate::Included { gas_used, .. }, Some(Some(gas))) if gas_used == *gas => live.same_gas += 1,
+                (Fate::Included { .. }, Some(Some(_))) => live.other_gas += 1,
                 _ => {}
             }
         }
         live.attack = journal.raid().map(|raid| {
-            let confirmed = incidents.iter().find(|incident| incident.tx == raid.hash);
+            let (of_raid, others): (Vec<&Incident>, Vec<_>) = incidents.iter().partition(|one| one.tx == raid.hash);
+            let confirmed = of_raid.first();
             let (included_in, succeeded) = match raid.fate {
                 Fate::Included { block, succeeded, .. } => (Some(block), succeeded),
                 Fate::Waiting | Fate::Replaced => (None, false),
@@ -162,14 +158,23 @@ impl Live {
                 succeeded,
                 confirmed: confirmed.is_some(),
                 ms_before_inclusion: confirmed.and_then(|incident| incident.ms_before_inclusion),
-                false_alarms: incidents.iter().filter(|incident| incident.tx != raid.hash).count() as u64,
+                false_alarms: others.len() as u64,
             }
         });
         live
     }
 
-    /// Why the run is no success; `None` when it is one.
-    pub fn failure(&self) -> Option<String> {
+    /// Why the run is no success; `None` when it is one. A platform that was `deaf` for a while misses what was sent meanwhile; what is
+    /// no attack it must not call one even so.
+    pub fn failure(&self, deaf: bool) -> Option<String> {
+        let missed = if deaf { None } else { self.missed() };
+        missed.or_else(|| {
+            let false_alarms = self.attack.as_ref().map_or(0, |attack| attack.false_alarms);
+            (false_alarms > 0).then(|| format!("{false_alarms} incidents are no attacks"))
+        })
+    }
+
+    fn missed(&self) -> Option<String> {
         if self.lost > 0 {
             return Some(format!(
                 "{} of {} sent transactions were never judged",
@@ -187,7 +192,6 @@ impl Live {
                 "the attack was confirmed {} ms after its block",
                 ms.unsigned_abs()
             )),
-            _ if attack.false_alarms > 0 => Some(format!("{} incidents are no attacks", attack.false_alarms)),
             _ => None,
         }
     }
@@ -211,33 +215,17 @@ impl From<&v1::FeedStatus> for FeedCounts {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use alloy::primitives::{Bytes, TxKind, U256};
-
     use super::super::incidents::incident;
     use super::super::tests::attack;
     use super::*;
-    use crate::localnet::live::journal::Receipt;
-    use crate::scenario::Ending;
+    use crate::localnet::live::journal::{self, Receipt};
     use crate::scenario::story::RAID;
-    use crate::scenario::wallet::{Draft, Fees, Form, Wallet};
     use crate::scenario::world::Entry;
 
     fn entry(user: usize, max: u128, what: &'static str) -> Entry {
-        let wallet = Wallet::derive(5, "user", user).unwrap();
-        let draft = Draft {
-            to: TxKind::Call(wallet.address()),
-            value: U256::ZERO,
-            input: Bytes::new(),
-            gas_limit: 21_000,
-        };
-        let tx = wallet
-            .sign_at(0, draft, Form::DynamicFee, Fees { max, tip: 1 })
-            .unwrap();
         Entry {
-            tx,
-            from: wallet.address(),
-            ending: Ending::Success,
             what,
+            ..journal::tests::entry(user, 0, max)
         }
     }
 
@@ -285,7 +273,7 @@ pub(crate) mod tests {
             (hash(&raid), Some(21_000)),
         ];
         let live = Live::new(&journal, 2.0, &executions, &[found(hash(&raid), 700)], None);
-        assert_eq!(live.failure(), None);
+        assert_eq!(live.failure(false), None);
         assert_eq!(
             (live.sent, live.judged, live.replaced, live.replaced_judged, live.lost),
             (4, 4, 1, 1, 0)
@@ -308,23 +296,26 @@ pub(crate) mod tests {
         ];
         let incidents = [found(hash(&raid), 700)];
         let live = Live::new(&journal, 2.0, &executions, &incidents, None);
-        assert_eq!((live.lost, live.failure()), (0, None), "{second:?} was replaced");
+        assert_eq!((live.lost, live.failure(false)), (0, None), "{second:?} was replaced");
         executions.remove(1);
         let live = Live::new(&journal, 2.0, &executions, &incidents, None);
         assert_eq!(live.lost_list, [hash(&third)]);
-        assert!(live.failure().unwrap().contains("1 of 4 sent"), "{live:?}");
+        assert!(live.failure(false).unwrap().contains("1 of 4 sent"), "{live:?}");
+        assert_eq!(live.failure(true), None, "the platform was down");
     }
 
     #[test]
     fn an_attack_that_is_missed_late_or_imagined_fails_the_run() {
         let (journal, entries) = story();
         let executions: Vec<_> = entries.iter().map(|entry| (hash(entry), Some(21_000))).collect();
-        let failure = |incidents: &[Incident]| Live::new(&journal, 2.0, &executions, incidents, None).failure();
+        let live = |incidents: &[Incident]| Live::new(&journal, 2.0, &executions, incidents, None);
+        let failure = |incidents: &[Incident]| live(incidents).failure(false);
         let raid = hash(&entries[3]);
         assert!(failure(&[]).unwrap().contains("was not found"));
         assert!(failure(&[found(raid, 0)]).unwrap().contains("0 ms after its block"));
         let both = [found(raid, 5), found(hash(&entries[0]), 5)];
         assert!(failure(&both).unwrap().contains("1 incidents are no attacks"));
+        assert_eq!(live(&both).failure(true), failure(&both));
         assert_eq!(failure(&[found(raid, 5)]), None);
     }
 }

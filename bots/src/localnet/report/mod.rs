@@ -154,7 +154,7 @@ impl Report {
             .kills
             .iter()
             .any(|kill| kill.process == Member::Platform.to_string());
-        self.live.as_ref().filter(|_| !deaf).and_then(Live::failure)
+        self.live.as_ref().and_then(|live| live.failure(deaf))
     }
 
     /// Whether transactions were logged and neither judged nor overtaken. On a living chain others send too (keepers, auditors), so what

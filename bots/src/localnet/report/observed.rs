@@ -64,6 +64,7 @@ impl Report {
     pub fn new(plan: &NetworkPlan, seen: Observed) -> Result<Self, DecodeError> {
         let status = seen.status;
         let judging_s = seen.judging.as_secs_f64();
+        let standing = |uid: u32| seen.standings.get(&uid).copied().unwrap_or_default();
         let views: Vec<View<'_>> = plan
             .validators
             .iter()
@@ -110,21 +111,12 @@ impl Report {
             miners: plan
                 .miners
                 .iter()
-                .map(|planned| {
-                    miner(
-                        planned,
-                        &views,
-                        seen.standings.get(&planned.uid).copied().unwrap_or_default(),
-                    )
-                })
+                .map(|planned| miner(planned, &views, standing(planned.uid)))
                 .collect(),
             validators: plan
                 .validators
                 .iter()
-                .map(|planned| {
-                    let standing = seen.standings.get(&planned.uid).copied().unwrap_or_default();
-                    validator(planned, seen.validators.get(&planned.uid), standing)
-                })
+                .map(|planned| validator(planned, seen.validators.get(&planned.uid), standing(planned.uid)))
                 .collect(),
             kills: seen.kills,
             back_within_ms: seen

@@ -49,19 +49,9 @@ pub struct Pause {
 impl Service {
     /// What a process did, in counts.
     pub fn new(member: Member, of: impl Into<String>, did: &[(&str, u64)]) -> Self {
-        let role = match member {
-            Member::Ledger => "ledger",
-            Member::Node => "node",
-            Member::Platform => "platform",
-            Member::Keeper(_) => "keeper",
-            Member::Auditor(_) => "audit",
-            Member::Monitor(_) => "billing",
-            Member::Validator(_) => "validator",
-            Member::Miner(_) => "miner",
-        };
         Self {
             process: member.to_string(),
-            role: role.to_owned(),
+            role: member.room().to_owned(),
             of: of.into(),
             restarts: 0,
             did: did.iter().map(|(what, count)| ((*what).to_owned(), *count)).collect(),

@@ -12,6 +12,7 @@ use contracts::{Agent, Contract, PauseGuard, VaultAdmin, guard};
 use crate::localnet::live::rpc::NodeClient;
 use crate::localnet::live::site::{GAS, Site};
 use crate::localnet::live::{Endpoint, LiveError};
+use crate::scenario::CHAIN_ID;
 use crate::scenario::setup::ether;
 use crate::scenario::wallet::Wallet;
 
@@ -133,6 +134,17 @@ impl Keepers {
         );
         text
     }
+}
+
+/// The configuration of a validator that takes these actions, with the private key in the file `key`.
+pub(crate) fn defence(source: &str, actions: &str, endpoint: &Endpoint, key: &Path) -> String {
+    format!(
+        "[defence]\nsource = \"{source}\"\n\n{actions}[pause]\npoll = \"250ms\"\n\n\
+         [sender]\nendpoints = [\"{}\"]\nchain_id = {CHAIN_ID}\npoll = \"250ms\"\nconfirmations = 2\n\n\
+         [sender.keys.default]\nhex = \"file:{}\"\n",
+        endpoint.rpc,
+        key.display()
+    )
 }
 
 /// Gives accounts the ether that they work with.

@@ -28,7 +28,6 @@ use super::live::{Endpoint, LiveError, Living};
 use super::members::Wiring;
 use super::options::Options;
 use super::plan::{Member, NetworkPlan};
-use crate::scenario::CHAIN_ID;
 use crate::scenario::setup::ether;
 use crate::scenario::wallet::Wallet;
 
@@ -168,8 +167,8 @@ impl Services {
     }
 
     /// The protocols that pay, with their contracts.
-    pub(crate) fn protocols(&self) -> impl Iterator<Item = billing::Service> {
-        self.billing.iter().flat_map(|billing| billing.services)
+    pub(crate) fn protocols(&self) -> &[billing::Service] {
+        self.billing.as_ref().map_or(&[], |billing| &billing.services)
     }
 
     /// Processes that run from the beginning: keepers, and monitors of payments.
@@ -193,8 +192,7 @@ impl Services {
 
     /// The process that an audited node's number stands for.
     pub(crate) fn audited(&self, number: u32) -> Option<Member> {
-        let place = usize::try_from(number).ok()?.checked_sub(1)?;
-        self.audits.as_ref()?.members.get(place).copied()
+        numbered(&self.audits.as_ref()?.members, number).copied()
     }
 
     /// How long an epoch of the audits is; `None` without audits.
@@ -215,23 +213,20 @@ impl Services {
     ) -> Result<Vec<OsString>, LocalnetError> {
         let folder = &wiring.folder;
         match member {
-            Member::Platform if self.billing.is_some() => configured(folder, member, &Billing::gate(&self.endpoint))
+            Member::Platform if self.billing.is_some() => folder
+                .write(member, "toml", &Billing::gate(&self.endpoint))
                 .map(|path| vec!["--config".into(), path.into()]),
             Member::Validator(uid) => {
                 let (Some(defence), Some(account)) = (&self.defence, self.accounts.get(&uid)) else {
                     return Ok(Vec::new());
                 };
-                let key = written(folder, member, "key", &key_file(account))?;
+                let key = folder.write(member, "key", &key_file(account))?;
                 let watched: &[u64] = if own_invariants { &[] } else { &OF_THE_VAULT };
                 let action = defence.keepers.action("gate", &defence.gate, watched);
-                let text = format!(
-                    "[defence]\nsource = \"{member}\"\n\n{action}[pause]\npoll = \"250ms\"\n\n\
-                     [sender]\nendpoints = [\"{}\"]\nchain_id = {CHAIN_ID}\npoll = \"250ms\"\nconfirmations = 2\n\n\
-                     [sender.keys.default]\nhex = \"file:{}\"\n",
-                    self.endpoint.rpc,
-                    key.display()
-                );
-                configured(folder, member, &text).map(|path| vec!["--config".into(), path.into()])
+                let text = keepers::defence(&member.to_string(), &action, &self.endpoint, &key);
+                folder
+                    .write(member, "toml", &text)
+                    .map(|path| vec!["--config".into(), path.into()])
             }
             Member::Keeper(_) => {
                 let Some(defence) = &self.defence else {
@@ -244,28 +239,24 @@ impl Services {
                 );
                 let data = folder.file(member, "data");
                 let text = defence.keepers.config(&self.endpoint, &data, &worker);
-                configured(folder, member, &text).map(run)
+                folder.write(member, "toml", &text).map(run)
             }
             Member::Monitor(number) => {
-                let service = (1..).zip(self.protocols()).find(|(own, _)| *own == number);
                 let memory = folder.file(member, "memory");
-                Ok(service.map_or_else(Vec::new, |(_, service)| {
-                    Billing::monitor(&service, &self.endpoint, &memory)
-                }))
+                let service = numbered(self.protocols(), number);
+                Ok(service.map_or_else(Vec::new, |service| Billing::monitor(service, &self.endpoint, &memory)))
             }
             Member::Auditor(number) => {
-                let Some(audits) = &self.audits else {
+                let audits = self.audits.as_ref();
+                let operator = audits.and_then(|audits| numbered(&audits.operators, number));
+                let (Some(audits), Some(operator)) = (audits, operator) else {
                     return Ok(Vec::new());
                 };
-                let operator = (1..).zip(&audits.operators).find(|(own, _)| *own == number);
-                let Some((_, operator)) = operator else {
-                    return Ok(Vec::new());
-                };
-                let key = written(folder, member, "key", &key_file(operator))?;
+                let key = folder.write(member, "key", &key_file(operator))?;
                 let challenger = self.challenger(number, wiring);
                 let data = folder.file(member, "data");
                 let text = audits.config(&self.endpoint, &data, &key, challenger.as_ref());
-                configured(folder, member, &text).map(run)
+                folder.write(member, "toml", &text).map(run)
             }
             _ => Ok(Vec::new()),
         }
@@ -290,11 +281,11 @@ impl Services {
         let (Member::Keeper(number), Some(defence)) = (member, &self.defence) else {
             return Ok(None);
         };
-        let Some((_, worker)) = (1..).zip(&defence.keepers.workers).find(|(own, _)| *own == number) else {
+        let Some(worker) = numbered(&defence.keepers.workers, number) else {
             return Ok(None);
         };
-        let key = written(folder, member, "key", &key_file(worker))?;
-        let password = written(folder, member, "password", &format!("password of {member}\n"))?;
+        let key = folder.write(member, "key", &key_file(worker))?;
+        let password = folder.write(member, "password", &format!("password of {member}\n"))?;
         let file = |path: &Path| -> OsString { format!("file:{}", path.display()).into() };
         Ok(Some(vec![
             "key".into(),
@@ -398,6 +389,12 @@ pub(crate) struct Tally {
     pub(crate) billed_s: u64,
 }
 
+/// The item with this number: they count from 1.
+pub(crate) fn numbered<T>(items: &[T], number: u32) -> Option<&T> {
+    let place = usize::try_from(number).ok()?.checked_sub(1)?;
+    items.get(place)
+}
+
 /// How many nodes are audited.
 fn audited_nodes(plan: &NetworkPlan, options: &Options) -> usize {
     let keepers = match options.has(Extra::Keepers) {
@@ -414,20 +411,4 @@ pub(crate) fn whole(amount: U256) -> u64 {
 
 fn run(config: PathBuf) -> Vec<OsString> {
     vec!["run".into(), "--config".into(), config.into()]
-}
-
-fn configured(folder: &Folder, member: Member, text: &str) -> Result<PathBuf, LocalnetError> {
-    written(folder, member, "toml", text)
-}
-
-/// Writes a file of a member's.
-fn written(folder: &Folder, member: Member, ending: &str, text: &str) -> Result<PathBuf, LocalnetError> {
-    let path = folder.file(member, ending);
-    match std::fs::write(&path, text) {
-        Ok(()) => Ok(path),
-        Err(error) => Err(LocalnetError::File {
-            path,
-            reason: error.to_string(),
-        }),
-    }
 }
