@@ -12,10 +12,9 @@
 //! A pause is a call of the protocol's, or a confirmation at its guard, with which keepers pause; what belongs together is judged together
 //! ([`scheme`]). When no keeper is seen to act in time, the validator pauses at the guard itself.
 //!
-//! The rules are pure, each in a file of its own: [`scheme`], [`attack`], [`simulate`],
-//! [`blocks`], [`timing`]. What always holds: only a pause that
-//! stops the attack in the engine is sent; for one key at most one transaction has an effect (the sender's journal); one pause under way
-//! serves every incident that needs it.
+//! The rules are pure, each in a file of its own: [`scheme`], [`attack`], [`simulate`], [`blocks`], [`timing`]. What always holds: only a
+//! pause that stops the attack in the engine is sent; for one key at most one transaction has an effect (the sender's journal); one pause
+//! under way serves every incident that needs it.
 
 pub mod attack;
 pub mod blocks;
